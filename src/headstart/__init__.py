@@ -1,0 +1,1 @@
+"""Why and when does pre-training help? A reproducible study in three parts."""

@@ -1,0 +1,323 @@
+"""Making, reading, parking and checking artifacts.
+
+An artifact is a folder with a `manifest.json` that says what it holds. A job works in
+`.store/partial/<key>/` and ends with one rename; `results/` never holds half an artifact.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from headstart.artifacts.files import ArtifactError, file_sha256, read_json, write_json
+from headstart.artifacts.keys import STORE, Job, sha256_of
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "pillow",
+    "matplotlib",
+    "scikit-learn",
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A valid artifact on disk."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of what the files hold, whoever made them, when and where."""
+        return str(self.manifest["digest"])
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of its files, after comparing its content with the manifest.
+
+        Raises:
+            ArtifactError: the file is missing, or is not the one that the manifest describes.
+        """
+        path, expected = self.path / name, self.manifest["files"].get(name)
+        if expected is None:
+            raise ArtifactError(
+                f"{path}: not in the manifest beside it; known are {list(self.manifest['files'])}"
+            )
+        if not path.is_file():
+            raise ArtifactError(f"{path}: missing; {_remedy(self.path)}")
+        if path.stat().st_size != expected["size"] or file_sha256(path) != expected["sha256"]:
+            raise ArtifactError(
+                f"{path}: damaged, its sha256 is not the one in the manifest; {_remedy(self.path)}"
+            )
+        return path
+
+
+class Say(Protocol):
+    """Tells the person who waits; the log gets every line, the console those that are not `detail`."""
+
+    def __call__(self, text: str, *, detail: bool = False) -> None:
+        """Print a line."""
+
+
+def _silent(text: str, *, detail: bool = False) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a job works: `out` becomes the artifact, `state` is kept only until it is finished."""
+
+    out: Path
+    state: Path
+    inputs: Mapping[str, tuple[Artifact, ...]]
+    device: str = "cpu"
+    say: Say = _silent
+
+    def input(self, role: str) -> Artifact:
+        """Return the only input of a role."""
+        (artifact,) = self.inputs[role]
+        return artifact
+
+
+Function = Callable[[Job, Work], Mapping[str, Any]]
+
+
+def open_artifact(job: Job, path: Path | None = None) -> Artifact:
+    """Return a job's artifact after comparing the key in its manifest, all 64 digits.
+
+    Raises:
+        ArtifactError: it is not there, its manifest cannot be read, or belongs to another job.
+    """
+    path = path or job.path
+    try:
+        manifest = read_json(path / "manifest.json")
+        key, digest, files = manifest["key"], manifest["digest"], manifest["files"]
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not made yet; run `snakemake --cores all`") from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ArtifactError(f"{path}/manifest.json: damaged ({error}); {_remedy(path)}") from None
+    if key != job.full_key:
+        raise ArtifactError(f"{path}: holds key {key}, not {job.full_key}; {_remedy(path)}")
+    if digest != _digest(files):
+        raise ArtifactError(
+            f"{path}/manifest.json: damaged, its digest does not fit its files; {_remedy(path)}"
+        )
+    return Artifact(path, manifest)
+
+
+def is_made(job: Job) -> bool:
+    """Return whether the valid artifact with this key exists."""
+    try:
+        open_artifact(job)
+    except ArtifactError:
+        return False
+    return True
+
+
+def run(job: Job, function: Function, device: str = "cpu", say: Say = _silent) -> Artifact:
+    """Make a job's artifact, or take it from where it was parked.
+
+    `function(job, work)` writes files into `work.out` and returns what the manifest says beside them.
+    """
+    if is_made(job):
+        return open_artifact(job)
+    parked = parked_path(job)
+    if (parked / "manifest.json").exists():
+        open_artifact(job, parked)
+        _move_into_place(parked, job.path)
+        say(f"taken from {parked}, where it was parked")
+        return open_artifact(job)
+    inputs = {role: tuple(open_artifact(one) for one in jobs) for role, jobs in job.inputs.items()}
+    folder = _partial_folder(job, device)
+    work = Work(folder / "out", folder / "state", inputs, device, say)
+    shutil.rmtree(work.out, ignore_errors=True)
+    work.out.mkdir(parents=True)
+    work.state.mkdir(exist_ok=True)
+    started = time.time()
+    summary = dict(function(job, work))
+    for path in work.out.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    write_json(work.out / "manifest.json", _manifest(job, work, started, device, summary))
+    _move_into_place(work.out, job.path)
+    shutil.rmtree(folder, ignore_errors=True)
+    return open_artifact(job)
+
+
+def parked_path(job: Job) -> Path:
+    """Return where an artifact waits while no current job needs it."""
+    return STORE / "artifacts" / job.step / job.label
+
+
+def park(folder: Path, current: Iterable[Path]) -> list[Path]:
+    """Move every artifact in `folder` that is not current into the store; return where they were."""
+    wanted = {path.name for path in current}
+    parked = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.iterdir()):
+        if path.name in wanted or not path.is_dir():
+            continue
+        if any(path.iterdir()):
+            whole = (path / "manifest.json").exists()
+            _move_into_place(
+                path, STORE / ("artifacts" if whole else "leftover") / folder.name / path.name
+            )
+            parked.append(path)
+        else:
+            path.rmdir()
+    return parked
+
+
+def check_lineage(job: Job) -> None:
+    """Refuse inputs that were made from other bits than those on disk now.
+
+    Raises:
+        ArtifactError: names the artifact, what it was made from, and what to delete.
+    """
+    for problem in stale_inputs([*job.ancestors()]):
+        raise ArtifactError(problem)
+
+
+def stale_inputs(jobs: Iterable[Job]) -> list[str]:
+    """List the artifacts whose recorded input digests are not those of the artifacts on disk."""
+    problems = []
+    for job in jobs:
+        if not job.manifest.exists():
+            continue
+        recorded = open_artifact(job).manifest["inputs"]
+        for source in job.every_input():
+            if not source.manifest.exists():
+                continue
+            now, then = open_artifact(source).digest, recorded[source.full_key]
+            if now != then:
+                problems.append(
+                    f"{job.path}: was made from {source.path} when its digest was {then[:12]}, now it is {now[:12]}; "
+                    f"restore the latter, or delete {job.path} and run `snakemake --cores all`"
+                )
+    return sorted(problems)
+
+
+def verify(jobs: Iterable[Job]) -> list[str]:
+    """Compare every file of every artifact with its manifest, and inputs with what was read; list problems."""
+    jobs, problems = list(jobs), []
+    sound = []
+    for job in jobs:
+        try:
+            artifact = open_artifact(job)
+            for name in artifact.manifest["files"]:
+                artifact.file(name)
+            sound.append(job)
+        except ArtifactError as error:
+            problems.append(str(error))
+    return problems + stale_inputs(sound)
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return name -> {sha256, size} for all files below a folder, the manifest apart."""
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"
+    )
+    return {
+        path.relative_to(folder).as_posix(): {
+            "sha256": file_sha256(path),
+            "size": path.stat().st_size,
+        }
+        for path in files
+    }
+
+
+def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    return sha256_of({name: entry["sha256"] for name, entry in files.items()})
+
+
+def _manifest(
+    job: Job, work: Work, started: float, device: str, summary: dict[str, Any]
+) -> dict[str, Any]:
+    files = describe_files(work.out)
+    return {
+        "step": job.step,
+        "name": job.name,
+        "key": job.full_key,
+        "code": job.code,
+        "wildcards": dict(job.wildcards),
+        "params": job.params,
+        "inputs": {
+            one.full_key: artifact.digest
+            for role, jobs in job.inputs.items()
+            for one, artifact in zip(jobs, work.inputs[role], strict=True)
+        },
+        "files": files,
+        "digest": _digest(files),
+        "device": device,
+        "threads": 1,
+        **summary,
+        "packages": package_versions(),
+        "commit": _commit(),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 2),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results may depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _partial_folder(job: Job, device: str) -> Path:
+    """Return the job's folder of unfinished work; that of other versions or another device is discarded."""
+    folder = STORE / "partial" / job.full_key
+    fingerprint = {"key": job.full_key, "packages": package_versions(), "device": device}
+    try:
+        same = read_json(folder / "fingerprint.json") == fingerprint
+    except (OSError, json.JSONDecodeError):
+        same = False
+    if not same:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(folder / "fingerprint.json", fingerprint)
+    return folder
+
+
+def _move_into_place(source: Path, target: Path) -> None:
+    """Rename a folder; what stood in its place goes away only when the new one is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = None
+    if target.exists():
+        old = STORE / "replaced" / f"{target.name}.{os.getpid()}"
+        old.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(target, old)
+    os.rename(source, target)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _remedy(path: Path) -> str:
+    return f"restore it with `dvc checkout`, or delete {path} and run `snakemake --cores all`"

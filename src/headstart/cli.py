@@ -1,0 +1,175 @@
+"""The command `headstart`: one command for each rule of the workflow, and those that a person types."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from headstart import params as params_module
+from headstart.artifacts import code, store
+from headstart.artifacts.console import Console
+from headstart.artifacts.keys import RESULTS, STORE
+from headstart.plan import STEPS, Plan
+from headstart.upkeep import external, housekeeping
+
+PARAMS = Path("params.yaml")
+
+app = App(
+    name="headstart",
+    help="Why and when does pre-training help? Run the study with `snakemake --cores all`; these commands "
+    "do what its rules do, and look after the results.",
+    help_format="plaintext",
+)
+data = App(name="data", help="Make a dataset (used by the workflow), or add one of your own.")
+app.command(data)
+
+ParamsFile = Annotated[Path, Parameter(name="--params", help="params file")]
+LogFile = Annotated[Path | None, Parameter(name="--log", help="file that gets every line")]
+
+
+def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
+    """Do one job of the plan: the one with this key."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    params = params_module.load(params_file)
+    job = Plan(params).job(key)
+    console = Console(f"{step} {job.name}" if job.name != step else step, log)
+    with console.errors():
+        module, _, name = STEPS[step].function.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        if step == "publish":
+            function(job, console)
+        else:
+            store.run(job, function, _device(step, params.runtime.device), console)
+
+
+def _device(step: str, asked: str) -> str:
+    if step not in ("pretrain", "transfer"):
+        return "cpu"
+    device = importlib.import_module("headstart.training.device")
+    chosen = device.choose_device(asked, locks=STORE / "devices")
+    device.one_thread()
+    device.reproducible(chosen)
+    return str(chosen)
+
+
+def _add_step(step: str) -> None:
+    def command(key: str, *, params: ParamsFile = PARAMS, log: LogFile = None) -> None:
+        run_step(step, key, params, log)
+
+    command.__doc__ = f"Do one {step} job, named by its key (used by the workflow)."
+    if step == "data":
+        data.default(command)
+    else:
+        app.command(command, name=step, group="Steps of the workflow")
+
+
+for _step in STEPS:
+    _add_step(_step)
+
+
+@data.command(name="add")
+def data_add(name: str, path: str, *, size: int | None = None, params: ParamsFile = PARAMS) -> None:
+    """Write what lies outside the params, with the sha256 of its content, into the params file.
+
+    Args:
+        name: name of the dataset or model in the params.
+        path: a folder of images, a safetensors file with weights, or `file.py:function`.
+        size: side of the images in pixels, for a new dataset.
+        params: params file.
+    """
+    print(external.add(name, path, size, params))
+
+
+@app.command
+def use(preset: str, *, params: ParamsFile = PARAMS) -> None:
+    """Replace params.yaml by a preset; the earlier file is kept in .store/params."""
+    print(housekeeping.use(preset, params))
+
+
+@app.command
+def verify(*, params: ParamsFile = PARAMS) -> None:
+    """Compare every file of every current artifact with its manifest, and with what was made from it."""
+    jobs = [job for job in Plan(params_module.load(params)).jobs() if job.step != "publish"]
+    made = [job for job in jobs if job.path.exists()]
+    problems = store.verify(made) + housekeeping.published_problems()
+    print("\n".join(problems) if problems else "all files are as their manifests say")
+    print(
+        f"{len(made)} of {len(jobs)} artifacts of {params} are made, {len(problems)} problems",
+        file=sys.stderr,
+    )
+    if problems:
+        raise SystemExit(1)
+
+
+@app.command
+def park(*stages: str, params: ParamsFile = PARAMS) -> None:
+    """Move artifacts that no current job needs into .store/, where jobs look before they train."""
+    plan = Plan(params_module.load(params))
+    for stage in stages:
+        for path in store.park(RESULTS / stage, [job.path for job in plan.jobs(stage)]):
+            print(f"parked {path}")
+
+
+@app.command
+def prune(*, yes: bool = False, params: ParamsFile = PARAMS) -> None:
+    """List what .store/ holds that no current job needs; with --yes, delete it."""
+    print(housekeeping.prune(Plan(params_module.load(params)), delete=yes))
+
+
+@app.command
+def version(step: str, *, same: bool = False, bump: bool = False) -> None:
+    """Say what an edit of a step's source meant.
+
+    Args:
+        step: data, pretrain or transfer.
+        same: results stay what they were; the artifacts at hand keep their keys.
+        bump: results change; everything that depends on the step is made again.
+    """
+    versioned = [name for name, kind in STEPS.items() if kind.versioned]
+    if step not in versioned:
+        raise params_module.ParamsError(f"version: {step!r} is not one of {', '.join(versioned)}")
+    if same == bump:
+        raise params_module.ParamsError("version: say either --same or --bump")
+    number, changed = code.declare(step, STEPS[step].module, bump=bump)
+    print(f"{step}: version {number}" + ("" if changed else ", as it was"))
+
+
+@app.command
+def schema() -> None:
+    """Print the JSON schema of params files."""
+    print(housekeeping.schema(), end="")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; an error that a person can mend is one line and exit code 1."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        sys.exit(f"headstart: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(
+            f"headstart: {error.filename or ''}: {error.strerror or error}; check that this place can be written"
+        )
+    except Exception as error:
+        if not _is_for_people(error):
+            traceback.print_exc()
+            sys.exit(1)
+        sys.exit("\n".join(f"headstart: {line}" for line in str(error).splitlines()))
+
+
+def _is_for_people(error: Exception) -> bool:
+    return (
+        type(error).__module__.partition(".")[0] == "headstart"
+        or (isinstance(error, LookupError)
+        and bool(error.args and "no job has the key" in str(error.args[0])))
+    )

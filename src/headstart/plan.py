@@ -1,0 +1,230 @@
+"""The graph of jobs that a params file asks for: the one source for Snakemake, DVC and the commands.
+
+It reads `params.yaml` and source files, nothing else: no data, no network and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from headstart.artifacts.code import code_of, notebook_hash, source_hash
+from headstart.artifacts.keys import SHORT, Job
+from headstart.params import Params, Pretrain, Transfer, canonical
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kind of job: the function that does it, and the params sections that its jobs are listed by."""
+
+    name: str
+    function: str
+    sections: tuple[str, ...]
+    versioned: bool = True
+
+    @property
+    def module(self) -> str:
+        """The module whose imports are the step's code."""
+        return self.function.partition(":")[0]
+
+
+STEPS = {
+    step.name: step
+    for step in (
+        Step("data", "headstart.studies.data:make", ("datasets",)),
+        Step(
+            "check",
+            "headstart.studies.check:make",
+            ("datasets", "tasks", "models", "pretrain", "transfer", "runtime"),
+            versioned=False,
+        ),
+        Step(
+            "pretrain",
+            "headstart.studies.pretrain:make",
+            ("datasets", "tasks", "models", "pretrain"),
+        ),
+        Step(
+            "transfer",
+            "headstart.studies.transfer:make",
+            ("datasets", "tasks", "models", "pretrain", "transfer"),
+        ),
+        Step(
+            "tables",
+            "headstart.studies.tables:make",
+            ("datasets", "tasks", "models", "pretrain", "transfer"),
+            versioned=False,
+        ),
+        Step(
+            "figures",
+            "headstart.figures.notebook:make",
+            ("datasets", "tasks", "models", "pretrain", "transfer", "figures"),
+            versioned=False,
+        ),
+        Step(
+            "publish",
+            "headstart.figures.publish:publish",
+            ("datasets", "tasks", "models", "pretrain", "transfer", "figures"),
+            versioned=False,
+        ),
+    )
+}
+
+
+@cache
+def _code(step: str) -> str:
+    kind = STEPS[step]
+    return code_of(step, kind.module) if kind.versioned else source_hash(kind.module)
+
+
+class Plan:
+    """All jobs of a params file, in the order of the graph."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self._jobs: dict[str, Job] = {}
+        self._by_step: dict[str, list[Job]] = {step: [] for step in STEPS}
+        self._data = {name: self._add_data(name) for name in params.datasets}
+        self._check = self._add_check()
+        self._pretrain = {
+            (source, model, seed): self._add_pretrain(source, model, seed, pretrain)
+            for model, pretrain in params.pretrain.items()
+            for source in pretrain.sources
+            for seed in pretrain.seeds
+        }
+        for model, arms in params.transfer.items():
+            for arm, transfer in arms.items():
+                self._add_transfers(model, arm, transfer)
+        tables = self._add("tables", "early_stopping", inputs=self._of("pretrain", "transfer"))
+        figures = self._add_figures(tables)
+        self._add("publish", "all", inputs={"figures": (figures,)})
+
+    def jobs(self, *steps: str) -> list[Job]:
+        """Return the jobs of the given steps, or of all."""
+        return [job for step in steps or STEPS for job in self._by_step[step]]
+
+    def job(self, key: str) -> Job:
+        """Return the job whose key begins with these 12 digits.
+
+        Raises:
+            LookupError: no such job in this plan.
+        """
+        try:
+            return self._jobs[key[:SHORT]]
+        except KeyError:
+            raise LookupError(
+                f"no job has the key {key}: the params or the source changed since it was listed; "
+                "run the command again"
+            ) from None
+
+    def _add(
+        self,
+        step: str,
+        name: str,
+        *,
+        code: str | None = None,
+        wildcards: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, tuple[Job, ...]] | None = None,
+        after: tuple[Job, ...] = (),
+    ) -> Job:
+        texts = {wildcard: str(value) for wildcard, value in (wildcards or {}).items()}
+        job = Job(step, name, code or _code(step), texts, params or {}, inputs or {}, after)
+        self._jobs[job.key] = job
+        self._by_step[step].append(job)
+        return job
+
+    def _of(self, *steps: str) -> dict[str, tuple[Job, ...]]:
+        return {step: tuple(self._by_step[step]) for step in steps}
+
+    def _add_data(self, name: str) -> Job:
+        params = canonical(self.params.datasets[name])
+        return self._add("data", name, wildcards={"dataset": name}, params=params)
+
+    def _add_check(self) -> Job:
+        sections = {section: getattr(self.params, section) for section in STEPS["check"].sections}
+        whole = Params.model_construct(**sections)
+        return self._add(
+            "check", "study", params=canonical(whole), inputs={"data": tuple(self._data.values())}
+        )
+
+    def _data_of(self, task: str) -> Job:
+        return self._data[self.params.tasks[task].dataset]
+
+    def _add_pretrain(self, source: str, model: str, seed: int, pretrain: Pretrain) -> Job:
+        return self._add(
+            "pretrain",
+            f"{source}-{model}-seed{seed}",
+            wildcards={"source": source, "model": model, "seed": seed},
+            params={
+                "task": canonical(self.params.tasks[source]),
+                "model": canonical(self.params.models[model]),
+                "pretrain": _without(canonical(pretrain), "sources", "seeds"),
+            },
+            inputs={"data": (self._data_of(source),)},
+            after=(self._check,),
+        )
+
+    def _add_transfers(self, model: str, arm: str, transfer: Transfer) -> None:
+        pretrain = self.params.pretrain[model]
+        for source in pretrain.sources:
+            for target in transfer.targets or (source,):
+                for seed in pretrain.seeds:
+                    self._add_transfer(source, model, target, arm, seed, transfer)
+
+    def _add_transfer(
+        self, source: str, model: str, target: str, arm: str, seed: int, transfer: Transfer
+    ) -> None:
+        self._add(
+            "transfer",
+            f"{source}-{model}-{target}-{arm}-seed{seed}",
+            wildcards={
+                "source": source,
+                "model": model,
+                "target": target,
+                "arm": arm,
+                "seed": seed,
+            },
+            params={
+                "task": canonical(self.params.tasks[target]),
+                "model": canonical(self.params.models[model]),
+                "transfer": _without(canonical(transfer), "targets"),
+            },
+            inputs={
+                "pretrain": (self._pretrain[source, model, seed],),
+                "data": (self._data_of(target),),
+            },
+            after=(self._check,),
+        )
+
+    def _add_figures(self, tables: Job) -> Job:
+        return self._add(
+            "figures",
+            "early_stopping",
+            code=notebook_hash(NOTEBOOKS / "early_stopping.ipynb", STEPS["figures"].module),
+            params={"figures": canonical(self.params.figures)},
+            inputs={"tables": (tables,)},
+        )
+
+
+def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def manifests(jobs: Iterable[Job]) -> list[str]:
+    """Return the manifest paths of jobs, as Snakemake names its files."""
+    return [job.manifest.as_posix() for job in jobs]
+
+
+def needs(plan: Plan, role: str) -> Callable[[Any], list[str]]:
+    """Return a Snakemake input function: the manifests that a rule's job reads in this role."""
+
+    def manifests_of(wildcards: Any) -> list[str]:
+        job = plan.job(wildcards.key)
+        return manifests(job.after if role == "after" else job.inputs[role])
+
+    return manifests_of

@@ -1,0 +1,1 @@
+"""What looks after params files and results, beside the study itself."""

@@ -1,0 +1,125 @@
+"""The code in a key: which edits count, and what declaring them does."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from headstart.artifacts import code
+from headstart.plan import STEPS
+
+BASE = '''"""Doc."""
+import numpy as np
+from toy.helpers import double
+
+def f(x):
+    """Doc."""
+    # why
+    return double(x) + 1
+'''
+
+
+def write_package(
+    folder: Path, main: str = BASE, helpers: str = "def double(x):\n    return 2 * x\n"
+) -> Path:
+    package = folder / "toy"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").write_text("")
+    (package / "main.py").write_text(main)
+    (package / "helpers.py").write_text(helpers)
+    (package / "unused.py").write_text("x = 1\n")
+    return package
+
+
+def hash_of(package: Path) -> str:
+    code._file_hash.cache_clear()
+    return code.source_hash("toy.main", package=package)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        BASE.replace('"""Doc."""', '"""Another."""'),
+        BASE.replace("# why", "# because"),
+        BASE.replace("return double(x) + 1", "return (double(x)\n            + 1)"),
+        BASE.replace('    """Doc."""\n', ""),
+    ],
+)
+def test_docstrings_comments_and_layout_are_not_code(tmp_path: Path, edited: str) -> None:
+    before = hash_of(write_package(tmp_path))
+    assert hash_of(write_package(tmp_path, edited)) == before
+
+
+def test_an_edited_line_changes_the_hash_of_all_that_imports_it(tmp_path: Path) -> None:
+    before = hash_of(write_package(tmp_path))
+    assert hash_of(write_package(tmp_path, BASE.replace("+ 1", "+ 2"))) != before
+    assert hash_of(write_package(tmp_path, helpers="def double(x):\n    return 3 * x\n")) != before
+
+
+def test_a_module_that_is_not_imported_does_not_count(tmp_path: Path) -> None:
+    package = write_package(tmp_path)
+    before = hash_of(package)
+    (package / "unused.py").write_text("x = 2\n")
+    assert hash_of(package) == before
+    assert "toy.unused" not in code.closure("toy.main", package=package)
+
+
+def test_imports_inside_functions_count(tmp_path: Path) -> None:
+    package = write_package(tmp_path, "def f():\n    from toy import unused\n    return unused.x\n")
+    assert "toy.unused" in code.closure("toy.main", package=package)
+
+
+def test_fields_that_newer_pythons_add_empty_do_not_change_the_form() -> None:
+    tree = ast.parse("def f(): pass").body[0]
+    plain = code.syntax(tree)
+    tree.type_params = []
+    tree.type_comment = None
+    assert code.syntax(tree) == plain
+
+
+def test_declaring_an_edit_the_same_takes_the_old_key_back_and_a_bump_does_not(
+    tmp_path: Path,
+) -> None:
+    versions = tmp_path / "versions.json"
+    entry = STEPS["data"].module
+    assert code.declare("data", entry, bump=False, versions=versions) == (1, True)
+    assert code.code_of("data", entry, versions) == "1"
+    versions.write_text(json.dumps({"data": {"version": 1, "hash": "of an earlier source"}}))
+    assert code.code_of("data", entry, versions) == f"1+{code.source_hash(entry)}"
+    assert code.declare("data", entry, bump=False, versions=versions) == (1, True)
+    assert code.code_of("data", entry, versions) == "1"
+    assert code.declare("data", entry, bump=True, versions=versions) == (2, True)
+    assert code.code_of("data", entry, versions) == "2"
+
+
+@pytest.mark.parametrize("step", [name for name, kind in STEPS.items() if kind.versioned])
+def test_every_edit_of_a_step_is_declared(step: str) -> None:
+    declared = code.read_versions()[step]["hash"]
+    assert declared == code.source_hash(STEPS[step].module), (
+        f"the source of step {step} changed: say `headstart version {step} --same` where results stay the same, "
+        f"`headstart version {step} --bump` where they change"
+    )
+
+
+def test_results_of_figures_do_not_depend_on_training_code() -> None:
+    assert not [
+        name
+        for name in code.closure(STEPS["figures"].module)
+        if name.startswith("headstart.training")
+    ]
+
+
+def test_the_entry_of_every_step_exists() -> None:
+    for kind in STEPS.values():
+        path = code.module_path(kind.module)
+        assert path is not None, kind
+        assert ROOT in path.parents
+        function = kind.function.partition(":")[2]
+        names = [
+            node.name
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.FunctionDef)
+        ]
+        assert function in names

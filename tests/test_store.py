@@ -1,0 +1,198 @@
+"""Artifacts: whole or not there, never changed, and nothing stale is read."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.artifacts import runs, store
+from headstart.artifacts.files import ArtifactError, write_atomically
+from headstart.artifacts.keys import STORE, Job
+from headstart.artifacts.store import Work
+
+pytestmark = pytest.mark.usefixtures("project")
+
+SOURCE = Job("pretrain", "source", "1")
+CHILD = Job("transfer", "child", "1", inputs={"pretrain": (SOURCE,)})
+
+
+class Recipe:
+    """A step without torch: writes one file and counts how often it ran."""
+
+    def __init__(self, text: str = "bits") -> None:
+        self.text, self.ran = text, 0
+
+    def __call__(self, job: Job, work: Work) -> Mapping[str, Any]:
+        self.ran += 1
+        (work.out / "file.txt").write_text(self.text)
+        return {"seed": 0}
+
+
+def test_an_artifact_is_made_once() -> None:
+    recipe = Recipe()
+    first, second = store.run(SOURCE, recipe), store.run(SOURCE, recipe)
+    assert recipe.ran == 1
+    assert first.digest == second.digest
+    assert first.file("file.txt").read_text() == "bits"
+    assert not list((STORE / "partial").iterdir())
+
+
+def test_the_manifest_says_what_was_done_and_from_what() -> None:
+    source, child = store.run(SOURCE, Recipe()), store.run(CHILD, Recipe())
+    manifest = json.loads((CHILD.path / "manifest.json").read_text())
+    assert manifest["key"] == CHILD.full_key
+    assert manifest["inputs"] == {SOURCE.full_key: source.digest}
+    assert manifest["digest"] == child.digest
+    assert {
+        "step",
+        "params",
+        "files",
+        "seed",
+        "device",
+        "threads",
+        "packages",
+        "commit",
+        "started",
+        "seconds",
+    } <= set(manifest)
+
+
+def test_a_failed_job_leaves_nothing_in_results_and_its_state_for_the_next_try() -> None:
+    def fails(job: Job, work: Work) -> Mapping[str, Any]:
+        (work.out / "half.txt").write_text("half")
+        (work.state / "resume.txt").write_text("epoch 3")
+        raise RuntimeError("killed")
+
+    def goes_on(job: Job, work: Work) -> Mapping[str, Any]:
+        assert (work.state / "resume.txt").read_text() == "epoch 3"
+        assert not list(work.out.iterdir())
+        (work.out / "file.txt").write_text("whole")
+        return {}
+
+    with pytest.raises(RuntimeError):
+        store.run(SOURCE, fails)
+    assert not SOURCE.path.exists()
+    assert list(store.run(SOURCE, goes_on).manifest["files"]) == ["file.txt"]
+
+
+def test_unfinished_work_of_another_device_is_discarded() -> None:
+    def fails(job: Job, work: Work) -> Mapping[str, Any]:
+        (work.state / "resume.txt").write_text("epoch 3")
+        raise RuntimeError("killed")
+
+    def starts_anew(job: Job, work: Work) -> Mapping[str, Any]:
+        assert not list(work.state.iterdir())
+        return {}
+
+    with pytest.raises(RuntimeError):
+        store.run(SOURCE, fails, device="cuda:0")
+    store.run(SOURCE, starts_anew, device="cpu")
+
+
+def test_an_artifact_of_another_key_in_the_same_place_is_refused() -> None:
+    store.run(SOURCE, Recipe())
+    manifest = json.loads(SOURCE.manifest.read_text())
+    manifest["key"] = SOURCE.full_key[:12] + "0" * 52
+    SOURCE.manifest.write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="holds key"):
+        store.open_artifact(SOURCE)
+    assert not store.is_made(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: (path / "file.txt").write_text("bitz"), "file.txt: damaged"),
+        (lambda path: (path / "file.txt").unlink(), "file.txt: missing"),
+        (lambda path: (path / "manifest.json").write_text("{"), "manifest.json: damaged"),
+        (lambda path: shutil.rmtree(path), "not made yet"),
+    ],
+)
+def test_damage_is_named_with_its_remedy(damage: Any, said: str) -> None:
+    store.run(SOURCE, Recipe())
+    damage(SOURCE.path)
+    (problem,) = store.verify([SOURCE])
+    assert said in problem
+    assert "snakemake --cores all" in problem
+    with pytest.raises(ArtifactError, match=said):
+        store.run(
+            CHILD, lambda job, work: {"text": work.input("pretrain").file("file.txt").read_text()}
+        )
+    assert not CHILD.path.exists()
+
+
+def test_an_input_that_was_made_again_with_other_bits_is_noticed() -> None:
+    store.run(SOURCE, Recipe("bits"))
+    store.run(CHILD, Recipe())
+    assert store.verify([SOURCE, CHILD]) == []
+    shutil.rmtree(SOURCE.path)
+    store.run(SOURCE, Recipe("other bits"))
+    (problem,) = store.verify([SOURCE, CHILD])
+    assert str(CHILD.path) in problem
+    assert str(SOURCE.path) in problem
+    table = Job("tables", "all", "1", inputs={"transfer": (CHILD,)})
+    with pytest.raises(ArtifactError, match="was made from"):
+        store.check_lineage(table)
+
+
+def test_an_input_made_again_with_the_same_bits_is_fine() -> None:
+    store.run(SOURCE, Recipe())
+    store.run(CHILD, Recipe())
+    shutil.rmtree(SOURCE.path)
+    store.run(SOURCE, Recipe())
+    assert store.verify([SOURCE, CHILD]) == []
+
+
+def test_what_no_job_needs_is_parked_and_taken_back_without_work() -> None:
+    recipe = Recipe()
+    store.run(SOURCE, recipe)
+    assert store.park(SOURCE.path.parent, []) == [SOURCE.path]
+    assert not SOURCE.path.exists()
+    store.run(SOURCE, recipe)
+    assert recipe.ran == 1
+    assert SOURCE.manifest.exists()
+
+
+def test_parking_keeps_what_is_current_and_makes_the_folder() -> None:
+    store.run(SOURCE, Recipe())
+    assert store.park(SOURCE.path.parent, [SOURCE.path]) == []
+    assert SOURCE.manifest.exists()
+    store.park(Path("results/unused"), [])
+    assert Path("results/unused").is_dir()
+
+
+def test_making_an_artifact_again_replaces_the_folder_by_rename() -> None:
+    store.run(SOURCE, Recipe())
+    before = (SOURCE.path / "file.txt").stat().st_ino
+    SOURCE.manifest.unlink()
+    store.run(SOURCE, Recipe("new"))
+    assert (SOURCE.path / "file.txt").read_text() == "new"
+    assert (SOURCE.path / "file.txt").stat().st_ino != before
+
+
+def test_a_finished_run_is_read_back_and_a_damaged_one_is_not_there() -> None:
+    key = runs.run_key({"learning_rate": 0.1})
+    assert runs.read_run(key) is None
+    runs.write_run(key, {"accuracy": 0.5})
+    assert runs.read_run(key) == {"accuracy": 0.5}
+    runs.run_path(key).write_text("{")
+    assert runs.read_run(key) is None
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "file.txt"
+    write_atomically(path, b"old")
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in project.iterdir()] == ["file.txt"]
