@@ -1,0 +1,1 @@
+"""Networks: a backbone from images to features and a head; small ones, timm's, the user's."""

@@ -1,0 +1,107 @@
+"""Building a network from its params and a seed, and giving it a new head."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from headstart import params
+from headstart.artifacts.seeds import derive_seed
+from headstart.networks import own, timm_models
+from headstart.networks.convnet import ConvNet
+from headstart.networks.network import Network, NetworkError
+from headstart.networks.weights import load_weights
+from headstart.networks.wrn import WideResNet
+
+
+def build(model: params.Model, channels: int, image_size: int, classes: int, seed: int) -> Network:
+    """Build a network for images [n, channels, image_size, image_size], on the CPU.
+
+    Its random weights depend on `seed` only, whatever was built or drawn before, and the global
+    random generator is left as it was. Weights that the params name replace those of the backbone,
+    and those of the head where the file holds one for so many classes.
+
+    Raises:
+        NetworkError: the model, its arguments, its file or its weights cannot be used.
+    """
+    with _seeded(derive_seed("backbone", seed)):
+        backbone = _backbone(model, channels, image_size)
+        features = _dry_run(backbone, channels, image_size, _describe(model))
+    head = _head(features, classes, derive_seed("head", seed))
+    network = Network(backbone, head, _block_names(backbone))
+    if model.weights is not None:
+        load_weights(network, model, channels)
+    return network
+
+
+def new_head(network: Network, classes: int, seed: int) -> None:
+    """Replace the head by one for `classes`, drawn from `seed` alone; the backbone stays as it is.
+
+    Weights are Glorot-uniform (Glorot & Bengio 2010), biases zero.
+    """
+    device = network.head.weight.device
+    network.head = _head(network.feature_dimension, classes, seed).to(device)
+
+
+def _head(features: int, classes: int, seed: int) -> nn.Linear:
+    head = nn.utils.skip_init(nn.Linear, features, classes)
+    nn.init.xavier_uniform_(head.weight, generator=torch.Generator().manual_seed(seed))
+    nn.init.zeros_(head.bias)
+    return head
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from `seed` inside, and give the global generator of the CPU back unchanged."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _backbone(model: params.Model, channels: int, image_size: int) -> nn.Module:
+    match model:
+        case params.ConvNet():
+            return ConvNet(channels, model.width)
+        case params.WideResNet():
+            return WideResNet(channels, model.depth, model.width, model.dropout)
+        case params.Timm():
+            return timm_models.backbone(model, channels, image_size)
+        case params.OwnNetwork():
+            return own.backbone(model, channels, image_size)
+
+
+def _describe(model: params.Model) -> str:
+    match model:
+        case params.Timm():
+            return f"timm model {model.name!r} with kwargs {model.kwargs}"
+        case params.OwnNetwork():
+            return f"{model.path}:{model.function}"
+        case _:
+            return f"{model.kind} network"
+
+
+def _dry_run(backbone: nn.Module, channels: int, image_size: int, name: str) -> int:
+    """Return the number of features, from two black images in evaluation mode."""
+    images = torch.zeros(2, channels, image_size, image_size)
+    size = f"{channels} × {image_size} × {image_size} images"
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            features = backbone(images)
+    # Any network's code runs here, so that any error may come.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise NetworkError(f"{name}: cannot take {size}: {reason}; change its arguments") from error
+    finally:
+        backbone.train()
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise NetworkError(f"{name}: features [2, d] are needed from 2 {size}, found {shape}")
+    return features.shape[1]
+
+
+def _block_names(backbone: nn.Module) -> tuple[str, ...]:
+    """Return the names that the backbone states, or those of its children."""
+    stated = getattr(backbone, "block_names", None)
+    return tuple(stated or (name for name, _ in backbone.named_children()))

@@ -1,0 +1,132 @@
+"""Any timm model as a backbone, for images of any size and number of channels."""
+
+import difflib
+import inspect
+import sys
+import urllib.error
+import urllib.request
+from typing import Any
+
+from torch import Tensor, nn
+
+from headstart import params
+from headstart.networks.network import NetworkError
+
+RESERVED = ("num_classes", "in_chans", "img_size", "pretrained", "checkpoint_path")
+TIMEOUT_SECONDS = 10.0
+
+
+def backbone(model: params.Timm, channels: int, image_size: int) -> nn.Module:
+    """Build a timm model without its classifier and with random weights: images to features [n, d].
+
+    Models with a fixed input size, such as vision transformers, get `image_size`; `kwargs` of the
+    params, such as `patch_size` or `depth`, go to timm as they are. Its blocks are those of timm's
+    `feature_info`.
+
+    Raises:
+        NetworkError: no such model, or timm refuses the arguments.
+    """
+    import timm
+
+    _check_name(model.name)
+    for key in RESERVED:
+        if key in model.kwargs:
+            raise NetworkError(
+                f"kwargs.{key}: {model.kwargs[key]!r} is set from the task; leave it out"
+            )
+    kwargs: dict[str, Any] = {**model.kwargs, "num_classes": 0, "in_chans": channels}
+    if getattr(timm.get_pretrained_cfg(model.name), "fixed_input_size", False):
+        kwargs["img_size"] = image_size
+    try:
+        built = timm.create_model(model.name, **kwargs)
+    # timm reports wrong arguments by assertions, type errors, arithmetic and more.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise NetworkError(
+            f"timm model {model.name!r}: kwargs {model.kwargs} do not fit: {reason}; "
+            "see the arguments of its class in timm"
+        ) from error
+    # timm states its blocks by the names of its submodules, or by nothing.
+    names = [entry["module"] for entry in getattr(built, "feature_info", None) or ()]
+    modules = dict(built.named_modules())
+    object.__setattr__(built, "block_names", tuple(name for name in names if name in modules))
+    return built
+
+
+def published_state(name: str) -> dict[str, Tensor]:
+    """Return the weights that timm publishes under a name and tag, classifier included.
+
+    They are downloaded where timm's cache does not hold them yet.
+
+    Raises:
+        NetworkError: no such model, no weights under the tag, or no network.
+    """
+    import timm
+
+    _check_name(name)
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise NetworkError(
+            f"timm model {name!r} has no published weights; name a tag of "
+            f"{timm.list_pretrained(name.split('.')[0] + '*')}, or leave out `weights`"
+        )
+    _check_connection(name, config.hf_hub_id)
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    # The hub's client has many errors of its own, none of them shared with timm's other sources.
+    except Exception as error:
+        raise NetworkError(_no_download(name, " ".join(str(error).split()))) from error
+
+
+def adapted_state(model: nn.Module, state: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """Fit published weights to a model of other image size or channels, by timm's rules.
+
+    Position and patch embeddings are resampled by the model's own checkpoint filter; the first
+    convolution's weights are summed over input channels or repeated.
+    """
+    from timm.models import adapt_input_conv
+
+    rename = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if rename is not None:
+        arguments = (dict(state), model)[: len(inspect.signature(rename).parameters)]
+        state = rename(*arguments)
+    first = getattr(model, "pretrained_cfg", {}).get("first_conv") or ()
+    for name in (first,) if isinstance(first, str) else first:
+        weight = state.get(f"{name}.weight")
+        if weight is not None and weight.ndim == 4 and weight.shape[1] != channels:
+            state = {**state, f"{name}.weight": adapt_input_conv(channels, weight)}
+    return state
+
+
+def _check_name(name: str) -> None:
+    import timm
+
+    architecture = name.split(".")[0]
+    if "/" in name or ":" in name or not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        remedy = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() names them"
+        raise NetworkError(f"name: timm has no model {name!r}; {remedy}")
+
+
+def _check_connection(name: str, hub: str | None) -> None:
+    """Fail at once where there is neither a cached file nor a network; retries take a minute."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    files = ("model.safetensors", "pytorch_model.bin")
+    if hub is None or any(isinstance(try_to_load_from_cache(hub, file), str) for file in files):
+        return
+    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS).close()
+    except urllib.error.HTTPError:
+        return
+    except OSError as error:
+        address = f"{constants.ENDPOINT}/{hub}"
+        raise NetworkError(_no_download(name, f"{address} cannot be reached: {error}")) from None
+
+
+def _no_download(name: str, reason: str) -> str:
+    return (
+        f"timm weights {name!r} cannot be downloaded: {reason}; connect to a network, or fetch the "
+        "safetensors file by hand and name it as weights.path"
+    )

@@ -1,0 +1,75 @@
+"""Choosing the device, and settings that make a run repeatable on it."""
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from typing import IO, Literal
+
+import torch
+
+from headstart.training.errors import TrainingError
+
+_held: list[IO[str]] = []
+
+
+def choose_device(
+    name: Literal["auto", "cpu", "cuda"] | str, locks: Path | None = None
+) -> torch.device:
+    """Return the device to compute on; `auto` takes a GPU where there is one.
+
+    Of several GPUs, one that no other process has locked in the folder `locks` is taken, and locked
+    until this process ends. Where all are locked, processes share them in turn.
+
+    Raises:
+        TrainingError: an unknown name, or `cuda` without a GPU.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise TrainingError(f"runtime.device: auto, cpu or cuda is needed, found {name!r}")
+    count = 0 if name == "cpu" else torch.cuda.device_count()
+    if name == "cuda" and not count:
+        raise TrainingError(
+            "runtime.device: 'cuda', but torch finds no GPU; use auto or cpu, or mend its driver"
+        )
+    if not count:
+        return torch.device("cpu")
+    return torch.device("cuda", 0 if count == 1 or locks is None else _free(count, locks))
+
+
+def one_thread() -> None:
+    """Let torch compute in one thread, so that results do not depend on the number of cores."""
+    torch.set_num_threads(1)
+    # torch refuses this once it has worked in parallel; operations stay single-threaded anyway.
+    with contextlib.suppress(RuntimeError):
+        torch.set_num_interop_threads(1)
+
+
+def reproducible(device: torch.device) -> None:
+    """Let torch use deterministic kernels and full float32 precision.
+
+    On the CPU an operation without a deterministic kernel is an error. On CUDA it is a warning, as
+    runs there are not promised to be bit-identical. TF32 is off: lower precision is an option of
+    training (`precision: bfloat16`), and no hidden property of the hardware.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # Filling fresh memory only helps to find bugs, and costs time at every operation.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
+def _free(count: int, locks: Path) -> int:
+    locks.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        file = (locks / f"cuda-{index}.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        # The system lets go of the lock when the process ends, however it ends.
+        _held.append(file)
+        return index
+    return os.getpid() % count

@@ -1,0 +1,93 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from headstart import params
+from headstart.networks.build import build
+from headstart.networks.network import NetworkError
+
+SOURCE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from torch import nn
+
+@dataclass
+class Options:
+    width: int
+
+def make(channels, image_size, width=6):
+    options = Options(width)
+    first = nn.Linear(channels * image_size**2, options.width)
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU())
+
+def maps(channels, image_size):
+    return nn.Conv2d(channels, 4, 3)
+
+def number(channels, image_size):
+    return 7
+
+def fails(channels, image_size):
+    return nn.Linear(channels, -1)
+"""
+
+
+def own(
+    tmp_path: Path, function: str = "make", source: str = SOURCE, **kwargs: object
+) -> params.OwnNetwork:
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return params.OwnNetwork(
+        kind="file", path=str(path), function=function, sha256=digest, kwargs=kwargs
+    )
+
+
+def test_a_users_network_gets_its_arguments_and_its_feature_dimension_is_found(
+    tmp_path: Path,
+) -> None:
+    network = build(own(tmp_path, width=9), 1, 8, 3, seed=0)
+    assert network.feature_dimension == 9
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+    assert [block.shape for block in network.blocks(torch.rand(2, 1, 8, 8))] == [
+        (2, 64),
+        (2, 9),
+        (2, 9),
+    ]
+
+
+def test_an_edited_file_is_refused_with_both_digests(tmp_path: Path) -> None:
+    model = own(tmp_path)
+    Path(model.path).write_text(SOURCE + "\n")
+    with pytest.raises(
+        NetworkError, match=rf"mine\.py: its sha256 is \w+, but the params say {model.sha256}"
+    ):
+        build(model, 1, 8, 3, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("absent", r"no function 'absent'; the file has .*make"),
+        ("number", "torch.nn.Module is needed, found int"),
+        ("maps", r"mine.py:maps: features \[2, d\] are needed .* found \(2, 4, 6, 6\)"),
+        ("fails", "mine.py:fails: fails with channels=1, image_size=8"),
+    ],
+)
+def test_a_function_that_makes_no_backbone_is_named(
+    tmp_path: Path, function: str, message: str
+) -> None:
+    with pytest.raises(NetworkError, match=message):
+        build(own(tmp_path, function), 1, 8, 3, seed=0)
+
+
+def test_wrong_arguments_and_a_broken_file_and_no_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match="unexpected keyword argument 'depth'"):
+        build(own(tmp_path, depth=3), 1, 8, 3, seed=0)
+    with pytest.raises(NetworkError, match=r"mine\.py: cannot be imported: SyntaxError"):
+        build(own(tmp_path, source="def make(:\n"), 1, 8, 3, seed=0)
+    model = own(tmp_path)
+    Path(model.path).unlink()
+    with pytest.raises(NetworkError, match=r"mine\.py: this network file cannot be read"):
+        build(model, 1, 8, 3, seed=0)
