@@ -1,0 +1,41 @@
+"""Why and when does pre-training help? `snakemake --cores all` makes every network, table and figure."""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/transfer.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    stage_data,
+    stage_check,
+    stage_pretrain,
+    stage_transfer,
+    stage_tables,
+    stage_figures,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.stage_data.input,
+        rules.stage_check.input,
+        rules.stage_pretrain.input,
+        rules.stage_transfer.input,
+        rules.stage_tables.input,
+        rules.stage_figures.input,
+
+
+onsuccess:
+    say_where_the_figures_are()
+
+
+onerror:
+    say_where_the_logs_are()

@@ -1,0 +1,71 @@
+"""What the figures of the early-stopping study draw: tables with one row per dot or per point of a line."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from headstart.statistics.intervals import mean_interval
+
+PANEL = ["target", "arm", "mode", "shots"]
+RUN = ["seed", "source_epoch", "draw", "learning_rate"]
+PERCENT = 100.0
+
+
+def tuned_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return one row per run of a model, at the learning rate that target validation chose.
+
+    The rate is chosen for each source network and source epoch, by the mean validation accuracy over
+    draws; ties go to the smaller rate. Columns: target, arm, mode, shots, seed, source_epoch, draw,
+    learning_rate, validation, test (accuracies in percent).
+    """
+    ended = measurements[
+        (measurements["model"] == model) & (measurements["metric"] == "accuracy_at_validation_best")
+    ]
+    runs = ended.pivot_table(index=PANEL + RUN, columns="split", values="value").reset_index()
+    runs[["validation", "test"]] *= PERCENT
+    cell = [*PANEL, "seed", "source_epoch"]
+    by_rate = runs.groupby([*cell, "learning_rate"])["validation"].mean().reset_index()
+    order = [*cell, "validation", "learning_rate"]
+    by_rate = by_rate.sort_values(order, ascending=[True] * len(cell) + [False, True])
+    chosen = by_rate.drop_duplicates(cell)[[*cell, "learning_rate"]]
+    return runs.merge(chosen, on=[*cell, "learning_rate"]).sort_values(
+        PANEL + RUN, ignore_index=True
+    )
+
+
+def source_history(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return accuracies of the pretrained networks on their source, in percent, and which epoch is best."""
+    rows = measurements[(measurements["model"] == model) & (measurements["mode"] == "pretrain")]
+    table = rows.assign(column=rows["metric"] + "_" + rows["split"]).pivot_table(
+        index=["source", "seed", "source_epoch"], columns="column", values="value"
+    )
+    table = table.reset_index().rename(columns={"best_validation": "best"})
+    table[["accuracy_train", "accuracy_validation"]] *= PERCENT
+    return table[
+        ["source", "seed", "source_epoch", "accuracy_train", "accuracy_validation", "best"]
+    ]
+
+
+def mean_over_seeds(
+    runs: pd.DataFrame, keys: list[str], value: str, confidence: float
+) -> pd.DataFrame:
+    """Return the mean over source seeds with its t-interval; draws are averaged within a seed first."""
+    per_seed = runs.groupby([*keys, "seed"], as_index=False)[value].mean()
+    rows = []
+    for names, group in per_seed.groupby(keys):
+        interval = mean_interval(group[value].to_numpy(float), confidence)
+        rows.append((*names, interval.estimate, interval.low, interval.high, interval.n))
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "seeds"])
+
+
+def at_source_best(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that started from each source network's own best epoch."""
+    best = history.loc[history["best"] == 1, ["seed", "source_epoch"]]
+    return runs.merge(best, on=["seed", "source_epoch"])
+
+
+def common_epochs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs from epochs that every source network was fine-tuned from."""
+    seeds = runs.groupby([*PANEL, "source_epoch"])["seed"].transform("nunique")
+    every = runs.groupby(PANEL)["seed"].transform("nunique")
+    return runs[seeds == every]

@@ -1,0 +1,1 @@
+"""The three studies: trained networks in, tidy tables out."""

@@ -1,0 +1,105 @@
+"""Step `check`: what the params promise is compared with the data before any network trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.artifacts.files import write_json
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Work
+from headstart.networks.build import build
+from headstart.params import Params, parse
+from headstart.tasks.checks import find_problems
+from headstart.tasks.errors import TaskError
+from headstart.tasks.storage import ClassCounts, count
+from headstart.training.device import choose_device
+
+Shape = tuple[int, ...]
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Write what was checked; every problem stands on a line of its own.
+
+    Raises:
+        TaskError: something that the params ask for cannot be done with these data on this machine.
+    """
+    params = parse(dict(job.params))
+    counts, shapes = {}, {}
+    for data_job, artifact in zip(job.inputs["data"], work.inputs["data"], strict=True):
+        artifact.file("images.safetensors")
+        name = data_job.wildcards["dataset"]
+        counts[name], shapes[name] = (
+            count(artifact.path),
+            tuple(artifact.manifest["summary"]["shape"]),
+        )
+    problems = [
+        *_device_problems(params),
+        *_task_problems(params, counts),
+        *_shape_problems(params, shapes),
+    ]
+    problems += [] if problems else _network_problems(params, shapes)
+    if problems:
+        raise TaskError("\n".join(dict.fromkeys(problems)))
+    work.say(
+        f"{len(params.tasks)} tasks, {len(params.models)} models: all that the params ask for is there"
+    )
+    write_json(
+        work.out / "check.json", {"tasks": list(params.tasks), "models": list(params.models)}
+    )
+    return {}
+
+
+def _device_problems(params: Params) -> list[str]:
+    try:
+        choose_device(params.runtime.device)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _task_problems(params: Params, counts: Mapping[str, ClassCounts]) -> list[str]:
+    """Return classes that do not exist, and classes with too few images for the shots asked of them."""
+    asked: list[tuple[str, int | None, str]] = [
+        (source, None, "") for part in params.pretrain.values() for source in part.sources
+    ]
+    for model, arms in params.transfer.items():
+        for arm, transfer in arms.items():
+            most = max((number for number in transfer.shots if number != "all"), default=None)
+            targets = transfer.targets or params.pretrain[model].sources
+            asked += [(target, most, f"transfer.{model}.{arm}.shots") for target in targets]
+    problems = []
+    for name, shots, path in asked:
+        task = params.tasks[name]
+        problems += find_problems(name, task, counts[task.dataset], shots, path)
+    return problems
+
+
+def _shape_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
+    """Return targets whose images have another shape than those of the source."""
+    problems = []
+    for model, arms in params.transfer.items():
+        for arm, transfer in arms.items():
+            for source in params.pretrain[model].sources:
+                there = shapes[params.tasks[source].dataset]
+                for target in transfer.targets:
+                    here = shapes[params.tasks[target].dataset]
+                    if here != there:
+                        problems.append(
+                            f"transfer.{model}.{arm}.targets: {target} has images of {here} (channels, height, width), "
+                            f"its source {source} of {there}; give both datasets the same `size` and `channels`"
+                        )
+    return problems
+
+
+def _network_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
+    """Return networks that cannot be built for their source images; weights and user files are compared."""
+    problems = []
+    for model, pretrain in params.pretrain.items():
+        for source in pretrain.sources:
+            channels, height, _ = shapes[params.tasks[source].dataset]
+            try:
+                build(params.models[model], channels, height, classes=2, seed=0)
+            except ValueError as error:
+                problems.append(f"models.{model}: {error}")
+    return problems

@@ -1,0 +1,170 @@
+"""Step `pretrain`: train one network on its source task, always to the end, and keep checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from headstart.artifacts.files import read_json, write_json, write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.store import Work
+from headstart.networks.build import build
+from headstart.networks.network import Network
+from headstart.networks.weights import state_digest
+from headstart.params import Pretrain
+from headstart.studies.reporting import Reporter
+from headstart.studies.sections import model_of, pretrain_of, task_of
+from headstart.tasks.batches import EvaluationBatches, TrainBatches, normalization
+from headstart.tasks.dataset import read
+from headstart.tasks.task import Task, make_task
+from headstart.training.checkpoints import distance, save
+from headstart.training.loop import Outcome, Progress, fit
+
+EVALUATION_BATCH = 512
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Train one network and write its checkpoints, their manifest and the history of all epochs."""
+    options, name = pretrain_of(job.params), job.wildcards["source"]
+    data = work.input("data")
+    data.file("images.safetensors")
+    task = make_task(name, task_of(job.params), read(data.path))
+    channels, size = task.train.images.shape[1], task.train.images.shape[2]
+    names = (name, job.wildcards["model"], job.wildcards["seed"])
+    network = build(
+        model_of(job.params),
+        channels,
+        size,
+        len(task.classes),
+        derive_seed("initial weights", *names),
+    )
+    keeper = Keeper(work.state / "checkpoints", options, network)
+    work.say(
+        f"{work.device}, {len(task.train.labels):,} images of {len(task.classes)} classes, "
+        f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
+    )
+    outcome = _train(network, task, options, names, keeper, work)
+    keeper.finish(outcome, work.out)
+    _write_normalization(task, work.out)
+    summary = _summary(outcome)
+    work.say(summary["text"])
+    return {"seed": job.wildcards["seed"], "dtype": options.precision, "summary": summary}
+
+
+class Keeper:
+    """Writes the checkpoints of a run, and can go on where a killed run stopped."""
+
+    def __init__(self, folder: Path, options: Pretrain, network: Network) -> None:
+        self.folder, self.epochs = folder, set(options.checkpoint_epochs())
+        folder.mkdir(parents=True, exist_ok=True)
+        self.initial = {
+            name: value.detach().cpu().clone() for name, value in network.state_dict().items()
+        }
+
+    def __call__(self, epoch: int, network: Network, progress: Progress) -> None:
+        """Keep the weights of this epoch where the params ask for them."""
+        if epoch in self.epochs:
+            self.keep(epoch, network.state_dict(), progress.steps, progress.samples)
+
+    def keep(self, epoch: int, state: Mapping[str, Any], steps: int, samples: int) -> None:
+        """Write one checkpoint and what its entry in the manifest says."""
+        state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        save(state, self.folder / checkpoint_name(epoch))
+        entry = {
+            "epoch": epoch,
+            "steps": steps,
+            "samples": samples,
+            "sha256": state_digest(state),
+            "distance": distance(state, self.initial),
+        }
+        write_json(self.folder / f"epoch-{epoch:04d}.json", entry)
+
+    def finish(self, outcome: Outcome, out: Path) -> None:
+        """Put all checkpoints into the artifact, `best` among them, and write their manifest."""
+        best = outcome.history[outcome.best_epoch]
+        if outcome.best_epoch not in self.epochs:
+            self.keep(outcome.best_epoch, outcome.best_state, best.steps, best.samples)
+        kept = sorted(self.epochs | {outcome.best_epoch})
+        entries = [read_json(self.folder / f"epoch-{epoch:04d}.json") for epoch in kept]
+        for epoch in kept:
+            shutil.copyfile(self.folder / checkpoint_name(epoch), out / checkpoint_name(epoch))
+        write_json(out / "checkpoints.json", {"best": outcome.best_epoch, "checkpoints": entries})
+        write_table(out / "history.parquet", history_table(outcome))
+
+
+def checkpoint_name(epoch: int) -> str:
+    """Return the file name of an epoch's weights."""
+    return f"epoch-{epoch:04d}.safetensors"
+
+
+def history_table(outcome: Outcome) -> pd.DataFrame:
+    """Return one row per epoch; test accuracy where it was read, at the chosen epoch too."""
+    table = pd.DataFrame([asdict(record) for record in outcome.history]).drop(columns="seconds")
+    table["test_accuracy"] = table["test_accuracy"].astype("float64")
+    if outcome.test_accuracy_at_best is not None:
+        table.loc[table["epoch"] == outcome.best_epoch, "test_accuracy"] = (
+            outcome.test_accuracy_at_best
+        )
+    return table.assign(best=table["epoch"] == outcome.best_epoch, diverged=outcome.diverged)
+
+
+def _train(
+    network: Network,
+    task: Task,
+    options: Pretrain,
+    names: tuple[str, ...],
+    keeper: Keeper,
+    work: Work,
+) -> Outcome:
+    statistics = normalization(task.train)
+    train = TrainBatches(
+        task.train,
+        statistics,
+        options.batch_size,
+        options.augmentation,
+        work.device,
+        derive_seed("pretrain", *names),
+        options.channels_last,
+    )
+    validation, test = (
+        EvaluationBatches(part, statistics, EVALUATION_BATCH, work.device, options.channels_last)
+        for part in (task.validation, task.test)
+    )
+    return fit(
+        network.to(work.device),
+        train,
+        validation,
+        test,
+        options,
+        options.learning_rate,
+        derive_seed("training", *names),
+        selection=options.selection,
+        test_epochs=keeper.epochs if options.test_at_checkpoints else (),
+        keep=keeper,
+        resume=work.state / "resume.pt",
+        fingerprint=str(work.out),
+        report=Reporter(work, options.epochs),
+    )
+
+
+def _write_normalization(task: Task, out: Path) -> None:
+    write_json(
+        out / "normalization.json",
+        {**normalization(task.train).to_dict(), "classes": list(task.classes)},
+    )
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    best = outcome.history[outcome.best_epoch]
+    last = outcome.history[-1]
+    text = f"best epoch {best.epoch}: validation {best.validation_accuracy:.1%}; last epoch {last.epoch}: "
+    text += f"validation {last.validation_accuracy:.1%}"
+    if outcome.diverged:
+        text += f"; DIVERGED ({outcome.reason}), scored by its last epoch"
+    return {"best_epoch": best.epoch, "diverged": outcome.diverged, "text": text}

@@ -1,0 +1,51 @@
+"""What a person reads while networks train."""
+
+from __future__ import annotations
+
+import time
+
+from headstart.artifacts.store import Work
+from headstart.training.loop import EpochRecord
+
+
+class Reporter:
+    """Says one line per epoch: loss, accuracies, the best so far, the time left.
+
+    Short runs of a bundle (`quiet_seconds`) keep their epochs to the log: the console shows an epoch
+    only where nothing was shown for so long.
+    """
+
+    def __init__(
+        self, work: Work, epochs: int, *, quiet_seconds: float = 0.0, prefix: str = ""
+    ) -> None:
+        self.work, self.epochs = work, epochs
+        self.quiet_seconds, self.prefix = quiet_seconds, prefix
+        self.best, self.best_epoch = -1.0, 0
+        self.started = self.shown = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, record: EpochRecord) -> None:
+        """Report an epoch that has ended."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.started = record.epoch, now
+        if record.validation_accuracy > self.best:
+            self.best, self.best_epoch = record.validation_accuracy, record.epoch
+        done = record.epoch - self.first
+        left = (now - self.started) / done * (self.epochs - record.epoch) if done else None
+        detail = now - self.shown < self.quiet_seconds
+        self.shown = self.shown if detail else now
+        self.work.say(
+            f"{self.prefix}epoch {record.epoch:>3}/{self.epochs}  loss {record.train_loss:6.3f}  "
+            f"accuracy {record.train_accuracy:6.1%}  validation {record.validation_accuracy:6.1%}  "
+            f"best {self.best:6.1%} (epoch {self.best_epoch})"
+            + ("" if left is None else f"  {duration(left)} left"),
+            detail=detail,
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a time that a person reads at a glance."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

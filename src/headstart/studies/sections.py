@@ -1,0 +1,31 @@
+"""The typed params of a job, read back from the canonical form that its key was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from headstart.params import Model, Pretrain, Task, Transfer
+
+
+def model_of(params: Mapping[str, Any]) -> Model:
+    """Return the model of a job."""
+    return TypeAdapter(Model).validate_python(params["model"])
+
+
+def task_of(params: Mapping[str, Any]) -> Task:
+    """Return the task that a job trains on."""
+    return Task.model_validate(params["task"])
+
+
+def pretrain_of(params: Mapping[str, Any]) -> Pretrain:
+    """Return the training of a pretrain job; its source and seed are wildcards of the job."""
+    return Pretrain.model_validate({**params["pretrain"], "sources": ["source"], "seeds": [0]})
+
+
+def transfer_of(params: Mapping[str, Any]) -> Transfer:
+    """Return the training of a transfer job; its target is a wildcard of the job."""
+    targets = [] if params["transfer"]["mode"] == "relearn" else ["target"]
+    return Transfer.model_validate({**params["transfer"], "targets": targets})

@@ -1,0 +1,156 @@
+"""Step `tables`: one tidy table of end measures and one of curves, over all networks and arms.
+
+Inputs that were made from other bits than those on disk are refused, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from headstart.artifacts.files import read_table, write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Artifact, Work, check_lineage
+
+STUDY = "early_stopping"
+GRID = ["source_epoch", "shots", "draw", "learning_rate"]
+COLUMNS = [
+    "study",
+    "source",
+    "model",
+    "target",
+    "arm",
+    "mode",
+    "seed",
+    *GRID,
+    "target_epoch",
+    "split",
+    "metric",
+    "value",
+    "device",
+]
+# Column of a run -> (metric, split that it is read on).
+END_MEASURES = {
+    "validation_accuracy": ("accuracy_at_validation_best", "validation"),
+    "test_accuracy": ("accuracy_at_validation_best", "test"),
+    "final_validation_accuracy": ("final_accuracy", "validation"),
+    "final_test_accuracy": ("final_accuracy", "test"),
+    "oracle_peak": ("oracle_peak", "test"),
+    "diverged": ("diverged", "train"),
+    "best_epoch": ("best_epoch", "validation"),
+    "images": ("images", "train"),
+}
+CURVES = {
+    "train_loss": ("loss", "train"),
+    "train_accuracy": ("accuracy", "train"),
+    "validation_loss": ("loss", "validation"),
+    "validation_accuracy": ("accuracy", "validation"),
+    "test_accuracy": ("accuracy", "test"),
+}
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Write `measurements.parquet` (end measures, source accuracies) and `curves.parquet`."""
+    check_lineage(job)
+    work.say(
+        f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
+    )
+    pretrained = [_source_rows(artifact) for artifact in work.inputs["pretrain"]]
+    ended = [_end_rows(artifact) for artifact in work.inputs["transfer"]]
+    curves = [_curve_rows(artifact) for artifact in work.inputs["transfer"]]
+    measurements = _tidy([*pretrained, *ended])
+    write_table(work.out / "measurements.parquet", measurements)
+    write_table(work.out / "curves.parquet", _tidy(curves))
+    return {"summary": {"measurements": len(measurements)}}
+
+
+def _tidy(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat([part for part in parts if not part.empty] or [pd.DataFrame(columns=COLUMNS)])
+    types = {
+        "seed": "Int64",
+        "source_epoch": "Int64",
+        "draw": "Int64",
+        "target_epoch": "Int64",
+        "value": "float64",
+    }
+    texts = [
+        "study",
+        "source",
+        "model",
+        "target",
+        "arm",
+        "mode",
+        "shots",
+        "split",
+        "metric",
+        "device",
+    ]
+    table = table.reindex(columns=COLUMNS).astype(
+        {**types, "learning_rate": "float64", **dict.fromkeys(texts, "str")}
+    )
+    return table.sort_values(COLUMNS[:-2], kind="stable").reset_index(drop=True)
+
+
+def _source_rows(artifact: Artifact) -> pd.DataFrame:
+    """Return the history of a pretrained network: its epochs are source epochs."""
+    history = read_table(artifact.file("history.parquet"))
+    history = history.rename(columns={"epoch": "source_epoch"})
+    history["best"] = history["best"].astype(float)
+    history["diverged"] = history["diverged"].astype(float)
+    measures = {**CURVES, "best": ("best", "validation"), "diverged": ("diverged", "train")}
+    names = artifact.manifest["wildcards"]
+    return _melt(
+        history,
+        ["source_epoch"],
+        measures,
+        artifact,
+        target=names["source"],
+        arm="pretrain",
+        mode="pretrain",
+    )
+
+
+def _end_rows(artifact: Artifact) -> pd.DataFrame:
+    runs = read_table(artifact.file("runs.parquet")).astype({"diverged": float})
+    return _melt(runs, GRID, END_MEASURES, artifact, **_arm(artifact))
+
+
+def _curve_rows(artifact: Artifact) -> pd.DataFrame:
+    curves = read_table(artifact.file("curves.parquet"))
+    return _melt(curves, [*GRID, "target_epoch"], CURVES, artifact, **_arm(artifact))
+
+
+def _arm(artifact: Artifact) -> dict[str, str]:
+    names = artifact.manifest["wildcards"]
+    mode = artifact.manifest["params"]["transfer"]["mode"]
+    return {"target": names["target"], "arm": names["arm"], "mode": mode}
+
+
+def _melt(
+    table: pd.DataFrame,
+    keys: list[str],
+    measures: dict[str, tuple[str, str]],
+    artifact: Artifact,
+    **columns: str,
+) -> pd.DataFrame:
+    """Turn one column per measure into one row per measurement; measures that were not read have no row."""
+    names = artifact.manifest["wildcards"]
+    long = table.melt(id_vars=keys, value_vars=list(measures), var_name="measure").dropna(
+        subset="value"
+    )
+    long["metric"] = long["measure"].map(
+        {measure: metric for measure, (metric, _) in measures.items()}
+    )
+    long["split"] = long["measure"].map(
+        {measure: split for measure, (_, split) in measures.items()}
+    )
+    return long.drop(columns="measure").assign(
+        study=STUDY,
+        source=names["source"],
+        model=names["model"],
+        seed=int(names["seed"]),
+        device=artifact.manifest["device"],
+        **columns,
+    )

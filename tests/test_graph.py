@@ -1,0 +1,145 @@
+"""Snakemake and DVC see one graph: the plan's."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+from headstart.artifacts.code import PACKAGE, closure, notebook_imports
+from headstart.artifacts.keys import Job
+from headstart.params import Params, load
+from headstart.plan import STEPS, Plan
+from headstart.upkeep.housekeeping import publish_stamp
+
+STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+PLAN = Plan(load(ROOT / "presets" / "smoke.yaml"))
+
+
+def outs(stage: str) -> list[Path]:
+    return [Path(next(iter(out))) for out in STAGES[stage]["outs"]]
+
+
+def output(job: Job) -> Path:
+    return publish_stamp(job.key) if job.step == "publish" else job.manifest
+
+
+def stage_of(job: Job) -> str:
+    found = [stage for stage in STAGES if any(out in output(job).parents for out in outs(stage))]
+    assert len(found) == 1, f"{output(job)} lies in the outs of {found}"
+    return found[0]
+
+
+def jobs_of(stage: str) -> list[Job]:
+    return [job for job in PLAN.jobs() if stage_of(job) == stage]
+
+
+def modules(stage: str) -> set[Path]:
+    """Return the source files that decide what the stage's jobs make."""
+    entries = [STEPS[job.step].module for job in jobs_of(stage)]
+    for notebook in (dep for dep in STAGES[stage]["deps"] if dep.endswith(".ipynb")):
+        entries += notebook_imports(ROOT / notebook)
+    files = closure(*entries).values()
+    return {path for path in files if path.read_text().count("\n") > 1}
+
+
+def test_every_output_of_the_workflow_lies_in_exactly_one_stage() -> None:
+    for job in PLAN.jobs():
+        stage_of(job)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_asks_snakemake_for_its_own_rule_and_parks_its_own_artifacts(stage: str) -> None:
+    assert STAGES[stage]["cmd"] == (
+        f"snakemake --cores all -- stage_{stage} && python -m headstart park {stage}"
+    )
+    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    assert f"rule stage_{stage}:" in rules
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outs_persist(stage: str) -> None:
+    assert all(next(iter(out.values())) == {"persist": True} for out in STAGES[stage]["outs"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_results_that_a_stage_reads_are_its_deps_and_every_such_dep_is_read(stage: str) -> None:
+    read = {
+        source.path.parent for job in jobs_of(stage) for source in (*job.every_input(), *job.after)
+    }
+    own = set(outs(stage))
+    declared = {Path(dep) for dep in STAGES[stage]["deps"] if dep.startswith("results/")}
+    assert declared == read - own
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_source_that_decides_a_stage_is_in_its_deps_and_every_such_dep_decides(stage: str) -> None:
+    deps = [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")]
+    files = modules(stage)
+    uncovered = [
+        path for path in files if not any(dep == path or dep in path.parents for dep in deps)
+    ]
+    assert not uncovered
+    versioned = any(STEPS[job.step].versioned for job in jobs_of(stage))
+    idle = [dep for dep in deps if not any(dep == path or dep in path.parents for path in files)]
+    assert idle == ([PACKAGE / "versions.json"] if versioned else [])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_params_of_a_stage_cover_the_sections_that_its_keys_use(stage: str) -> None:
+    wanted = {section for job in jobs_of(stage) for section in STEPS[job.step].sections}
+    assert set(STAGES[stage]["params"]) == wanted
+    assert wanted <= set(Params.model_fields)
+
+
+def changed(section: str, *path: str, value: object) -> Plan:
+    raw = YAML(typ="safe", pure=True).load((ROOT / "presets" / "smoke.yaml").read_text())
+    place = raw[section]
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    return Plan(Params.model_validate(raw))
+
+
+def keys(plan: Plan, step: str) -> set[str]:
+    return {job.full_key for job in plan.jobs(step)}
+
+
+def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -> None:
+    edited = changed("transfer", "convnet", "finetune", "learning_rates", value=[0.1, 0.03])
+    assert keys(edited, "pretrain") == keys(PLAN, "pretrain")
+    assert keys(edited, "data") == keys(PLAN, "data")
+    fresh = {
+        job.name for job in edited.jobs("transfer") if job.full_key not in keys(PLAN, "transfer")
+    }
+    assert fresh == {
+        f"latin-convnet-{target}-finetune-seed{seed}"
+        for target in ("cyrillic", "digits")
+        for seed in (0, 1)
+    }
+    for step in ("tables", "figures", "publish"):
+        assert not keys(edited, step) & keys(PLAN, step)
+
+
+def test_a_new_seed_adds_its_own_networks_and_changes_no_other() -> None:
+    edited = changed("pretrain", "convnet", "seeds", value=[0, 1, 2])
+    assert keys(PLAN, "pretrain") < keys(edited, "pretrain")
+    assert keys(PLAN, "transfer") < keys(edited, "transfer")
+
+
+def test_the_resolution_of_figures_changes_figures_alone() -> None:
+    edited = changed("figures", "dots_per_inch", value=77)
+    assert keys(edited, "tables") == keys(PLAN, "tables")
+    assert keys(edited, "figures") != keys(PLAN, "figures")
+
+
+def test_the_device_changes_no_key_but_that_of_the_check() -> None:
+    edited = changed("runtime", "device", value="cpu")
+    different = {step for step in STEPS if keys(edited, step) != keys(PLAN, step)}
+    assert different == {"check"}
+
+
+def test_every_job_has_its_own_key_and_path() -> None:
+    jobs = PLAN.jobs()
+    assert len({job.key for job in jobs}) == len(jobs)
+    assert len({job.path for job in jobs}) == len(jobs)

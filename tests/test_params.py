@@ -1,0 +1,168 @@
+"""Params files: what is right, what is wrong, and how it is said."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+from headstart import params
+from headstart.upkeep import housekeeping
+
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+
+
+def smoke() -> dict:
+    return YAML(typ="safe", pure=True).load((ROOT / "presets" / "smoke.yaml").read_text())
+
+
+def changed(path: str, value: object) -> dict:
+    raw = smoke()
+    *parents, last = path.split(".")
+    place = raw
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return raw
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_valid(preset: Path) -> None:
+    assert params.load(preset).pretrain
+
+
+def test_the_committed_params_file_is_the_default_preset() -> None:
+    committed = subprocess.run(
+        ["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if committed.returncode:
+        pytest.skip("not a git checkout")
+    assert committed.stdout == (ROOT / "presets" / "default.yaml").read_text()
+
+
+def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
+    assert (
+        ROOT / "workflow" / "schemas" / "params.schema.yaml"
+    ).read_text() == housekeeping.schema()
+    assert json.loads(housekeeping.schema())["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (
+            "pretrain.convnet.epohs",
+            3,
+            "pretrain.convnet.epohs: unknown key; did you mean 'epochs'?",
+        ),
+        (
+            "pretrain.convnet.epochs",
+            "many",
+            "pretrain.convnet.epochs: input should be a valid integer",
+        ),
+        ("pretrain.convnet.epochs", True, "a number is needed, not true or false, found True"),
+        (
+            "pretrain.convnet.epochs",
+            0,
+            "pretrain.convnet.epochs: input should be greater than or equal to 1, found 0",
+        ),
+        (
+            "pretrain.convnet.learning_rate",
+            -1,
+            "pretrain.convnet.learning_rate: input should be greater than 0",
+        ),
+        (
+            "pretrain.convnet.sources",
+            ["latinn"],
+            "pretrain.convnet.sources: 'latinn' is not in `tasks`",
+        ),
+        ("pretrain.convnet.seeds", [1, 1], "pretrain.convnet.seeds: [1, 1] names something twice"),
+        ("models.convnet.kind", "resnet", "models.convnet: input tag 'resnet'"),
+        ("models.convnet", {"kind": "wrn", "depth": 27}, "depth 27 is not 6 n + 4"),
+        (
+            "tasks.latin.dataset",
+            "glyph",
+            "tasks.latin.dataset: 'glyph' is not in `datasets`; did you mean 'glyphs'?",
+        ),
+        (
+            "transfer.convnet.finetune.targets",
+            [],
+            "mode finetune needs at least one task in `targets`",
+        ),
+        (
+            "transfer.convnet.relearn.targets",
+            ["latin"],
+            "mode relearn trains on the source task again",
+        ),
+        (
+            "transfer.convnet.finetune.source_epochs",
+            [0, 3000],
+            "[3000] are not kept by pre-training",
+        ),
+        ("transfer.convnet.finetune.test_epochs", [99], "[99] lie after the last epoch, 2"),
+        ("transfer.resnet", {}, "transfer.resnet: 'resnet' is not in `pretrain`"),
+        (
+            "runtime.device",
+            "gpu",
+            "runtime.device: input should be 'auto', 'cpu' or 'cuda', found 'gpu'",
+        ),
+        (
+            "datasets.glyphs.alphabets",
+            ["runes"],
+            "datasets.glyphs.alphabets.0: input should be 'latin'",
+        ),
+    ],
+)
+def test_a_wrong_entry_is_named_with_its_path_and_value(
+    path: str, value: object, said: str
+) -> None:
+    with pytest.raises(params.ParamsError) as error:
+        params.parse(changed(path, value))
+    assert said in str(error.value)
+    assert "params.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1", "this is not YAML"),
+        ("- 1", "sections such as `datasets:` are needed"),
+        ("", "sections"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_named(project: Path, text: str, said: str) -> None:
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(params.ParamsError, match=said):
+        params.load()
+
+
+def test_a_missing_file_says_what_writes_one(project: Path) -> None:
+    with pytest.raises(params.ParamsError, match="headstart use default"):
+        params.load()
+
+
+def test_numbers_and_strings_of_numbers_have_one_canonical_form(project: Path) -> None:
+    forms = []
+    for text in ("1e-3", "0.001", "1.0e-3", "'1e-3'"):
+        raw = YAML(typ="safe", pure=True).load(f"learning_rate: {text}")
+        parsed = params.parse(changed("pretrain.convnet.learning_rate", raw["learning_rate"]))
+        forms.append(params.canonical(parsed.pretrain["convnet"]))
+    assert all(form == forms[0] for form in forms)
+    assert forms[0]["learning_rate"] == 0.001
+
+
+def test_fields_at_their_default_are_left_out_of_the_canonical_form() -> None:
+    implicit = params.parse(smoke())
+    explicit = params.parse(changed("pretrain.convnet.label_smoothing", 0.0))
+    assert params.canonical(implicit) == params.canonical(explicit)
+    assert "label_smoothing" not in params.canonical(explicit.pretrain["convnet"])
+
+
+def test_checkpoints_are_log_spaced_with_drops_and_both_ends() -> None:
+    raw = changed("pretrain.convnet.epochs", 20)
+    raw["pretrain"]["convnet"]["schedule"] = {"name": "step", "drops": [10]}
+    raw["pretrain"]["convnet"]["checkpoints"] = {"every": 6, "epochs": [7]}
+    kept = params.parse(raw).pretrain["convnet"].checkpoint_epochs()
+    assert kept == (0, 1, 2, 4, 6, 7, 8, 9, 10, 11, 12, 16, 18, 20)

@@ -1,0 +1,23 @@
+"""Pre-training: one job trains one network on its source task and keeps its checkpoints."""
+
+
+rule pretrain:
+    input:
+        check=ancient(needs(PLAN, "after")),
+        data=ancient(needs(PLAN, "data")),
+    output:
+        "results/pretrain/{source}-{model}-seed{seed}-{key}/manifest.json",
+    log:
+        "logs/pretrain/{source}-{model}-seed{seed}-{key}.log",
+    params:
+        headstart=HEADSTART,
+        snapshot=SNAPSHOT,
+    resources:
+        gpu=GPU,
+    shell:
+        "{params.headstart} pretrain {wildcards.key} --params {params.snapshot:q} --log {log:q}"
+
+
+rule stage_pretrain:
+    input:
+        manifests(PLAN.jobs("pretrain")),

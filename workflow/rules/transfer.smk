@@ -1,0 +1,24 @@
+"""Transfer: one job takes all checkpoints of one network to one target, over shots, draws and rates."""
+
+
+rule transfer:
+    input:
+        check=ancient(needs(PLAN, "after")),
+        pretrain=ancient(needs(PLAN, "pretrain")),
+        data=ancient(needs(PLAN, "data")),
+    output:
+        "results/transfer/{source}-{model}-{target}-{arm}-seed{seed}-{key}/manifest.json",
+    log:
+        "logs/transfer/{source}-{model}-{target}-{arm}-seed{seed}-{key}.log",
+    params:
+        headstart=HEADSTART,
+        snapshot=SNAPSHOT,
+    resources:
+        gpu=GPU,
+    shell:
+        "{params.headstart} transfer {wildcards.key} --params {params.snapshot:q} --log {log:q}"
+
+
+rule stage_transfer:
+    input:
+        manifests(PLAN.jobs("transfer")),
