@@ -1,0 +1,64 @@
+"""Make a dataset: read or draw its images and write them as one tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headstart import params
+from headstart.tasks.errors import TaskError
+from headstart.tasks.storage import Contents, write
+
+
+def build(name: str, dataset: params.Dataset, folder: Path) -> dict[str, Any]:
+    """Make a dataset and write it into an existing, empty folder.
+
+    The folder gets `images.safetensors` (`images` uint8 [N, C, H, W], `labels` int64 [N], `test`
+    uint8 [N], 1 = test part) and `classes.json` (classes, groups, licence, source). Equal params
+    give equal bytes.
+
+    Args:
+        name: the dataset's key under `datasets:`, for error messages.
+        dataset: its params.
+        folder: where to write.
+
+    Returns:
+        A summary: numbers of images, test images and classes, image shape, licence, source.
+
+    Raises:
+        TaskError: an image, a file, a download or a param cannot be used.
+    """
+    contents = _make(f"datasets.{name}", dataset)
+    _check_groups(f"datasets.{name}.groups", contents)
+    return write(Path(folder), contents)
+
+
+def _make(path: str, dataset: params.Dataset) -> Contents:
+    """Import the one kind of dataset that is needed, for their libraries are slow to import."""
+    if isinstance(dataset, params.Glyphs):
+        from headstart.tasks import glyphs
+
+        return glyphs.make(dataset)
+    if isinstance(dataset, params.Digits):
+        from headstart.tasks import digits
+
+        return digits.make(dataset)
+    if isinstance(dataset, params.ImageFolder):
+        from headstart.tasks import image_folder
+
+        return image_folder.make(path, dataset)
+    from headstart.tasks import vision
+
+    return vision.make(path, dataset)
+
+
+def _check_groups(path: str, contents: Contents) -> None:
+    for group, members in contents.groups.items():
+        unknown = [name for name in members if name not in contents.classes]
+        if unknown:
+            known = ", ".join(contents.classes[:20])
+            raise TaskError(f"{path}.{group}: {unknown[0]!r} is no class; known are: {known}")
+        if group == "all" or group in contents.classes:
+            raise TaskError(
+                f"{path}.{group}: this name is a class or means all of them; choose another"
+            )

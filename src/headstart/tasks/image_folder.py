@@ -1,0 +1,148 @@
+"""Images in a folder of class folders, or in `train/` and `test/` with class folders in each."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from headstart import params
+from headstart.tasks.errors import TaskError
+from headstart.tasks.pictures import open_picture, to_array
+from headstart.tasks.splits import stratified_test
+from headstart.tasks.storage import Contents
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file, its class, and the part it belongs to; None where the folder is not split."""
+
+    path: Path
+    class_name: str
+    part: Literal["train", "test"] | None
+
+
+def find_images(folder: Path) -> list[ImageFile]:
+    """List the images of a folder, sorted by part, class and path.
+
+    Folders inside a class folder belong to the class. Hidden files and folders do not count, nor do
+    files that are no JPEG or PNG by their suffix.
+
+    Raises:
+        TaskError: there is no such folder, it has no class folders, or a class has no image.
+    """
+    if not folder.is_dir():
+        raise TaskError(f"{folder}: no such folder; correct `path`")
+    names = _subfolders(folder)
+    if not {"train", "test"} <= set(names):
+        if "train" in names and _subfolders(folder / "train"):
+            raise TaskError(
+                f"{folder}: has train/ but no test/; name the test part test/, or move the class "
+                "folders out of train/ to have a test part drawn"
+            )
+        return _find_classes(folder, None)
+    for name in names:
+        if name not in ("train", "test"):
+            raise TaskError(f"{folder / name}: stands beside train/ and test/; move it elsewhere")
+    train, test = _find_classes(folder / "train", "train"), _find_classes(folder / "test", "test")
+    known = {image.class_name for image in train}
+    for image in test:
+        if image.class_name not in known:
+            raise TaskError(
+                f"{folder / 'test' / image.class_name}: train/ has no such class; move it elsewhere"
+            )
+    return train + test
+
+
+def content_hash(folder: Path) -> str:
+    """Return the sha256 of an image folder: of the relative paths and the bytes of its images.
+
+    Raises:
+        TaskError: as `find_images`.
+    """
+    digest = hashlib.sha256()
+    for image in find_images(folder):
+        with image.path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{image.path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def make(path: str, dataset: params.ImageFolder) -> Contents:
+    """Read all images of a folder whose content is the one that `headstart data add` noted.
+
+    Classes are the sorted names of the class folders. Where the folder is not split,
+    `test_fraction` of each class becomes the test part.
+
+    Args:
+        path: the params key of the dataset, for error messages.
+        dataset: its params.
+
+    Raises:
+        TaskError: as `find_images`, or the folder changed, or an image does not decode.
+    """
+    folder = Path(dataset.path)
+    _verify(path, dataset, content_hash(folder))
+    files = find_images(folder)
+    classes = sorted({file.class_name for file in files})
+    images = np.empty((len(files), dataset.channels, dataset.size, dataset.size), dtype=np.uint8)
+    for index, file in enumerate(files):
+        picture = open_picture(file.path)
+        images[index] = to_array(picture, dataset.channels, dataset.size, dataset.resize)
+    labels = np.array([classes.index(file.class_name) for file in files], dtype=np.int64)
+    test = np.array([file.part == "test" for file in files], dtype=np.uint8)
+    if not test.any():
+        test = stratified_test(labels, dataset.test_fraction, dataset.seed)
+    return Contents(
+        images=images,
+        labels=labels,
+        test=test,
+        classes=tuple(classes),
+        groups=dataset.groups,
+        licence="that of the images",
+        source=f"image folder {dataset.path}",
+    )
+
+
+def _verify(path: str, dataset: params.ImageFolder, found: str) -> None:
+    command = f"`headstart data add {path.removeprefix('datasets.')} {dataset.path}`"
+    if dataset.sha256 is None:
+        raise TaskError(f"{path}.sha256: missing for the folder {dataset.path}; run {command}")
+    if dataset.sha256 != found:
+        raise TaskError(
+            f"{path}.sha256: the folder {dataset.path} changed since it was added, from "
+            f"{dataset.sha256[:12]}… to {found[:12]}…; undo that, or run {command} to accept it"
+        )
+
+
+def _find_classes(root: Path, part: Literal["train", "test"] | None) -> list[ImageFile]:
+    names = _subfolders(root)
+    expected = f"each class needs a folder with images in it ({', '.join(SUFFIXES)})"
+    if not names:
+        raise TaskError(f"{root}: no class folders in it; {expected}")
+    images = []
+    for name in names:
+        found = _image_files(root / name)
+        if not found:
+            raise TaskError(f"{root / name}: no image of this class; {expected}")
+        images += [ImageFile(path, name, part) for path in found]
+    return images
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    relative = (path.relative_to(folder) for path in folder.rglob("*"))
+    images = [
+        path
+        for path in relative
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+    ]
+    return [folder / path for path in sorted(images, key=lambda path: path.as_posix())]
