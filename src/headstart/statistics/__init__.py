@@ -1,0 +1,1 @@
+"""Inference on tables: from tidy tables of runs to verdicts with intervals."""

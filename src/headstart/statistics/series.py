@@ -1,0 +1,201 @@
+"""Do the dynamics of learning and forgetting follow robustness? Correlations between epoch series.
+
+At every epoch of a run each layer has a learning and a forgetting value (arrays "epochs layers",
+layers in order); an aggregate over a subset of layers gives one series per run, which is correlated
+with robustness, the accuracy under corruption averaged over severities (arXiv 2307.06006, appendix
+E). Such series drift: their epochs are not independent observations and the usual p-value means
+little. The tests here shift one series in time against the other, look at differences, and choose
+the aggregate on other runs than the one that judges it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import stats
+
+STATISTICS: dict[str, Callable[..., ndarray]] = {
+    "mean": np.mean,
+    "std": np.std,
+    "min": np.min,
+    "max": np.max,
+}
+KEYS = ["series", "first_layer", "last_layer", "statistic"]
+
+
+def pearson(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> float:
+    """Pearson's r; NaN for fewer than 3 epochs or a series that does not change."""
+    if len(x) < 3:
+        return float("nan")
+    return float(_correlations(x[:, None], y[:, None])[0, 0])
+
+
+def _correlations(xs: ndarray, ys: ndarray) -> ndarray:
+    """r of every column of xs with every column of ys; NaN for constant columns."""
+    return _standardized(xs).T @ _standardized(ys)
+
+
+def _standardized(columns: ndarray) -> ndarray:
+    """Columns with mean zero and length one; NaN where nothing but rounding varies."""
+    deviations = columns - columns.mean(axis=0)
+    lengths = np.linalg.norm(deviations, axis=0)
+    rounding = 1e-12 * np.linalg.norm(columns, axis=0)
+    return np.divide(deviations, np.where(lengths > rounding, lengths, np.nan))
+
+
+def layer_subsets(layers: int) -> list[tuple[int, int]]:
+    """Proper prefixes 1–k and proper suffixes k–L as (first, last), counted from 1.
+
+    11 + 11 for 12 layers. The paper counts 352 hypotheses but not the subsets: an assumption.
+    """
+    prefixes = [(1, last) for last in range(1, layers)]
+    return prefixes + [(first, layers) for first in range(2, layers + 1)]
+
+
+def aggregates(
+    learning: Float[ndarray, "epochs layers"],
+    forgetting: Float[ndarray, "epochs layers"],
+    subsets: Sequence[tuple[int, int]] | None = None,
+) -> pd.DataFrame:
+    """All aggregate series: one row per epoch, one column per hypothesis (352 for 12 layers).
+
+    Columns have the levels series (sum, difference, learning, forgetting), first_layer,
+    last_layer, statistic (mean, std, min, max).
+    """
+    series = {
+        "sum": learning + forgetting,
+        "difference": learning - forgetting,
+        "learning": learning,
+        "forgetting": forgetting,
+    }
+    columns = {
+        (name, first, last, statistic): reduce(values[:, first - 1 : last], axis=1)
+        for name, values in series.items()
+        for first, last in subsets or layer_subsets(values.shape[1])
+        for statistic, reduce in STATISTICS.items()
+    }
+    table = pd.DataFrame(columns)
+    return table.set_axis(pd.MultiIndex.from_tuples(columns, names=KEYS), axis=1)
+
+
+@dataclass(frozen=True)
+class ShiftTest:
+    """r and the share of circular shifts (0 included) whose |r| is at least as large."""
+
+    r: float
+    p: float
+
+
+def circular_shift_test(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> ShiftTest:
+    """Compare r with its values when y is shifted in time, wrapping around.
+
+    Shifts keep the autocorrelation of both series; the smallest possible p is 1 / epochs. They
+    take both for stationary: two series that merely start with a transient, as most do in training,
+    agree best unshifted and get a small p. `from_epoch` and `first_differences` tell such a common
+    start from a lasting relation. NaN for series that do not change.
+    """
+    null = np.abs(_correlations(x[:, None], _shifts(y))[0])
+    p = float("nan") if np.isnan(null[0]) else float(np.mean(null >= null[0] - 1e-12))
+    return ShiftTest(pearson(x, y), p)
+
+
+def _shifts(y: ndarray) -> ndarray:
+    """All circular shifts as columns, the unshifted series first."""
+    return np.stack([np.roll(y, shift) for shift in range(len(y))], axis=1)
+
+
+def search(table: pd.DataFrame, robustness: Float[ndarray, " epochs"]) -> pd.DataFrame:
+    """Correlate every aggregate with robustness, and show what choosing the best one does to p.
+
+    Returns one row per aggregate, largest r first: its keys, r, and four p-values. `p_independent`
+    takes epochs for independent (Student's t); `p_bonferroni` multiplies it by the number of
+    aggregates; `p_shift` is the circular shift test; `p_selected` is the share of shifts at which
+    the *best* aggregate has at least this |r|, so it holds for the winner of the search.
+    Aggregates that do not change, such as the std of one layer, are NaN and come last.
+    """
+    null = np.abs(_correlations(table.to_numpy(), _shifts(robustness)))
+    r = _correlations(table.to_numpy(), robustness[:, None])[:, 0]
+    best = np.nan_to_num(null, nan=-1.0).max(axis=0)
+    reached = np.abs(r)[:, None] - 1e-12
+    result = table.columns.to_frame(index=False).assign(r=r)
+    result["p_independent"] = _student_p(r, len(robustness))
+    result["p_bonferroni"] = np.minimum(1, result["p_independent"] * len(r))
+    result["p_shift"] = np.where(np.isnan(r), np.nan, (null >= reached).mean(axis=1))
+    result["p_selected"] = np.where(np.isnan(r), np.nan, (best >= reached).mean(axis=1))
+    return result.sort_values("r", ascending=False, na_position="last", ignore_index=True)
+
+
+def _student_p(r: ndarray, epochs: int) -> ndarray:
+    """Two-sided p of r for independent observations."""
+    t = np.abs(r) * np.sqrt((epochs - 2) / np.maximum(1 - r**2, 1e-300))
+    return np.asarray(2 * stats.t.sf(t, epochs - 2))
+
+
+def first_differences(
+    x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"], first_epoch: int = 1
+) -> float:
+    """r of the changes from one epoch to the next, from `first_epoch` on (counted from 1)."""
+    return pearson(np.diff(x[first_epoch - 1 :]), np.diff(y[first_epoch - 1 :]))
+
+
+def from_epoch(
+    x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"], first_epoch: int
+) -> float:
+    """r without the epochs before `first_epoch` (counted from 1): is it one initial transient?"""
+    return pearson(x[first_epoch - 1 :], y[first_epoch - 1 :])
+
+
+def prefix_correlations(
+    x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"], lengths: Sequence[int]
+) -> pd.DataFrame:
+    """r over the first epochs only, for each length (the paper, figure 14): `epochs`, `r`.
+
+    All prefixes share the first epochs: this cannot tell one initial transient from more.
+    """
+    return pd.DataFrame(
+        {"epochs": list(lengths), "r": [pearson(x[:length], y[:length]) for length in lengths]}
+    )
+
+
+def held_out_selection(
+    tables: Mapping[str, pd.DataFrame], robustness: Mapping[str, Float[ndarray, " _"]]
+) -> pd.DataFrame:
+    """Choose the aggregate on all runs but one, then correlate it in the run left out.
+
+    The choice is the aggregate with the largest mean r (Fisher's z) over the other runs. Returns
+    one row per run: `held_out`, the keys of the chosen aggregate, `r_selection` (mean over the runs
+    that chose), `r_held_out`, and `r_best`, the largest r that the held-out run itself offers. The
+    gap between r_best and r_held_out is what selection adds.
+
+    Raises:
+        ValueError: fewer than two runs, or no aggregate that changes in all others.
+    """
+    if len(tables) < 2:
+        raise ValueError(f"held-out selection needs at least 2 runs, found {len(tables)}")
+    r = pd.DataFrame({run: _all_r(table, robustness[run]) for run, table in tables.items()})
+    return pd.DataFrame(_selections(r))
+
+
+def _all_r(table: pd.DataFrame, robustness: ndarray) -> pd.Series:
+    r = _correlations(table.to_numpy(), robustness[:, None])[:, 0]
+    return pd.Series(r, index=table.columns)
+
+
+def _selections(r: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """One row per held-out run, from r of every aggregate (rows) in every run (columns)."""
+    for run in r.columns:
+        others = r.drop(columns=run).to_numpy().clip(-1 + 1e-12, 1 - 1e-12)
+        z = np.arctanh(others).mean(axis=1)
+        if np.isnan(z).all():
+            raise ValueError(f"no aggregate is defined in all runs but {run}: some never change")
+        chosen = int(np.nanargmax(z))
+        yield {
+            "held_out": run,
+            **dict(zip(KEYS, r.index[chosen], strict=True)),
+            "r_selection": float(np.tanh(z[chosen])),
+            "r_held_out": float(r[run].iloc[chosen]),
+            "r_best": float(r[run].max()),
+        }

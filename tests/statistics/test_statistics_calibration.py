@@ -1,0 +1,163 @@
+"""Error rates and power by simulation; each tolerance is three Monte-Carlo standard errors."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from simulated_runs import as_accuracies, planted_gain, planted_optimum, runs_table
+
+from headstart.statistics.decision import decide
+from headstart.statistics.evidence import weigh
+from headstart.statistics.permutation import max_statistic_test
+from headstart.statistics.selection import (
+    held_out_effects,
+    selection_optimism,
+    split_seeds,
+)
+from headstart.statistics.verdicts import judge
+
+ALPHA = 0.025
+CHECKPOINTS = 15
+
+
+def slack(rate, studies):
+    return 3 * np.sqrt(rate * (1 - rate) / studies)
+
+
+def verdict_of(accuracies):
+    evidence = weigh(accuracies)
+    return decide(evidence, evidence.p_values).verdict
+
+
+@pytest.mark.parametrize(
+    ("rho", "verdict", "epoch"),
+    [
+        (0.5, "earlier-better", 4.85),
+        (0.75, "earlier-better", 8.70),
+        (1.0, "equivalent", None),
+        (1.15, "later-better", 23.97),
+    ],
+)
+def test_a_planted_optimum_is_found_on_its_side_of_the_source_optimum(rho, verdict, epoch):
+    result = judge(planted_optimum(rho, seed=1))
+    assert result.verdict == verdict, result.reason
+    assert np.mean(result.source_best) == pytest.approx(15.28, abs=0.8)
+    if epoch is not None:
+        # Near its optimum the curve is flat: validation finds the place to some epochs.
+        assert result.chosen_epoch == pytest.approx(epoch, rel=0.3)
+
+
+def test_exchangeable_checkpoints_in_whole_tables_are_called_better_in_at_most_2_5_percent():
+    studies, epochs = 500, np.arange(1, 9)
+    generator = np.random.default_rng(0)
+    found = []
+    for study in range(studies):
+        test, validation = planted_gain(study, np.zeros(8), n_draws=2)
+        # The source-best epoch is as random as the rest, and differs between seeds.
+        source = generator.random((8, 8)) + 2 * (epochs > 4)[:, None]
+        found.append(judge(runs_table(epochs, test, validation, source)).verdict)
+    assert np.mean([v == "earlier-better" for v in found]) <= ALPHA + slack(ALPHA, studies)
+    assert np.mean([v == "later-better" for v in found]) <= ALPHA + slack(ALPHA, studies)
+
+
+@pytest.mark.parametrize("n_seeds", [6, 8])
+def test_tuning_the_learning_rate_does_not_make_exchangeable_checkpoints_look_better(n_seeds):
+    studies = 500
+    found = [
+        verdict_of(as_accuracies(*planted_gain(s, np.zeros(8), n_seeds, n_rates=2), (0.03, 0.1)))
+        for s in range(studies)
+    ]
+    wrong = np.mean([v == "earlier-better" for v in found])
+    dependent = np.mean([v == "learning-rate-dependent" for v in found])
+    assert wrong <= ALPHA + slack(ALPHA, studies)
+    assert dependent <= 2 * ALPHA + slack(2 * ALPHA, studies)
+
+
+def test_the_engine_keeps_its_level_where_early_checkpoints_are_far_worse():
+    studies = 500
+    gains = np.concatenate([np.linspace(-0.2, -0.01, 8), np.zeros(8)])
+    found = [verdict_of(as_accuracies(*planted_gain(s, gains))) for s in range(studies)]
+    assert np.mean([v == "earlier-better" for v in found]) <= ALPHA + slack(ALPHA, studies)
+
+
+def test_twenty_naive_tests_find_something_in_64_percent_of_null_studies():
+    studies = 2000
+    values = np.random.default_rng(1).normal(size=(8, studies, 20))
+    t = values.mean(axis=0) / (values.std(axis=0, ddof=1) / np.sqrt(8))
+    naive = (t > stats.t.ppf(0.95, 7)).any(axis=1).mean()
+    assert naive == pytest.approx(1 - 0.95**20, abs=slack(0.64, studies))
+
+
+def test_the_optimism_of_picking_among_twenty_is_the_expected_maximum_of_twenty_normals():
+    studies = 2000
+    values = np.sqrt(8) * np.random.default_rng(2).normal(size=(studies, 8, 20))
+    optimism = np.array([selection_optimism(v, v) for v in values])
+    assert optimism.mean() == pytest.approx(1.867, abs=3 * optimism.std() / np.sqrt(studies))
+
+
+def simulated_rejections(gain, studies, seed):
+    """Share of studies in which each procedure rejects at one-sided 2.5 %: 15 checkpoints, SD 1."""
+    values = np.random.default_rng(seed).normal(size=(studies, 8, CHECKPOINTS))
+    values[:, :, 0] += gain
+    discovery, confirmation = split_seeds(8)
+    picked = values[:, discovery].mean(axis=1).argmax(axis=1)
+    held = values[np.arange(studies), confirmation, :][np.arange(studies), :, picked]
+    left_out = np.array([held_out_effects(v, v) for v in values])
+    return {
+        "flip": np.mean([max_statistic_test(v, statistic="mean").p <= ALPHA for v in values]),
+        "studentised": np.mean([max_statistic_test(v).p <= ALPHA for v in values]),
+        "split": np.mean(stats.ttest_1samp(held, 0, axis=1, alternative="greater").pvalue <= ALPHA),
+        "leave-one-out": np.mean(
+            stats.ttest_1samp(left_out, 0, axis=1, alternative="greater").pvalue <= ALPHA
+        ),
+    }
+
+
+def test_leaving_one_seed_out_rejects_too_often_and_the_other_tests_do_not():
+    studies = 2000
+    rates = simulated_rejections(0.0, studies, seed=3)
+    for name in ("flip", "studentised", "split"):
+        assert ALPHA - 0.015 <= rates[name] <= ALPHA + slack(ALPHA, studies), rates
+    assert rates["leave-one-out"] >= 0.08, rates
+
+
+@pytest.mark.parametrize(("n_seeds", "error"), [(3, 0.038), (10, 0.065)])
+def test_leaving_one_seed_out_also_errs_where_checkpoints_share_their_reference(n_seeds, error):
+    studies = 3000
+    shape = (studies, n_seeds, CHECKPOINTS + 1)
+    values = np.random.default_rng(6).normal(size=shape)
+    left_out = np.array([held_out_effects(d, d) for d in values[..., :-1] - values[..., -1:]])
+    p = stats.ttest_1samp(left_out, 0, axis=1, alternative="greater").pvalue
+    assert np.mean(p <= ALPHA) == pytest.approx(error, abs=slack(error, studies))
+
+
+def test_a_gain_of_two_at_one_of_fifteen_checkpoints_is_found_with_the_power_of_the_protocol():
+    studies = 1000
+    rates = simulated_rejections(2.0, studies, seed=4)
+    assert rates["flip"] == pytest.approx(0.99, abs=slack(0.99, studies))
+    assert rates["split"] == pytest.approx(0.72, abs=slack(0.72, studies))
+    assert rates["studentised"] >= 0.95, rates
+
+
+@pytest.mark.parametrize(("worse", "power"), [(0.0, 0.92), (-0.2, 0.8)])
+def test_the_engine_finds_a_gain_of_two_points_also_beside_far_worse_starts(worse, power):
+    gains = np.r_[worse * np.linspace(1, 0.05, 9), 0.02, np.zeros(6)]
+    studies = 200
+    found = [verdict_of(as_accuracies(*planted_gain(s, gains))) for s in range(studies)]
+    assert np.mean([v == "earlier-better" for v in found]) >= power
+
+
+def test_the_plain_mean_statistic_has_no_power_beside_checkpoints_that_are_far_worse():
+    generator = np.random.default_rng(5)
+    truth = np.r_[np.linspace(-20, -1, 9), 2, np.zeros(5)]
+    studies = truth + generator.normal(size=(200, 8, CHECKPOINTS))
+    plain = np.mean([max_statistic_test(v, statistic="mean").p <= ALPHA for v in studies])
+    shared = np.mean([max_statistic_test(v).p <= ALPHA for v in studies])
+    assert plain == 0
+    assert shared >= 0.88
+
+
+def test_equivalence_is_not_called_where_a_start_gains_two_points():
+    gains = np.r_[np.zeros(9), 0.02, np.zeros(6)]
+    found = [verdict_of(as_accuracies(*planted_gain(s, gains, seed_sd=0.02))) for s in range(200)]
+    assert "equivalent" not in found
+    assert "source-best" not in found

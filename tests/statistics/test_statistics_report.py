@@ -1,0 +1,173 @@
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from simulated_runs import CONTRAST, peak_at, planted_gain, runs_table, source_rows
+
+import headstart.statistics
+from headstart.statistics import curves
+from headstart.statistics.end_measures import add_end_measures, curve_matrix
+from headstart.statistics.report import read_runs, render, to_frame
+from headstart.statistics.tables import TableError
+from headstart.statistics.verdicts import verdict_table
+
+EPOCHS = np.arange(1, 7)
+PACKAGE = Path(headstart.statistics.__file__).parent
+
+
+def study(n_seeds=8):
+    arrays = planted_gain(0, np.r_[0, 0.03, 0, 0, 0, 0], n_seeds=n_seeds)
+    return runs_table(EPOCHS, *arrays, peak_at(EPOCHS, 6, n_seeds))
+
+
+def curve_table(n_starts, n_seeds, n_draws, n_epochs, validation=True):
+    """Per-epoch accuracies and losses of n_starts × n_seeds × n_draws runs, best start 2."""
+    generator = np.random.default_rng(0)
+    axes = [range(1, n_starts + 1), range(n_seeds), range(n_draws), range(1, n_epochs + 1)]
+    grid = [a.ravel() for a in np.meshgrid(*axes, indexing="ij")]
+    names = ["source_epoch", "seed", "draw", "target_epoch"]
+    runs = pd.DataFrame(dict(zip(names, grid, strict=True)))
+    runs = runs.assign(learning_rate=0.1, **CONTRAST)
+    height = 0.5 + 0.05 * (runs["source_epoch"] == 2) * (runs["target_epoch"] > 1)
+    parts = [source_rows(np.arange(1, n_starts + 1), peak_at(np.arange(n_starts), 9e9, n_seeds))]
+    for split in ("test", "validation")[: 1 + validation]:
+        value = height + generator.normal(0, 0.01, len(runs))
+        parts.append(runs.assign(split=split, metric="accuracy", value=value))
+    parts.append(runs.assign(split="train", metric="loss", value=2 / runs["target_epoch"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "runs.csv.gz", "runs.parquet"])
+def test_a_table_read_from_a_file_gives_the_same_verdicts(tmp_path, name):
+    table = study()
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False)
+    assert verdict_table(read_runs(path)) == verdict_table(table)
+
+
+def test_files_that_are_no_tables_are_refused_in_words(tmp_path):
+    with pytest.raises(TableError, match="there is no file"):
+        read_runs(tmp_path / "none.csv")
+    (tmp_path / "runs.txt").write_text("a,b\n1,2\n")
+    with pytest.raises(TableError, match=r"neither \.csv nor \.parquet"):
+        read_runs(tmp_path / "runs.txt")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(TableError, match="cannot be read"):
+        read_runs(tmp_path / "empty.csv")
+    (tmp_path / "fake.parquet").write_text("no parquet")
+    with pytest.raises(TableError, match="cannot be read"):
+        read_runs(tmp_path / "fake.parquet")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(TableError, match="no column 'source', 'model'"):
+        read_runs(tmp_path / "other.csv")
+
+
+def test_the_text_shows_verdict_numbers_reason_and_flags_in_aligned_columns():
+    verdicts = [*verdict_table(study()), *verdict_table(study(n_seeds=3))]
+    text = render(verdicts, width=80)
+    lines = text.splitlines()
+    assert max(map(len, lines[3:])) <= 80
+    start = lines[0].index("verdict")
+    assert lines[1][start:].startswith("earlier-better")
+    assert lines[2][start:].startswith("undetermined")
+    assert lines[1].startswith("*")
+    flat = " ".join(text.split())
+    for verdict in verdicts:
+        assert " ".join(verdict.reason.split()) in flat
+        assert all(" ".join(flag.split()) in flat for flag in verdict.flags)
+    assert "nan" not in text
+
+
+def test_the_frame_has_one_row_per_verdict_and_plain_columns(tmp_path):
+    verdicts = verdict_table(study())
+    frame = to_frame(verdicts)
+    frame.to_csv(tmp_path / "verdicts.csv", index=False)
+    row = pd.read_csv(tmp_path / "verdicts.csv").iloc[0]
+    assert row["target"] == "cyrillic"
+    assert row["interval_low"] == pytest.approx(verdicts[0].interval.low)
+    assert row["confirmation_estimate"] == pytest.approx(verdicts[0].confirmation.estimate)
+    assert row["chosen_epoch"] == 2
+
+
+def test_end_measures_of_every_run_come_from_its_own_curves():
+    table = curve_table(3, 2, 2, 12)
+    done = add_end_measures(table.sample(frac=1, random_state=0), classes=10)
+    run = {"source_epoch": 2, "seed": 1, "draw": 0}
+    one = done[np.logical_and.reduce([done[k] == v for k, v in run.items()])]
+
+    def curve(split, metric="accuracy"):
+        rows = one[(one["split"] == split) & (one["metric"] == metric)]
+        return rows[rows["mode"] == "finetune"].sort_values("target_epoch")["value"].to_numpy()
+
+    test, validation = curve("test"), curve("validation")
+    at_best = curves.accuracy_at_validation_best(validation, test)[0]
+    assert curve("test", "accuracy_at_validation_best").tolist() == [at_best]
+    assert curve("validation", "accuracy_at_validation_best").tolist() == [validation.max()]
+    assert curve("test", "oracle_peak").tolist() == [test.max()]
+    assert curve("test", "final_accuracy").tolist() == [test[-1]]
+    assert curve("validation", "final_accuracy").tolist() == [validation[-1]]
+    assert curve("test", "last10_accuracy") == pytest.approx([test[-10:].mean()])
+    assert curve("train", "diverged").tolist() == [0]
+
+
+def test_a_table_that_has_end_measures_is_left_as_it_is():
+    table = study()
+    assert add_end_measures(table) is table
+
+
+def test_curves_without_validation_lead_to_a_descriptive_verdict():
+    table = add_end_measures(curve_table(3, 8, 2, 12, validation=False))
+    assert set(table["metric"]) >= {"oracle_peak", "final_accuracy", "last10_accuracy"}
+    assert "accuracy_at_validation_best" not in set(table["metric"])
+    assert verdict_table(table)[0].descriptive
+
+
+def test_a_run_that_lacks_an_epoch_or_an_accuracy_is_an_error():
+    table = curve_table(2, 2, 1, 5)
+    hole = (table["target_epoch"] == 3) & (table["seed"] == 1) & (table["metric"] == "accuracy")
+    with pytest.raises(TableError, match="Every run needs every epoch once"):
+        add_end_measures(table[~hole])
+    with pytest.raises(TableError, match="accuracies on split 'test' are NaN"):
+        curve_matrix(table.assign(value=np.nan), "accuracy", "test")
+    extra = (table["split"] == "validation") & (table["seed"] == 1) & (table["mode"] == "finetune")
+    with pytest.raises(TableError, match="they must be the same runs"):
+        add_end_measures(table[~extra])
+
+
+def test_550_runs_of_200_epochs_load_and_are_judged_well_within_20_seconds(tmp_path):
+    table = curve_table(11, 10, 5, 200)
+    assert (table["mode"] == "finetune").sum() == 550 * 200 * 3
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    start = time.process_time()
+    verdict = verdict_table(read_runs(tmp_path / "runs.csv", classes=10))[0]
+    seconds = time.process_time() - start
+    assert verdict.verdict == "earlier-better"
+    assert verdict.chosen_epoch == 2
+    assert seconds < 10
+
+
+def test_the_package_never_imports_torch():
+    modules = [f"headstart.statistics.{path.stem}" for path in PACKAGE.glob("*.py")]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_package_imports_no_other_part_of_headstart():
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+                assert node.level == 0, path
+            for name in names:
+                assert not name.startswith("headstart") or name.startswith("headstart.statistics")
