@@ -1,0 +1,1 @@
+"""Mathematics on tensors: no files, no params, no choice of device."""
