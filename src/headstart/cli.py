@@ -168,8 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _is_for_people(error: Exception) -> bool:
-    return (
-        type(error).__module__.partition(".")[0] == "headstart"
-        or (isinstance(error, LookupError)
-        and bool(error.args and "no job has the key" in str(error.args[0])))
+    return type(error).__module__.partition(".")[0] == "headstart" or (
+        isinstance(error, LookupError)
+        and bool(error.args and "no job has the key" in str(error.args[0]))
     )

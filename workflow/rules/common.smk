@@ -19,11 +19,15 @@ try:
 except ParamsError as error:
     raise WorkflowError(str(error)) from None
 except OSError as error:
-    raise WorkflowError(f"{error.filename}: {error.strerror}; check that this folder can be written") from None
+    raise WorkflowError(
+        f"{error.filename}: {error.strerror}; check that this folder can be written"
+    ) from None
 
 HEADSTART = f"{shlex.quote(sys.executable)} -m headstart"
 # A job asks for a GPU where there is one and the params do not forbid it; the profile caps their number.
-GPU = int(PLAN.params.runtime.device != "cpu" and Path("/proc/driver/nvidia/version").exists())
+GPU = int(
+    PLAN.params.runtime.device != "cpu" and Path("/proc/driver/nvidia/version").exists()
+)
 
 
 wildcard_constraints:
@@ -39,11 +43,16 @@ wildcard_constraints:
 def say_where_the_figures_are():
     """Tell the person who waited where to look, and how to record what was made."""
     if any(Path("figures").glob("*.png")):
-        print("\nThe figures are in figures/ : " + ", ".join(sorted(path.name for path in Path("figures").glob("*.png"))))
+        print(
+            "\nThe figures are in figures/ : "
+            + ", ".join(sorted(path.name for path in Path("figures").glob("*.png")))
+        )
     if "DVC_STAGE" not in os.environ:
         print("To record these results with DVC, run: dvc repro")
 
 
 def say_where_the_logs_are():
     """Point at the logs of what went wrong; finished work is kept."""
-    print("\nA job failed; its lines above name the log in logs/. Finished jobs are kept: mend it and run again.")
+    print(
+        "\nA job failed; its lines above name the log in logs/. Finished jobs are kept: mend it and run again."
+    )

@@ -6,10 +6,10 @@ rule data:
         "results/data/{dataset}-{key}/manifest.json",
     log:
         "logs/data/{dataset}-{key}.log",
+    retries: 0
     params:
         headstart=HEADSTART,
         snapshot=SNAPSHOT,
-    retries: 0
     shell:
         "{params.headstart} data {wildcards.key} --params {params.snapshot:q} --log {log:q}"
 

@@ -9,11 +9,11 @@ rule pretrain:
         "results/pretrain/{source}-{model}-seed{seed}-{key}/manifest.json",
     log:
         "logs/pretrain/{source}-{model}-seed{seed}-{key}.log",
+    resources:
+        gpu=GPU,
     params:
         headstart=HEADSTART,
         snapshot=SNAPSHOT,
-    resources:
-        gpu=GPU,
     shell:
         "{params.headstart} pretrain {wildcards.key} --params {params.snapshot:q} --log {log:q}"
 

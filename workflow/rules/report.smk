@@ -23,11 +23,11 @@ rule figures:
         "results/figures/{study}-{key}/manifest.json",
     log:
         "logs/figures/{study}-{key}.log",
+    # Kernels that start at the same moment can claim the same port.
+    retries: 1
     params:
         headstart=HEADSTART,
         snapshot=SNAPSHOT,
-    # Kernels that start at the same moment can claim the same port.
-    retries: 1
     shell:
         "{params.headstart} figures {wildcards.key} --params {params.snapshot:q} --log {log:q}"
 

@@ -10,11 +10,11 @@ rule transfer:
         "results/transfer/{source}-{model}-{target}-{arm}-seed{seed}-{key}/manifest.json",
     log:
         "logs/transfer/{source}-{model}-{target}-{arm}-seed{seed}-{key}.log",
+    resources:
+        gpu=GPU,
     params:
         headstart=HEADSTART,
         snapshot=SNAPSHOT,
-    resources:
-        gpu=GPU,
     shell:
         "{params.headstart} transfer {wildcards.key} --params {params.snapshot:q} --log {log:q}"
 

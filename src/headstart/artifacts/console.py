@@ -14,16 +14,18 @@ class Console:
     """Prints to the terminal and to a log file; `detail` lines go to the log alone."""
 
     def __init__(self, name: str, log: Path | None) -> None:
-        self.name, self.log = name, log
+        self.name, self.log, self.begun = name, log, False
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("")
 
     def __call__(self, text: str, *, detail: bool = False) -> None:
-        """Say one line."""
+        """Say one line; the first one names the log."""
         self._write(text)
         if not detail:
-            print(f"[{self.name}] {text}", flush=True)
+            where = f"; log: {self.log}" if self.log is not None and not self.begun else ""
+            self.begun = True
+            print(f"[{self.name}] {text}{where}", flush=True)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -1,0 +1,63 @@
+"""The typed, frozen view of `params.yaml`: every wrong key or value is an error with its path.
+
+The classes are the one description of what may stand in a params file. The JSON schema in
+`workflow/schemas/` is made from them, and so are the keys of artifacts (`canonical`).
+"""
+
+from headstart.params.datasets import (
+    TORCHVISION_NAMES,
+    Dataset,
+    Digits,
+    Glyphs,
+    ImageFolder,
+    Task,
+    Torchvision,
+    TorchvisionName,
+)
+from headstart.params.models import ConvNet, Model, OwnNetwork, Timm, Weights, WideResNet
+from headstart.params.reading import ParamsError, load, parse
+from headstart.params.study import Figures, Params, Runtime
+from headstart.params.training import (
+    Augmentation,
+    Checkpoints,
+    Optimizer,
+    Pretrain,
+    Schedule,
+    Selection,
+    Training,
+    Transfer,
+)
+from headstart.params.types import Section, canonical
+
+__all__ = [
+    "TORCHVISION_NAMES",
+    "Augmentation",
+    "Checkpoints",
+    "ConvNet",
+    "Dataset",
+    "Digits",
+    "Figures",
+    "Glyphs",
+    "ImageFolder",
+    "Model",
+    "Optimizer",
+    "OwnNetwork",
+    "Params",
+    "ParamsError",
+    "Pretrain",
+    "Runtime",
+    "Schedule",
+    "Section",
+    "Selection",
+    "Task",
+    "Timm",
+    "Torchvision",
+    "TorchvisionName",
+    "Training",
+    "Transfer",
+    "Weights",
+    "WideResNet",
+    "canonical",
+    "load",
+    "parse",
+]

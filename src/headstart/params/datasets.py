@@ -1,0 +1,123 @@
+"""The sections `datasets` and `tasks`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from headstart.params.types import (
+    Ascending,
+    Count,
+    Fraction,
+    Name,
+    Natural,
+    NonNegative,
+    Section,
+    Sha256,
+)
+
+
+class Glyphs(Section):
+    """Letters drawn from the typefaces that ship with matplotlib; test typefaces are never trained on."""
+
+    kind: Literal["glyphs"]
+    size: Count = 16
+    train_per_class: Count = 100
+    test_per_class: Count = 25
+    alphabets: tuple[Literal["latin", "cyrillic", "greek"], ...] = Field(
+        default=("latin", "cyrillic"), min_length=1
+    )
+    rotation: NonNegative = Field(default=15.0, description="largest rotation, degrees")
+    shear: NonNegative = Field(default=0.2, description="largest horizontal shear, as a slope")
+    scale: Ascending = Field(default=(0.7, 1.0), description="smallest and largest scale")
+    shift: NonNegative = Field(
+        default=0.08, description="largest shift, as a fraction of the image side"
+    )
+    noise: NonNegative = Field(
+        default=0.08, description="standard deviation of pixel noise, white = 1"
+    )
+    seed: Natural = 0
+
+
+class Digits(Section):
+    """The 1,797 real handwritten digits inside scikit-learn (8 × 8, enlarged to `size`)."""
+
+    kind: Literal["digits"]
+    size: Count = 16
+    test_fraction: Fraction = 0.3
+    seed: Natural = 0
+
+
+class ImageFolder(Section):
+    """A folder of class folders, or of `train/` and `test/` with class folders in each; JPEG or PNG."""
+
+    kind: Literal["image_folder"]
+    path: str
+    sha256: Sha256 | None = Field(
+        default=None, description="content, written by `headstart data add`"
+    )
+    size: Count
+    channels: Literal[1, 3] = 3
+    resize: Literal["crop", "squash"] = Field(
+        default="crop",
+        description="crop: shorter side to `size`, then centre crop; squash: both sides",
+    )
+    test_fraction: Fraction = Field(default=0.2, description="used where there is no test/ folder")
+    seed: Natural = 0
+    groups: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="named sets of classes"
+    )
+
+
+TorchvisionName = Literal[
+    "CIFAR10",
+    "CIFAR100",
+    "MNIST",
+    "FashionMNIST",
+    "KMNIST",
+    "EMNIST",
+    "SVHN",
+    "STL10",
+    "EuroSAT",
+    "OxfordIIITPet",
+    "Flowers102",
+    "Caltech101",
+]
+
+
+class Torchvision(Section):
+    """A dataset that torchvision downloads; the files are cached in `folder`."""
+
+    kind: Literal["torchvision"]
+    name: TorchvisionName
+    folder: str = "downloads"
+    size: Count | None = Field(default=None, description="null keeps the size of the source images")
+    channels: Literal[1, 3] | None = None
+    resize: Literal["crop", "squash"] = "crop"
+    test_fraction: Fraction = Field(
+        default=0.2, description="used where the dataset has no test part"
+    )
+    seed: Natural = 0
+    emnist_split: Literal["balanced", "byclass", "bymerge", "letters", "digits", "mnist"] = (
+        "letters"
+    )
+
+
+Dataset = Annotated[Glyphs | Digits | ImageFolder | Torchvision, Field(discriminator="kind")]
+
+
+class Task(Section):
+    """A dataset plus a choice of classes; validation images are held out of its training part."""
+
+    dataset: Name
+    classes: str | tuple[str, ...] = Field(
+        default="all", description="'all', a class, a named group, or a list of these"
+    )
+    validation_per_class: Count = 10
+    train_per_class: Count | None = Field(
+        default=None, description="keep only so many training images"
+    )
+
+
+TORCHVISION_NAMES: tuple[str, ...] = get_args(TorchvisionName)

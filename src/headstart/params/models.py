@@ -1,0 +1,65 @@
+"""The section `models`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from headstart.params.types import Count, Section, Sha256, no_boolean
+
+
+class Weights(Section):
+    """Weights to start from instead of random ones; their content is part of every key."""
+
+    path: str | None = Field(
+        default=None, description="a safetensors file; null: those of the timm tag"
+    )
+    sha256: Sha256
+
+
+class ConvNet(Section):
+    """A small convolutional network with batch normalisation: three stages, global average pooling."""
+
+    kind: Literal["convnet"]
+    width: Count = 16
+    weights: Weights | None = None
+
+
+class WideResNet(Section):
+    """WRN-depth-width (Zagoruyko & Komodakis 2016), for 32 × 32 images; depth = 6 n + 4."""
+
+    kind: Literal["wrn"]
+    depth: Count = 28
+    width: Count = 10
+    dropout: Annotated[float, BeforeValidator(no_boolean), Field(ge=0, lt=1)] = 0.0
+    weights: Weights | None = None
+
+    @model_validator(mode="after")
+    def _depth(self) -> WideResNet:
+        if self.depth < 10 or (self.depth - 4) % 6:
+            raise ValueError(f"depth {self.depth} is not 6 n + 4 (10, 16, 22, 28, 40, …)")
+        return self
+
+
+class Timm(Section):
+    """Any timm model by name and keyword arguments."""
+
+    kind: Literal["timm"]
+    name: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    weights: Weights | None = None
+
+
+class OwnNetwork(Section):
+    """A user's own network: `path` is a Python file, `function` in it makes the module."""
+
+    kind: Literal["file"]
+    path: str
+    function: str
+    sha256: Sha256
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    weights: Weights | None = None
+
+
+Model = Annotated[ConvNet | WideResNet | Timm | OwnNetwork, Field(discriminator="kind")]

@@ -1,0 +1,108 @@
+"""A whole params file, and what one section says of another."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from headstart.params.datasets import Dataset, Task
+from headstart.params.models import Model
+from headstart.params.training import Pretrain, Transfer
+from headstart.params.types import Count, Fraction, Name, Section
+
+
+class Figures(Section):
+    """How the figures are drawn."""
+
+    confidence: Fraction = Field(default=0.95, description="of the intervals, over source seeds")
+    dots_per_inch: Count = 200
+
+
+class Runtime(Section):
+    """Where things run. Not part of any key: a result is valid wherever it was made."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Params(Section):
+    """A whole params file."""
+
+    datasets: dict[Name, Dataset]
+    tasks: dict[Name, Task]
+    models: dict[Name, Model]
+    pretrain: dict[Name, Pretrain]
+    transfer: dict[Name, dict[Name, Transfer]] = Field(default_factory=dict)
+    figures: Figures = Figures()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _references(self) -> Params:
+        for problem in _broken_references(self):
+            raise ValueError(problem)
+        return self
+
+
+def _broken_references(params: Params) -> list[str]:
+    """List what one section says of another that is not so."""
+    problems = []
+
+    def known(path: str, name: str, section: str) -> None:
+        names = list(getattr(params, section))
+        if name not in names:
+            problems.append(f"{path}: {name!r} is not in `{section}`; {suggest(name, names)}")
+
+    for name, task in params.tasks.items():
+        known(f"tasks.{name}.dataset", task.dataset, "datasets")
+    for model, pretrain in params.pretrain.items():
+        known(f"pretrain.{model}", model, "models")
+        for source in pretrain.sources:
+            known(f"pretrain.{model}.sources", source, "tasks")
+        problems += _repeated(f"pretrain.{model}", pretrain, ("sources", "seeds"))
+    for model, arms in params.transfer.items():
+        known(f"transfer.{model}", model, "pretrain")
+        for arm, transfer in arms.items():
+            path = f"transfer.{model}.{arm}"
+            for target in transfer.targets:
+                known(f"{path}.targets", target, "tasks")
+            problems += _repeated(
+                path, transfer, ("targets", "source_epochs", "shots", "draws", "learning_rates")
+            )
+            if model in params.pretrain:
+                problems += _missing_epochs(path, transfer, params.pretrain[model])
+    return problems
+
+
+def _repeated(path: str, section: Section, fields: tuple[str, ...]) -> list[str]:
+    lists = {field: getattr(section, field) for field in fields}
+    return [
+        f"{path}.{field}: {list(values)} names something twice; each belongs there once"
+        for field, values in lists.items()
+        if len(set(values)) < len(values)
+    ]
+
+
+def _missing_epochs(path: str, transfer: Transfer, pretrain: Pretrain) -> list[str]:
+    kept = pretrain.checkpoint_epochs()
+    missing = [epoch for epoch in transfer.source_epochs if epoch != "best" and epoch not in kept]
+    late = [
+        epoch
+        for epoch in transfer.test_epochs
+        if isinstance(epoch, int) and epoch > transfer.epochs
+    ]
+    problems = []
+    if missing:
+        problems.append(
+            f"{path}.source_epochs: {missing} are not kept by pre-training, which keeps {list(kept)}; "
+            "add them to `checkpoints.epochs` there"
+        )
+    if late:
+        problems.append(f"{path}.test_epochs: {late} lie after the last epoch, {transfer.epochs}")
+    return problems
+
+
+def suggest(name: str, names: list[str]) -> str:
+    """Say which known name was probably meant."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"

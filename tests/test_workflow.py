@@ -1,0 +1,231 @@
+"""The whole study, shrunken, under the real Snakemake and the real DVC."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from workflow import Project, new_project, trained
+
+LEARNING_RATES = "learning_rates: [0.1, 0.02]"
+FINETUNED = [
+    f"transfer latin-convnet-{target}-finetune-seed{seed}"
+    for target in ("cyrillic", "digits")
+    for seed in (0, 1)
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project whose smoke study has run once, under Snakemake alone."""
+    project = new_project(tmp_path_factory.mktemp("finished") / "project")
+    project.begin_versioning()
+    output = project.snakemake()
+    (project.folder / "output.txt").write_text(output)
+    return project
+
+
+@pytest.fixture(scope="module")
+def recorded(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return the finished project after `dvc repro`, committed."""
+    project = finished.copy(tmp_path_factory.mktemp("recorded") / "project")
+    output = project.run("dvc", "repro")
+    assert trained(output) == [], output
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "results")
+    return project
+
+
+@pytest.fixture
+def copied(finished: Project, tmp_path: Path) -> Project:
+    return finished.copy(tmp_path / "project")
+
+
+def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
+    finished: Project,
+) -> None:
+    output = (finished.folder / "output.txt").read_text()
+    assert "[pretrain latin-convnet-seed0] cpu, 260 images of 26 classes, 4 epochs" in output
+    assert "epoch   4/4  loss" in output
+    assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
+    assert "log: logs/pretrain/latin-convnet-seed0" in output
+    assert "figures/ : curves_convnet.png" in output
+    assert "run: dvc repro" in output
+
+
+def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finished: Project) -> None:
+    names = set(finished.figures())
+    for figure in ("transfer_convnet", "transfer_vit", "curves_convnet", "curves_vit"):
+        assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
+    assert "early_stopping.html" in names
+    assert len([name for name in names if name.startswith(".")]) == 1
+
+
+def test_a_second_run_has_nothing_to_do_whatever_the_times_of_files(copied: Project) -> None:
+    shutil.rmtree(copied.folder / ".snakemake")
+    assert "Nothing to be done" in copied.snakemake("-n")
+
+
+def test_every_artifact_is_as_its_manifest_says(finished: Project) -> None:
+    assert "all files are as their manifests say" in finished.headstart("verify")
+
+
+def test_results_do_not_depend_on_the_number_of_cores_and_figures_are_equal_bytes(
+    finished: Project, tmp_path: Path
+) -> None:
+    other = new_project(tmp_path / "project")
+    other.snakemake("--cores", "1")
+    assert other.digests() == finished.digests()
+    assert other.figures() == finished.figures()
+
+
+def test_dvc_records_what_snakemake_made_and_its_status_is_clean(recorded: Project) -> None:
+    assert "Data and pipelines are up to date" in recorded.run("dvc", "status")
+    assert recorded.run("git", "status", "--porcelain") == ""
+    assert "Nothing to be done" in recorded.snakemake("-n")
+
+
+def test_a_new_learning_rate_trains_its_own_runs_alone_and_the_way_back_trains_nothing(
+    recorded: Project, tmp_path: Path
+) -> None:
+    project = recorded.copy(tmp_path / "project")
+    before = project.figures()
+    project.edit("params.yaml", LEARNING_RATES, "learning_rates: [0.1, 0.05]")
+    output = project.run("dvc", "repro")
+    assert trained(output) == FINETUNED
+    for manifest in project.manifests("transfer").values():
+        summary = manifest["summary"]
+        if (
+            manifest["wildcards"]["arm"] == "finetune"
+            and manifest["wildcards"]["model"] == "convnet"
+        ):
+            assert summary["trained_now"] == summary["runs"] // 2
+    assert "up to date" in project.run("dvc", "status")
+    assert "Nothing to be done" in project.snakemake("-n")
+    assert project.figures() != before
+
+    project.edit("params.yaml", "learning_rates: [0.1, 0.05]", LEARNING_RATES)
+    back = project.snakemake()
+    assert trained(back) == []
+    assert project.figures() == before
+    assert trained(project.run("dvc", "repro")) == []
+    assert "up to date" in project.run("dvc", "status")
+    assert project.figures() == before
+
+
+def test_a_pulled_clone_has_nothing_to_do_and_one_edit_runs_only_what_depends_on_it(
+    recorded: Project, tmp_path: Path
+) -> None:
+    origin = recorded.copy(tmp_path / "origin")
+    origin.run("dvc", "remote", "add", "-d", "shelf", str(tmp_path / "shelf"))
+    origin.run("git", "commit", "-qam", "remote")
+    origin.run("dvc", "push", "-q")
+    origin.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.run("dvc", "pull", "-q")
+    assert clone.digests() == recorded.digests()
+    assert "Nothing to be done" in clone.snakemake("-n")
+    clone.edit("params.yaml", "learning_rates: [1e-3]", "learning_rates: [2e-3]")
+    output = clone.snakemake()
+    assert trained(output) == ["transfer latin-vit-cyrillic-finetune-seed0"]
+
+
+def test_dvc_exp_run_reads_numbers_as_the_params_file_does(
+    recorded: Project, tmp_path: Path
+) -> None:
+    project = recorded.copy(tmp_path / "project")
+    before = project.digests()
+    project.run(
+        "dvc",
+        "exp",
+        "run",
+        "-S",
+        "pretrain.vit.learning_rate=3e-3",
+        "-S",
+        "figures.dots_per_inch=100",
+    )
+    assert project.digests() == before
+
+
+def test_an_edit_of_the_training_loop_recomputes_until_it_is_declared_the_same(
+    copied: Project,
+) -> None:
+    loop = "src/headstart/training/schedules.py"
+    with (copied.folder / loop).open("a") as file:
+        file.write("\nUNUSED = 1\n")
+    planned = copied.snakemake("-n")
+    assert "pretrain            3" in planned
+    assert "transfer            8" in planned
+    for step in ("pretrain", "transfer"):
+        assert "version 1" in copied.headstart("version", step, "--same")
+    planned = copied.snakemake("-n")
+    assert "pretrain" not in planned
+    assert "transfer" not in planned
+    copied.headstart("version", "pretrain", "--bump")
+    assert "pretrain            3" in copied.snakemake("-n")
+
+
+def test_a_network_made_again_with_other_bits_is_noticed_by_verify_and_by_the_tables(
+    copied: Project,
+) -> None:
+    (folder,) = (copied.folder / "results" / "pretrain").glob("latin-convnet-seed1-*")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    shutil.rmtree(folder)
+    copied.snakemake("--", f"results/pretrain/{folder.name}/manifest.json")
+    assert json.loads((folder / "manifest.json").read_text())["digest"] == manifest["digest"]
+    assert "all files are as their manifests say" in copied.headstart("verify")
+
+    # Other bits under the same key, as another machine could make them.
+    pretend = json.loads((folder / "manifest.json").read_text())
+    history = folder / "normalization.json"
+    history.write_text(history.read_text() + "\n")
+    pretend["files"]["normalization.json"] = described(history)
+    pretend["digest"] = digest_of(pretend["files"])
+    (folder / "manifest.json").write_text(json.dumps(pretend))
+    said = copied.headstart("verify", fails=True)
+    assert "was made from results/pretrain/latin-convnet-seed1" in said
+    for tables in (copied.folder / "results" / "tables").iterdir():
+        shutil.rmtree(tables)
+    output = copied.snakemake(fails=True)
+    assert "was made from results/pretrain/latin-convnet-seed1" in output
+    assert not list((copied.folder / "results" / "tables").glob("*/manifest.json"))
+
+
+def described(path: Path) -> dict:
+    from headstart.artifacts.store import describe_files
+
+    return describe_files(path.parent)[path.name]
+
+
+def digest_of(files: dict) -> str:
+    from headstart.artifacts.keys import sha256_of
+
+    return sha256_of({name: entry["sha256"] for name, entry in files.items()})
+
+
+def test_forcing_all_jobs_makes_equal_artifacts(copied: Project) -> None:
+    before = copied.digests()
+    copied.snakemake("--forceall", "--", "stage_pretrain")
+    assert copied.digests() == before
+
+
+def test_prune_lists_first_and_deletes_only_what_no_job_needs(copied: Project) -> None:
+    copied.edit("params.yaml", "dots_per_inch: 100", "dots_per_inch: 90")
+    copied.headstart("park", "figures")
+    assert "would delete" in copied.headstart("prune")
+    assert "deleted" in copied.headstart("prune", "--yes")
+    assert "nothing to prune" in copied.headstart("prune")
+    assert copied.manifests("transfer")
+
+
+def test_use_replaces_the_params_and_keeps_the_earlier_file(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    project.edit("params.yaml", "dots_per_inch: 100", "dots_per_inch: 93")
+    said = project.headstart("use", "default")
+    kept = project.folder / said.split("kept as ")[1].strip()
+    assert "dots_per_inch: 93" in kept.read_text()
+    assert project.headstart("use", "smok", fails=True).startswith(
+        "headstart: use: 'smok' is no preset"
+    )

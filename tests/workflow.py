@@ -1,0 +1,113 @@
+"""A project folder that Snakemake and DVC really run in, as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import copy_project
+
+LINES = re.compile(r"^\[(?P<step>\w+) (?P<name>[\w-]+)\] (?P<said>.*)$")
+
+
+class Project:
+    """A folder with params, workflow and source; commands run in it with its own source."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command and return all that it printed."""
+        scripts = str(Path(sys.executable).parent)
+        environment = {
+            **os.environ,
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@example.org",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@example.org",
+        }
+        for name in ("DVC_STAGE", "DVC_ROOT", "PYTHONWARNINGS"):
+            environment.pop(name, None)
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout
+
+    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+        """Run snakemake on all cores unless told otherwise."""
+        cores = () if "--cores" in arguments else ("--cores", "all")
+        return self.run("snakemake", *cores, *arguments, fails=fails)
+
+    def headstart(self, *arguments: str, fails: bool = False) -> str:
+        """Run a headstart command."""
+        return self.run(sys.executable, "-m", "headstart", *arguments, fails=fails)
+
+    def begin_versioning(self) -> None:
+        """Make the folder a git repository with DVC, as a clone is."""
+        self.run("git", "init", "-q")
+        self.run("dvc", "init", "-q")
+        self.run("dvc", "config", "core.analytics", "false")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "project")
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that stands in a file."""
+        file = self.folder / path
+        text = file.read_text()
+        assert old in text, f"{old!r} is not in {path}"
+        file.write_text(text.replace(old, new))
+
+    def manifests(self, step: str) -> dict[str, dict]:
+        """Return the manifests of a step's artifacts, by folder name."""
+        found = sorted((self.folder / "results" / step).glob("*/manifest.json"))
+        return {path.parent.name: json.loads(path.read_text()) for path in found}
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of every artifact."""
+        return {
+            name: manifest["digest"]
+            for step in ("data", "pretrain", "transfer", "tables", "figures")
+            for name, manifest in self.manifests(step).items()
+        }
+
+    def figures(self) -> dict[str, bytes]:
+        """Return the bytes of all published figures and tables."""
+        return {
+            path.name: path.read_bytes() for path in sorted((self.folder / "figures").iterdir())
+        }
+
+    def copy(self, folder: Path) -> Project:
+        """Return a copy with all results and records; times of files are new."""
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=shutil.copyfile)
+        return Project(folder)
+
+
+def new_project(folder: Path, preset: str = "smoke") -> Project:
+    """Return a project without results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Project(copy_project(folder, preset))
+
+
+def trained(output: str) -> list[str]:
+    """Return the jobs that trained something, from what was printed."""
+    found = []
+    for line in output.splitlines():
+        match = LINES.match(line)
+        if match and match["step"] in ("pretrain", "transfer") and "epoch" in match["said"]:
+            found.append(f"{match['step']} {match['name']}")
+    return sorted(set(found))
