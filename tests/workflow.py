@@ -111,3 +111,8 @@ def trained(output: str) -> list[str]:
         if match and match["step"] in ("pretrain", "transfer") and "epoch" in match["said"]:
             found.append(f"{match['step']} {match['name']}")
     return sorted(set(found))
+
+
+def planned(output: str) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run lists."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.M)}

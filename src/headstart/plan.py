@@ -224,7 +224,20 @@ def needs(plan: Plan, role: str) -> Callable[[Any], list[str]]:
     """Return a Snakemake input function: the manifests that a rule's job reads in this role."""
 
     def manifests_of(wildcards: Any) -> list[str]:
+        return manifests(plan.job(wildcards.key).inputs[role])
+
+    return manifests_of
+
+
+def comes_after(plan: Plan) -> Callable[[Any], list[str]]:
+    """Return a Snakemake input function: the manifests of what must have run before a rule's job.
+
+    There are none where the job is done already. Its predecessors are not in its key, and Snakemake
+    runs a job again, `ancient` or not, when an input of it has to be made.
+    """
+
+    def manifests_of(wildcards: Any) -> list[str]:
         job = plan.job(wildcards.key)
-        return manifests(job.after if role == "after" else job.inputs[role])
+        return [] if job.manifest.exists() else manifests(job.after)
 
     return manifests_of

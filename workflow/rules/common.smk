@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from headstart.params import ParamsError, load
-from headstart.plan import Plan, manifests, needs
+from headstart.plan import Plan, comes_after, manifests, needs
 from headstart.upkeep.housekeeping import publish_stamp, snapshot
 
 PARAMS = Path("params.yaml")

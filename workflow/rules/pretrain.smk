@@ -3,7 +3,7 @@
 
 rule pretrain:
     input:
-        check=ancient(needs(PLAN, "after")),
+        check=ancient(comes_after(PLAN)),
         data=ancient(needs(PLAN, "data")),
     output:
         "results/pretrain/{source}-{model}-seed{seed}-{key}/manifest.json",

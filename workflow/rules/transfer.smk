@@ -3,7 +3,7 @@
 
 rule transfer:
     input:
-        check=ancient(needs(PLAN, "after")),
+        check=ancient(comes_after(PLAN)),
         pretrain=ancient(needs(PLAN, "pretrain")),
         data=ancient(needs(PLAN, "data")),
     output:

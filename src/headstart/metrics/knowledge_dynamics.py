@@ -1,0 +1,80 @@
+"""How fast, directly and stably a run's interactions approach a target, from checkpoints of the
+run.
+
+arXiv 2410.08455 compares every run with its own end state, so that each of its curves ends at 1. A
+target common to all runs, such as the fine-tuned end state, makes the curves comparable; report
+both.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headstart.metrics.interactions import strength
+from headstart.metrics.knowledge import Ratio, ratio, weighted_jaccard
+
+Trajectory = Float[Tensor, "times images subsets"]
+Curve = Float[Tensor, " times"]
+Epochs = Float[Tensor, " times"] | Int[Tensor, " times"]
+
+
+class SimilarityCurve(NamedTuple):
+    """J_t for every checkpoint, and the number of images where it is undefined."""
+
+    similarity: Curve
+    undefined: Int[Tensor, " times"]
+    by_image: Float[Tensor, "times images"]
+
+
+def similarity_curve(
+    trajectory: Trajectory, target: Float[Tensor, "images subsets"]
+) -> SimilarityCurve:
+    """Return J_t = E_x J(I_t, I_target), the mean over images where it is defined; NaN where there
+    are none.
+    """
+    by_image = weighted_jaccard(trajectory, target.expand_as(trajectory))
+    return SimilarityCurve(by_image.nanmean(-1), by_image.isnan().sum(-1), by_image)
+
+
+def speed(similarity: Curve, epochs: Epochs) -> Float[Tensor, ""]:
+    """Return the area under J over epochs scaled to [0, 1], by trapezoids; NaN propagates."""
+    _check_epochs(epochs)
+    times = (epochs - epochs[0]) / (epochs[-1] - epochs[0])
+    return torch.trapezoid(similarity, times.to(similarity))
+
+
+def time_to(similarity: Curve, epochs: Epochs, level: float) -> Float[Tensor, ""]:
+    """Return the epoch of the first checkpoint with J ≥ level (the study uses 0.5 and 0.8); NaN if
+    none has.
+    """
+    _check_epochs(epochs)
+    reached = (similarity >= level).nonzero()
+    if not len(reached):
+        return similarity.new_tensor(torch.nan)
+    return epochs[reached[0, 0]].to(similarity)
+
+
+def stability(similarity: Curve) -> Float[Tensor, ""]:
+    """Return Σ_t max(0, J_t − J_{t+1}), the sum of all drops; 0 for a curve that never falls, lower
+    is better.
+    """
+    return -similarity.diff().clamp(max=0).sum()
+
+
+def directness(trajectory: Trajectory) -> Ratio:
+    """Return ‖I_end − I_0‖₁ / Σ_t ‖I_{t+1} − I_t‖₁ over images: 1 for a straight path, NaN for no
+    movement.
+
+    More checkpoints show more of the detours: compare runs with the same checkpoints only.
+    """
+    if len(trajectory) < 2:
+        raise ValueError("a path needs at least two checkpoints")
+    steps = strength(trajectory.diff(dim=0)).sum(0)
+    return ratio(strength(trajectory[-1] - trajectory[0]), steps)
+
+
+def _check_epochs(epochs: Tensor) -> None:
+    if len(epochs) < 2 or not bool((epochs.diff() > 0).all()):
+        raise ValueError(f"the epochs are {epochs.tolist()}: give two or more, in rising order")
