@@ -1,0 +1,288 @@
+"""Pre-training and transfer as jobs: what is kept, what is the same, and what a kill loses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from headstart.artifacts import store
+from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
+from headstart.networks.build import build, new_head
+from headstart.params import Params, Selection
+from headstart.plan import Plan
+from headstart.studies import data, pretrain, tables, transfer
+from headstart.studies.sections import model_of, task_of, transfer_of
+from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
+from headstart.tasks.dataset import read
+from headstart.tasks.task import draw_shots, make_task
+from headstart.training.checkpoints import load
+from headstart.training.loop import fit
+
+pytestmark = pytest.mark.usefixtures("project")
+STUDY: dict[str, Any] = {
+    "datasets": {
+        "glyphs": {"kind": "glyphs", "size": 8, "train_per_class": 10, "test_per_class": 3}
+    },
+    "tasks": {
+        "source": {"dataset": "glyphs", "classes": ["A", "B", "C"], "validation_per_class": 3},
+        "target": {"dataset": "glyphs", "classes": ["D", "E", "F", "G"], "validation_per_class": 3},
+    },
+    "models": {"convnet": {"kind": "convnet", "width": 2}},
+    "pretrain": {
+        "convnet": {
+            "sources": ["source"],
+            "seeds": [0, 1],
+            "epochs": 5,
+            "batch_size": 8,
+            "learning_rate": 0.1,
+            "augmentation": {"shift": 1},
+        }
+    },
+    "transfer": {
+        "convnet": {
+            "finetune": {
+                "mode": "finetune",
+                "targets": ["target"],
+                "source_epochs": [0, 2, "best"],
+                "shots": [2],
+                "draws": [0, 1],
+                "learning_rates": [0.1],
+                "epochs": 3,
+                "batch_size": 4,
+            }
+        }
+    },
+}
+
+
+def plan(**transfer_options: Any) -> Plan:
+    study = {
+        **STUDY,
+        "transfer": {"convnet": {"finetune": {**STUDY["transfer"]["convnet"]["finetune"]}}},
+    }
+    study["transfer"]["convnet"]["finetune"].update(transfer_options)
+    return Plan(Params.model_validate(study))
+
+
+def make_sources(of: Plan) -> None:
+    for job in of.jobs("data"):
+        store.run(job, data.make)
+    for job in of.jobs("pretrain"):
+        store.run(job, pretrain.make)
+
+
+def runs(job: Job) -> pd.DataFrame:
+    return read_table(job.path / "runs.parquet")
+
+
+def test_checkpoints_are_those_asked_for_with_growing_distance_and_unique_weights() -> None:
+    of = plan()
+    make_sources(of)
+    job = of.jobs("pretrain")[0]
+    manifest = read_json(job.path / "checkpoints.json")
+    entries = manifest["checkpoints"]
+    assert [entry["epoch"] for entry in entries] == sorted({0, 1, 2, 4, 5, manifest["best"]})
+    assert len({entry["sha256"] for entry in entries}) == len(entries)
+    assert entries[0]["distance"] == 0
+    assert entries[0]["steps"] == 0
+    assert all(entry["distance"] > 0 for entry in entries[1:])
+    assert entries[-1]["samples"] == 5 * 21
+    history = read_table(job.path / "history.parquet")
+    assert list(history["epoch"]) == list(range(6))
+    assert history.loc[history["best"], "epoch"].item() == manifest["best"]
+
+
+def test_a_killed_pretraining_goes_on_and_ends_in_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = plan()
+    make_sources(of)
+    job = of.jobs("pretrain")[0]
+    whole = store.open_artifact(job).manifest["files"]
+    shutil.rmtree(job.path)
+
+    real, told = pretrain.fit, []
+
+    def saves_every_epoch(*arguments: Any, **options: Any) -> Any:
+        return real(*arguments, **options, save_every_seconds=0.0)
+
+    def killed(text: str, *, detail: bool = False) -> None:
+        told.append(text)
+        if "epoch   3/5" in text:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrain, "fit", saves_every_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        store.run(job, pretrain.make, say=killed)
+    assert not job.path.exists()
+    told.clear()
+    again = store.run(job, pretrain.make, say=lambda text, detail=False: told.append(text))
+    assert not any("epoch   1/5" in text for text in told)
+    assert any("epoch   4/5" in text for text in told)
+    assert again.manifest["files"] == whole
+
+
+def test_scratch_is_source_epoch_zero_bit_for_bit() -> None:
+    of = plan()
+    make_sources(of)
+    job = of.jobs("transfer")[0]
+    store.run(job, transfer.make)
+    options = transfer_of(job.params)
+    task = make_task("target", task_of(job.params), read(of.jobs("data")[0].path))
+    normalization = Normalization.from_dict(
+        read_json(of.jobs("pretrain")[0].path / "normalization.json")
+    )
+    # A network that no pre-training has ever seen, from its own seed.
+    network = build(
+        model_of(job.params), 1, 8, 3, derive_seed("initial weights", "source", "convnet", "0")
+    )
+    new_head(network, 4, options.head_seed)
+    shared = ("source", "convnet", "target", "0", 2, 1)
+    outcome = fit(
+        network,
+        TrainBatches(
+            draw_shots(task, 2, 1),
+            normalization,
+            4,
+            options.augmentation,
+            "cpu",
+            derive_seed("transfer", *shared),
+        ),
+        EvaluationBatches(task.validation, normalization, 512, "cpu"),
+        EvaluationBatches(task.test, normalization, 512, "cpu"),
+        options,
+        0.1,
+        derive_seed("training", *shared),
+        selection=Selection(),
+        test_epochs={3},
+    )
+    curves = read_table(job.path / "curves.parquet")
+    scratch = curves[(curves["source_epoch"] == 0) & (curves["draw"] == 1)]
+    assert list(scratch["train_loss"]) == [record.train_loss for record in outcome.history]
+    assert list(scratch["validation_loss"]) == [
+        record.validation_loss for record in outcome.history
+    ]
+    row = runs(job).query("source_epoch == 0 and draw == 1").iloc[0]
+    assert row["test_accuracy"] == outcome.test_accuracy_at_best
+    assert row["best_epoch"] == outcome.best_epoch
+
+
+def test_the_first_checkpoint_is_the_network_of_the_seed() -> None:
+    of = plan()
+    make_sources(of)
+    job = of.jobs("pretrain")[1]
+    state = load(job.path / "epoch-0000.safetensors")
+    network = build(
+        model_of(job.params), 1, 8, 3, derive_seed("initial weights", "source", "convnet", "1")
+    )
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def test_best_names_the_epoch_that_validation_chose_and_is_run_once() -> None:
+    of = plan()
+    make_sources(of)
+    job = of.jobs("transfer")[0]
+    store.run(job, transfer.make)
+    best = read_json(of.jobs("pretrain")[0].path / "checkpoints.json")["best"]
+    assert set(runs(job)["source_epoch"]) == {0, 2, best}
+    assert len(runs(job)) == 2 * len({0, 2, best})
+
+
+def test_a_wider_grid_trains_only_its_new_runs() -> None:
+    of = plan()
+    make_sources(of)
+    first = of.jobs("transfer")[0]
+    before = len(runs_of(first))
+    wider = plan(learning_rates=[0.1, 0.01], draws=[0, 1, 2]).jobs("transfer")[0]
+    artifact = store.run(wider, transfer.make)
+    assert (
+        artifact.manifest["summary"]["trained_now"] == artifact.manifest["summary"]["runs"] - before
+    )
+    both = runs(first).merge(
+        runs(wider), on=["source_epoch", "shots", "draw", "learning_rate"], suffixes=("", "_again")
+    )
+    assert len(both) == before
+    assert (both["validation_accuracy"] == both["validation_accuracy_again"]).all()
+
+
+def runs_of(job: Job) -> pd.DataFrame:
+    store.run(job, transfer.make)
+    return runs(job)
+
+
+def test_a_killed_bundle_keeps_its_finished_runs() -> None:
+    of = plan()
+    make_sources(of)
+    job = of.jobs("transfer")[0]
+
+    def killed(text: str, *, detail: bool = False) -> None:
+        if text.startswith("run 3/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.run(job, transfer.make, say=killed)
+    artifact = store.run(job, transfer.make)
+    assert artifact.manifest["summary"]["trained_now"] == artifact.manifest["summary"]["runs"] - 3
+
+
+def test_a_damaged_checkpoint_is_refused_by_name() -> None:
+    of = plan()
+    make_sources(of)
+    job = of.jobs("transfer")[0]
+    file = of.jobs("pretrain")[0].path / "epoch-0002.safetensors"
+    file.write_bytes(file.read_bytes()[:-4] + b"0000")
+    with pytest.raises(store.ArtifactError, match=r"epoch-0002\.safetensors: damaged"):
+        store.run(job, transfer.make)
+    assert not job.path.exists()
+
+
+@pytest.mark.parametrize("mode", ["probe", "relearn"])
+def test_other_modes_run_from_every_checkpoint(mode: str) -> None:
+    targets = ["target"] if mode == "probe" else []
+    of = plan(mode=mode, targets=targets, source_epochs=[0, 5])
+    make_sources(of)
+    job = of.jobs("transfer")[0]
+    assert set(runs_of(job)["source_epoch"]) == {0, 5}
+    assert job.wildcards["target"] == ("target" if mode == "probe" else "source")
+
+
+def test_tables_hold_one_row_per_measurement_and_name_the_split() -> None:
+    of = plan()
+    make_sources(of)
+    for job in of.jobs("transfer"):
+        store.run(job, transfer.make)
+    (job,) = of.jobs("tables")
+    folder = store.run(job, tables.make).path
+    rows = read_table(folder / "measurements.parquet")
+    assert not rows.duplicated(tables.COLUMNS[:-2]).any()
+    headline = rows[rows["metric"] == "accuracy_at_validation_best"]
+    assert set(headline["split"]) == {"validation", "test"}
+    counts = headline.groupby("split").size()
+    assert (
+        counts["validation"] == counts["test"] == sum(len(runs(one)) for one in of.jobs("transfer"))
+    )
+    assert rows["value"].notna().all()
+    source = rows[
+        (rows["mode"] == "pretrain")
+        & (rows["metric"] == "accuracy")
+        & (rows["split"] == "validation")
+    ]
+    assert sorted(source["source_epoch"].unique()) == list(range(6))
+    assert set(rows["device"]) == {"cpu"}
+
+
+def test_test_accuracy_is_read_only_where_asked_and_at_the_end(tmp_path: Path) -> None:
+    of = plan(test_epochs=[1])
+    make_sources(of)
+    job = of.jobs("transfer")[0]
+    store.run(job, transfer.make)
+    curves = read_table(job.path / "curves.parquet")
+    read_at = set(curves.loc[curves["test_accuracy"].notna(), "target_epoch"])
+    assert read_at == {1, 3}
