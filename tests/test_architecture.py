@@ -25,7 +25,7 @@ ALLOWED = {
     "figures": {"statistics"},
     "studies": {"training", "metrics", "statistics", "networks", "tasks"},
     "plan": set(),
-    "upkeep": {"plan", "tasks"},
+    "upkeep": {"plan", "tasks", "networks"},
     "cli": {"plan", "upkeep", "studies", "figures", "training", "statistics"},
 }
 LOWEST = {"params", "artifacts"}

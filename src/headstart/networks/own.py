@@ -55,7 +55,7 @@ def _import(path: Path, sha256: str) -> ModuleType:
     if found != sha256:
         raise NetworkError(
             f"{path}: its sha256 is {found}, but the params say {sha256}; "
-            "undo the edit, or write the new sha256 into the params"
+            f"undo the edit, or accept it with `headstart data add MODEL {path}:FUNCTION`"
         )
     specification = importlib.util.spec_from_loader(f"own_network_{found[:12]}", loader=None)
     assert specification is not None

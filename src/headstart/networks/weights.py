@@ -74,7 +74,7 @@ def _verify(name: str, found: str, stated: str) -> None:
     if found != stated:
         raise NetworkError(
             f"{name}: its content has sha256 {found}, but weights.sha256 says {stated}; "
-            "restore the weights, or write the new sha256 into the params"
+            "restore the weights, or accept them with `headstart data add MODEL PATH`"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,9 @@ from ruamel.yaml import YAML
 from headstart.artifacts.files import file_sha256, write_atomically
 from headstart.params import ParamsError, load, parse
 
+# In place of a path: the weights that timm publishes under the model's name and tag.
+TIMM = "timm"
+
 
 def add(name: str, path: str, size: int | None, params: Path) -> str:
     """Write an image folder, a weights file or a network file into the params file, with its sha256.
@@ -19,7 +21,7 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
     Comments and order of the file stay. Returns what was written.
     """
     file, _, function = path.partition(":")
-    if not Path(file).exists():
+    if path != TIMM and not Path(file).exists():
         raise ParamsError(f"data add: {file}: no such file or folder")
     load(params)
     yaml = YAML()
@@ -38,7 +40,9 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
 
 
 def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str, Any]:
-    content_hash = importlib.import_module("headstart.tasks.image_folder").content_hash
+    # Not at the top: the other uses of this command need no image library.
+    from headstart.tasks.image_folder import content_hash
+
     entry = document["datasets"].get(name)
     if entry is None:
         if size is None:
@@ -60,20 +64,29 @@ def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str
 def _network(document: Any, name: str, file: str, function: str) -> dict[str, Any]:
     if not function:
         raise ParamsError(f"data add: name the function that makes the network: {file}:build")
-    entry = document["models"].setdefault(name, {})
-    entry.update(
-        {"kind": "file", "path": file, "function": function, "sha256": file_sha256(Path(file))}
-    )
+    entry = document["models"].get(name, {})
+    if entry.get("kind") != "file":
+        entry = document["models"][name] = {"kind": "file"}
+    entry.update({"path": file, "function": function, "sha256": file_sha256(Path(file))})
     return dict(entry)
 
 
 def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
     if name not in document["models"]:
-        raise ParamsError(
-            f"data add: models.{name} does not exist; known are {', '.join(document['models'])}"
-        )
-    document["models"][name]["weights"] = {"path": file, "sha256": file_sha256(Path(file))}
-    return dict(document["models"][name]["weights"])
+        known = ", ".join(document["models"])
+        raise ParamsError(f"data add: models.{name} does not exist; known are {known}")
+    model = document["models"][name]
+    if file != TIMM:
+        model["weights"] = {"path": file, "sha256": file_sha256(Path(file))}
+        return dict(model["weights"])
+    if model.get("kind") != "timm":
+        raise ParamsError(f"data add: models.{name} is of kind {model.get('kind')!r}, not timm")
+    # Not at the top: only this command needs torch.
+    from headstart.networks.timm_models import published_state
+    from headstart.networks.weights import state_digest
+
+    model["weights"] = {"sha256": state_digest(published_state(model["name"]))}
+    return dict(model["weights"])
 
 
 def _plain(document: Any) -> Any:
