@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headstart.metrics import passes
+
 
 @contextlib.contextmanager
 def evaluation_mode(network: Callable[[Tensor], Tensor]) -> Iterator[None]:
@@ -26,13 +28,8 @@ def evaluation_mode(network: Callable[[Tensor], Tensor]) -> Iterator[None]:
                 f"weight {name} is {weight.dtype}: its rounding would be taken for interactions, "
                 "give network.float()"
             )
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
+    with passes.evaluation_mode(network):
         yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextlib.contextmanager
