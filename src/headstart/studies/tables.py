@@ -67,11 +67,13 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     measurements = _tidy([*pretrained, *ended, convergence_rows(curves)])
     write_table(work.out / "measurements.parquet", measurements)
     write_table(work.out / "curves.parquet", curves)
-    verdicts = judge_study(measurements, Statistics.model_validate(job.params["statistics"]))
+    statistics = Statistics.model_validate(job.params["statistics"])
+    verdicts = judge_study(measurements, statistics)
     for verdict in verdicts:
         work.say(one_line(verdict))
         work.say(verdict.reason, detail=True)
-    write_table(work.out / "verdicts.parquet", verdict_frame(verdicts, measurements))
+    judged = verdict_frame(verdicts, measurements, statistics.margin)
+    write_table(work.out / "verdicts.parquet", judged)
     return {"summary": {"measurements": len(measurements), "verdicts": len(verdicts)}}
 
 

@@ -49,9 +49,11 @@ def judge_study(measurements: pd.DataFrame, statistics: Statistics) -> list[Verd
         ]
 
 
-def verdict_frame(verdicts: list[Verdict], measurements: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per verdict; `arm` names the arm and `mode` what it does."""
-    frame = to_frame(verdicts).rename(columns={"mode": "arm"})
+def verdict_frame(
+    verdicts: list[Verdict], measurements: pd.DataFrame, margin: float = 1.0
+) -> pd.DataFrame:
+    """Return one row per verdict; `arm` names the arm, `mode` what it does, `margin` is in points."""
+    frame = to_frame(verdicts).rename(columns={"mode": "arm"}).assign(margin=margin)
     modes = measurements[["model", "arm", "mode"]].drop_duplicates()
     merged = frame.merge(modes, on=["model", "arm"], how="left", validate="many_to_one")
     first = [*CONTRAST[:4], "mode", "shots"]
