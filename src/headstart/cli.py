@@ -111,6 +111,23 @@ def verdict(
     )
 
 
+@app.command
+def claims(
+    file: Path | None = None,
+    *,
+    primary: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Judge the published claims in claims.yaml on the study's runs, or on a table of runs.
+
+    Args:
+        file: .csv or .parquet with the columns of docs/verdicts.md; without it, the study's own runs.
+        primary: the contrast to judge by, such as `target=cyrillic shots=5`.
+        params: params file.
+    """
+    print(_studies("claims").claims_text(_tables_job(file, params), file, primary))
+
+
 def _studies(name: str) -> Any:
     """Import a module when it is needed: tables take a second that other commands should not wait for."""
     return importlib.import_module(f"headstart.studies.{name}")
