@@ -70,7 +70,7 @@ def late_fall(runs: Accuracies, source_accuracy: float, margin: float, seed: int
     if gain.p <= ALPHA:
         return Finding("supported", text, gain.effect)
     if gain.interval.high < margin:
-        return Finding("contradicted", f"{text} No fall of {margin:g} points or more.", gain.effect)
+        return Finding("contradicted", f"{text} A fall of {margin:g} is ruled out.", gain.effect)
     return Finding("undetermined", text, gain.effect)
 
 

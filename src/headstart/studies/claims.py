@@ -212,5 +212,7 @@ def _paragraphs(name: str, claim: Claim, finding: Finding) -> list[str]:
     }
     lines = []
     for head, text in parts.items():
-        lines += textwrap.wrap(f"{head}: {text}", WIDTH, subsequent_indent="      ")
+        lines += textwrap.wrap(
+            f"{head}: {text}", WIDTH, subsequent_indent="      ", break_on_hyphens=False
+        )
     return lines
