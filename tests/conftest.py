@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def copy_project(folder: Path, preset: str = "smoke") -> Path:
     """Copy what a user edits into a folder: the workflow and the params, without results and source."""
-    for name in ("Snakefile", "dvc.yaml", ".dvcignore", ".gitignore"):
+    for name in ("Snakefile", "dvc.yaml", "claims.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
     for name in ("workflow", "profiles", "notebooks", "presets", "src"):
         shutil.copytree(

@@ -123,6 +123,14 @@ def test_a_new_seed_adds_its_own_networks_and_changes_no_other() -> None:
     assert keys(PLAN, "transfer") < keys(edited, "transfer")
 
 
+def test_another_primary_contrast_changes_tables_and_what_follows_alone() -> None:
+    edited = changed("statistics", "primary", "target", value="digits")
+    different = {step for step in STEPS if keys(edited, step) != keys(PLAN, step)}
+    assert different == {"tables", "figures", "publish"}
+    stated = changed("statistics", "margin", value=1.0)
+    assert keys(stated, "tables") == keys(PLAN, "tables")
+
+
 def test_the_resolution_of_figures_changes_figures_alone() -> None:
     edited = changed("figures", "dots_per_inch", value=77)
     assert keys(edited, "tables") == keys(PLAN, "tables")

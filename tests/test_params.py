@@ -104,6 +104,22 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
         ("transfer.convnet.finetune.test_epochs", [99], "[99] lie after the last epoch, 2"),
         ("transfer.resnet", {}, "transfer.resnet: 'resnet' is not in `pretrain`"),
         (
+            "statistics.primary.target",
+            "cyrilic",
+            "statistics.primary.target: nothing is run for 'cyrilic'; did you mean 'cyrillic'?",
+        ),
+        (
+            "statistics.primary.shots",
+            5,
+            "statistics.primary.shots: nothing is run for '5'; known are: 3",
+        ),
+        (
+            "statistics.primary.model",
+            "resnet",
+            "statistics.primary.model: nothing is run for 'resnet'; known are: convnet, vit",
+        ),
+        ("statistics.margin", 0, "statistics.margin: input should be greater than 0, found 0"),
+        (
             "runtime.device",
             "gpu",
             "runtime.device: input should be 'auto', 'cpu' or 'cuda', found 'gpu'",
@@ -158,6 +174,13 @@ def test_fields_at_their_default_are_left_out_of_the_canonical_form() -> None:
     explicit = params.parse(changed("pretrain.convnet.label_smoothing", 0.0))
     assert params.canonical(implicit) == params.canonical(explicit)
     assert "label_smoothing" not in params.canonical(explicit.pretrain["convnet"])
+
+
+def test_the_primary_contrast_may_relearn_the_source_task() -> None:
+    relearn = {"source": "latin", "model": "convnet", "target": "latin", "arm": "relearn"}
+    asked = params.parse(changed("statistics.primary", {**relearn, "shots": 3})).statistics.primary
+    assert asked is not None
+    assert asked.target == "latin"
 
 
 def test_checkpoints_are_log_spaced_with_drops_and_both_ends() -> None:

@@ -47,6 +47,7 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
     assert "epoch   4/4  loss" in output
     assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
     assert "log: logs/pretrain/latin-convnet-seed0" in output
+    assert "latin → cyrillic, convnet, finetune, 3 shots: undetermined" in output
     assert "figures/ : curves_convnet.png" in output
     assert "run: dvc repro" in output
 
@@ -55,8 +56,18 @@ def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finishe
     names = set(finished.figures())
     for figure in ("transfer_convnet", "transfer_vit", "curves_convnet", "curves_vit"):
         assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
-    assert "early_stopping.html" in names
+    for figure in ("gains_convnet", "gains_vit", "learning_rates_convnet"):
+        assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
+    assert {"early_stopping.html", "verdicts.csv"} <= names
     assert len([name for name in names if name.startswith(".")]) == 1
+
+
+def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Project) -> None:
+    said = finished.headstart("verdict").splitlines()
+    assert said[1].startswith("*")
+    assert "cyrillic" in said[1]
+    assert "2 source seeds cannot give a p below 0.25" in " ".join(" ".join(said).split())
+    assert finished.headstart("claims").count("MEASURED HERE") >= 2
 
 
 def test_a_second_run_has_nothing_to_do_whatever_the_times_of_files(copied: Project) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from headstart import params as params_module
 from headstart.artifacts import code, store
 from headstart.artifacts.console import Console
-from headstart.artifacts.keys import RESULTS, STORE
+from headstart.artifacts.keys import RESULTS, STORE, Job
 from headstart.plan import STEPS, Plan
 from headstart.upkeep import external, housekeeping
 
@@ -87,6 +87,56 @@ def data_add(name: str, path: str, *, size: int | None = None, params: ParamsFil
         params: params file.
     """
     print(external.add(name, path, size, params))
+
+
+@app.command
+def verdict(
+    file: Path | None = None,
+    *,
+    classes: int | None = None,
+    margin: float | None = None,
+    primary: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Judge a table of runs: is the source-best checkpoint the best start for fine-tuning?
+
+    Args:
+        file: .csv or .parquet with the columns of docs/verdicts.md; without it, the study's own runs.
+        classes: of the target; tells which runs diverged where the file holds per-epoch losses.
+        margin: of equivalence in percentage points; 1 unless said otherwise.
+        primary: the contrast chosen before looking, such as `target=cyrillic shots=5`.
+        params: params file.
+    """
+    print(
+        _studies("verdicts").verdict_text(_tables_job(file, params), file, classes, margin, primary)
+    )
+
+
+@app.command
+def claims(
+    file: Path | None = None,
+    *,
+    primary: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Judge the published claims in claims.yaml on the study's runs, or on a table of runs.
+
+    Args:
+        file: .csv or .parquet with the columns of docs/verdicts.md; without it, the study's own runs.
+        primary: the contrast to judge by, such as `target=cyrillic shots=5`.
+        params: params file.
+    """
+    print(_studies("claims").claims_text(_tables_job(file, params), file, primary))
+
+
+def _studies(name: str) -> Any:
+    """Import a module when it is needed: tables take a second that other commands should not wait for."""
+    return importlib.import_module(f"headstart.studies.{name}")
+
+
+def _tables_job(file: Path | None, params: Path) -> Job | None:
+    """Return the job that makes the study's tables; a file of runs needs no params."""
+    return None if file else Plan(params_module.load(params)).jobs("tables")[0]
 
 
 @app.command

@@ -56,19 +56,19 @@ STEPS = {
         Step(
             "tables",
             "headstart.studies.tables:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer"),
+            ("datasets", "tasks", "models", "pretrain", "transfer", "statistics"),
             versioned=False,
         ),
         Step(
             "figures",
             "headstart.figures.notebook:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "figures"),
+            ("datasets", "tasks", "models", "pretrain", "transfer", "statistics", "figures"),
             versioned=False,
         ),
         Step(
             "publish",
             "headstart.figures.publish:publish",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "figures"),
+            ("datasets", "tasks", "models", "pretrain", "transfer", "statistics", "figures"),
             versioned=False,
         ),
     )
@@ -99,7 +99,12 @@ class Plan:
         for model, arms in params.transfer.items():
             for arm, transfer in arms.items():
                 self._add_transfers(model, arm, transfer)
-        tables = self._add("tables", "early_stopping", inputs=self._of("pretrain", "transfer"))
+        tables = self._add(
+            "tables",
+            "early_stopping",
+            params={"statistics": canonical(params.statistics)},
+            inputs=self._of("pretrain", "transfer"),
+        )
         figures = self._add_figures(tables)
         self._add("publish", "all", inputs={"figures": (figures,)})
 

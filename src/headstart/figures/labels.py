@@ -47,5 +47,5 @@ def caption(runs: pd.DataFrame, confidence: float) -> str:
     """Return the sentence on numbers that stands under a figure."""
     return (
         f"n = {runs['seed'].nunique()} source networks × {runs['draw'].nunique()} draws of the target images; "
-        f"bands: {confidence:.0%} t-intervals over source networks; learning rate and epoch chosen on validation images."
+        f"bands: pointwise {confidence:.0%} t-intervals over source networks; learning rate and epoch chosen on validation images."
     )

@@ -11,18 +11,27 @@ RUN = ["seed", "source_epoch", "draw", "learning_rate"]
 PERCENT = 100.0
 
 
-def tuned_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return one row per run of a model, at the learning rate that target validation chose.
+def all_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return one row per run of a model, at every learning rate.
 
-    The rate is chosen for each source network and source epoch, by the mean validation accuracy over
-    draws; ties go to the smaller rate. Columns: target, arm, mode, shots, seed, source_epoch, draw,
-    learning_rate, validation, test (accuracies in percent).
+    Columns: target, arm, mode, shots, seed, source_epoch, draw, learning_rate, validation, test
+    (accuracies at the epoch that validation chose, in percent).
     """
     ended = measurements[
         (measurements["model"] == model) & (measurements["metric"] == "accuracy_at_validation_best")
     ]
     runs = ended.pivot_table(index=PANEL + RUN, columns="split", values="value").reset_index()
     runs[["validation", "test"]] *= PERCENT
+    return runs
+
+
+def tuned_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return one row per run of a model, at the learning rate that target validation chose.
+
+    The rate is chosen for each source network and source epoch, by the mean validation accuracy over
+    draws; ties go to the smaller rate. Columns are those of `all_runs`.
+    """
+    runs = all_runs(measurements, model)
     cell = [*PANEL, "seed", "source_epoch"]
     by_rate = runs.groupby([*cell, "learning_rate"])["validation"].mean().reset_index()
     order = [*cell, "validation", "learning_rate"]

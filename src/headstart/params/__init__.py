@@ -14,6 +14,7 @@ from headstart.params.datasets import (
     Torchvision,
     TorchvisionName,
 )
+from headstart.params.inference import Contrast, Statistics
 from headstart.params.models import ConvNet, Model, OwnNetwork, Timm, Weights, WideResNet
 from headstart.params.reading import ParamsError, load, parse
 from headstart.params.study import Figures, Params, Runtime
@@ -33,6 +34,7 @@ __all__ = [
     "TORCHVISION_NAMES",
     "Augmentation",
     "Checkpoints",
+    "Contrast",
     "ConvNet",
     "Dataset",
     "Digits",
@@ -49,6 +51,7 @@ __all__ = [
     "Schedule",
     "Section",
     "Selection",
+    "Statistics",
     "Task",
     "Timm",
     "Torchvision",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from headstart.params.datasets import Dataset, Task
+from headstart.params.inference import Statistics, unknown_primary
 from headstart.params.models import Model
 from headstart.params.training import Pretrain, Transfer
 from headstart.params.types import Count, Fraction, Name, Section
@@ -34,6 +35,7 @@ class Params(Section):
     models: dict[Name, Model]
     pretrain: dict[Name, Pretrain]
     transfer: dict[Name, dict[Name, Transfer]] = Field(default_factory=dict)
+    statistics: Statistics = Statistics()
     figures: Figures = Figures()
     runtime: Runtime = Runtime()
 
@@ -71,7 +73,24 @@ def _broken_references(params: Params) -> list[str]:
             )
             if model in params.pretrain:
                 problems += _missing_epochs(path, transfer, params.pretrain[model])
-    return problems
+    # Names that are wrong elsewhere would be named here a second time.
+    return problems or _primary_problems(params)
+
+
+def _primary_problems(params: Params) -> list[str]:
+    primary = params.statistics.primary
+    if primary is None:
+        return []
+    sources = {model: tuple(pretrain.sources) for model, pretrain in params.pretrain.items()}
+    problem = unknown_primary(primary, sources, params.transfer)
+    if problem is None:
+        return []
+    field, value, names = problem
+    remedy = suggest(value, names) if names else "there are no runs of transfer"
+    return [
+        f"statistics.primary.{field}: nothing is run for {value!r}; {remedy}. "
+        "Or leave `primary` out: then every contrast is corrected"
+    ]
 
 
 def _repeated(path: str, section: Section, fields: tuple[str, ...]) -> list[str]:

@@ -48,6 +48,7 @@ def add_end_measures(table: pd.DataFrame, classes: int | None = None) -> pd.Data
     validation, same = curve_matrix(rows, ACCURACY, "validation")
     if len(same):
         _same_runs(keys, same, "validation accuracies")
+        _same_epochs(test, validation)
         measures[FINAL, "validation"] = validation[:, -1]
         measures[HEADLINE, "test"] = curves.accuracy_at_validation_best(validation, test)[0]
         measures[HEADLINE, "validation"] = validation.max(axis=1)
@@ -94,4 +95,12 @@ def _same_runs(keys: pd.DataFrame, others: pd.DataFrame, what: str) -> None:
         raise TableError(
             f"{len(keys)} runs have test accuracies and {len(others)} have {what}; "
             "they must be the same runs"
+        )
+
+
+def _same_epochs(test: Array, validation: Array) -> None:
+    if test.shape != validation.shape:
+        raise TableError(
+            f"test accuracies stand at {test.shape[1]} epochs and validation accuracies at "
+            f"{validation.shape[1]}; both are needed at every epoch, or the metric {HEADLINE!r}"
         )

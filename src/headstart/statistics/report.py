@@ -10,7 +10,7 @@ import pandas as pd
 
 from headstart.statistics.end_measures import add_end_measures
 from headstart.statistics.intervals import Interval
-from headstart.statistics.tables import CONTRAST_KEY, TableError, check_table
+from headstart.statistics.tables import CONTRAST_KEY, TableError, arms_as_modes, check_table
 from headstart.statistics.verdicts import Verdict
 
 COLUMNS = ["", *CONTRAST_KEY, "verdict", "effect", "interval", "p", "n", "epoch", "optimism"]
@@ -20,7 +20,8 @@ def read_runs(path: str | Path, classes: int | None = None) -> pd.DataFrame:
     """Read a tidy table of runs from .csv (also compressed) or .parquet and check its columns.
 
     Where the file holds per-epoch curves and no end measures, these are computed; `classes` of
-    the target lets training losses tell which runs diverged.
+    the target lets training losses tell which runs diverged. Where it has a column `arm`, the
+    arm's name takes the place of the mode.
 
     Raises:
         TableError: when the file cannot be read as a table of runs; the message says why.
@@ -36,12 +37,30 @@ def read_runs(path: str | Path, classes: int | None = None) -> pd.DataFrame:
         table = pd.read_parquet(file) if parquet else pd.read_csv(file)
     except (ValueError, OSError) as error:
         raise TableError(f"{file.name} cannot be read as a table: {error}") from error
-    return add_end_measures(check_table(table), classes)
+    return add_end_measures(check_table(arms_as_modes(table)), classes)
 
 
 def to_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row per verdict, intervals as two columns, for saving."""
-    return pd.DataFrame([_record(verdict) for verdict in verdicts])
+    """One row per verdict, intervals as two columns, for saving; the columns do not depend on rows."""
+    nothing = Verdict(dict.fromkeys(CONTRAST_KEY, ""), "undetermined", "")
+    frame = pd.DataFrame([_record(verdict) for verdict in (nothing, *verdicts)])
+    types = {"chosen_epoch": "Int64", "p_interaction": "float64"}
+    return frame.iloc[1:].astype(types).astype({"shots": str}).reset_index(drop=True)
+
+
+def one_line(verdict: Verdict) -> str:
+    """Contrast, verdict, effect with interval and n in one line."""
+    contrast = verdict.contrast
+    effect = ""
+    if not math.isnan(verdict.effect):
+        effect = f" {verdict.effect:+.1f} points {_interval(verdict.interval)}".replace(" –", "")
+        effect += f" at epoch {verdict.chosen_epoch},"
+    return (
+        f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
+        f"{contrast['shots']} shots: {verdict.verdict}{',' if effect else ''}{effect} "
+        f"n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
+        + (", primary" if verdict.primary else "")
+    )
 
 
 def render(verdicts: Sequence[Verdict], width: int = 100) -> str:

@@ -23,7 +23,7 @@ RUN_KEY = [
     "learning_rate",
 ]
 REQUIRED_COLUMNS = [*RUN_KEY, "split", "metric", "value"]
-OPTIONAL_COLUMNS = ["study", "target_epoch", "device"]
+OPTIONAL_COLUMNS = ["study", "arm", "target_epoch", "device"]
 PRETRAIN = "pretrain"
 SPLITS = ("train", "validation", "test")
 
@@ -41,6 +41,18 @@ class TableError(ValueError):
 
 class UndecidableError(ValueError):
     """One contrast lacks what a decision needs; the message is the reason, as a clause."""
+
+
+def arms_as_modes(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the name of the arm as its mode, wherever an arm is named.
+
+    Two arms of one mode, for example with and without warm-up, are two contrasts; without their
+    names they would be duplicates.
+    """
+    if "arm" not in table.columns or "mode" not in table.columns:
+        return table
+    named = table["arm"].notna() & (table["mode"] != PRETRAIN)
+    return table.assign(mode=table["mode"].astype(object).where(~named, table["arm"]))
 
 
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -78,13 +90,14 @@ def contrasts(table: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def find_contrast(found: list[dict[str, object]], asked: Mapping[str, object]) -> dict[str, object]:
-    """The one contrast among `found` that agrees with all that is `asked`.
+    """The one contrast among `found` that agrees with all that is `asked`, 5 being equal to "5".
 
     Raises:
         TableError: when none or several agree, or a key is no contrast column.
     """
     _check_names(asked)
-    matching = [c for c in found if all(c[name] == value for name, value in asked.items())]
+    named = {name: str(_plain(value)) for name, value in asked.items()}
+    matching = [c for c in found if all(str(c[name]) == value for name, value in named.items())]
     if len(matching) != 1:
         known = "; ".join(describe(c) for c in found[:8]) or "none at all"
         raise TableError(

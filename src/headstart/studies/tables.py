@@ -1,4 +1,4 @@
-"""Step `tables`: one tidy table of end measures and one of curves, over all networks and arms.
+"""Step `tables`: tidy tables of end measures and of curves over all networks and arms, and verdicts.
 
 Inputs that were made from other bits than those on disk are refused, by name.
 """
@@ -13,6 +13,10 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, Work, check_lineage
+from headstart.params import Statistics
+from headstart.statistics.convergence import convergence_rows
+from headstart.statistics.report import one_line
+from headstart.studies.verdicts import judge_study, verdict_frame
 
 STUDY = "early_stopping"
 GRID = ["source_epoch", "shots", "draw", "learning_rate"]
@@ -52,18 +56,25 @@ CURVES = {
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
-    """Write `measurements.parquet` (end measures, source accuracies) and `curves.parquet`."""
+    """Write `measurements.parquet` (end measures, speed, source accuracies), `curves.parquet`, `verdicts.parquet`."""
     check_lineage(job)
     work.say(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
     )
     pretrained = [_source_rows(artifact) for artifact in work.inputs["pretrain"]]
     ended = [_end_rows(artifact) for artifact in work.inputs["transfer"]]
-    curves = [_curve_rows(artifact) for artifact in work.inputs["transfer"]]
-    measurements = _tidy([*pretrained, *ended])
+    curves = _tidy([_curve_rows(artifact) for artifact in work.inputs["transfer"]])
+    measurements = _tidy([*pretrained, *ended, convergence_rows(curves)])
     write_table(work.out / "measurements.parquet", measurements)
-    write_table(work.out / "curves.parquet", _tidy(curves))
-    return {"summary": {"measurements": len(measurements)}}
+    write_table(work.out / "curves.parquet", curves)
+    statistics = Statistics.model_validate(job.params["statistics"])
+    verdicts = judge_study(measurements, statistics)
+    for verdict in verdicts:
+        work.say(one_line(verdict))
+        work.say(verdict.reason, detail=True)
+    judged = verdict_frame(verdicts, measurements, statistics.margin)
+    write_table(work.out / "verdicts.parquet", judged)
+    return {"summary": {"measurements": len(measurements), "verdicts": len(verdicts)}}
 
 
 def _tidy(parts: list[pd.DataFrame]) -> pd.DataFrame:

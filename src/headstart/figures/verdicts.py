@@ -1,0 +1,56 @@
+"""Verdicts for a person to read: a table with n and intervals, and the reasons."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+CONTRAST = ["source", "model", "target", "arm", "shots"]
+WIDTH = 100
+
+
+def save(verdicts: pd.DataFrame, folder: Path) -> None:
+    """Write the whole table of verdicts as `verdicts.csv`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    verdicts.to_csv(folder / "verdicts.csv", index=False, float_format="%.6g")
+
+
+def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return one row of text per verdict: effect and interval in points, corrected p, n, epoch."""
+    intervals = zip(verdicts["interval_low"], verdicts["interval_high"], strict=True)
+    sizes = zip(verdicts["n_seeds"], verdicts["n_draws"], strict=True)
+    return pd.DataFrame(
+        {
+            "": ["primary" if first else "" for first in verdicts["primary"]],
+            **{name: verdicts[name].tolist() for name in CONTRAST},
+            "verdict": verdicts["verdict"].tolist(),
+            "effect": [_number(value, "+.1f") for value in verdicts["effect"]],
+            "interval": [
+                f"[{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else "–" for low, high in intervals
+            ],
+            "p": [_number(value, ".3g") for value in verdicts["p_adjusted"]],
+            "n": [f"{seeds} × {draws}" for seeds, draws in sizes],
+            "epoch": ["–" if pd.isna(e) else str(e) for e in verdicts["chosen_epoch"]],
+        }
+    )
+
+
+def reasons(verdicts: pd.DataFrame) -> str:
+    """Return the reason of every verdict, with what to beware of, as wrapped text."""
+    lines = []
+    for row in verdicts.to_dict("records"):
+        name = ", ".join(str(row[column]) for column in CONTRAST)
+        lines += textwrap.wrap(f"{name} shots: {row['verdict']}. {row['reason']}", WIDTH)
+        for flag in filter(None, str(row["flags"]).split("; ")):
+            lines += textwrap.wrap(
+                f"- {flag}", WIDTH, initial_indent="  ", subsequent_indent="    "
+            )
+        lines.append("")
+    return "\n".join(lines) or "No contrast was run."
+
+
+def _number(value: float, spec: str) -> str:
+    return format(value, spec) if np.isfinite(value) else "–"

@@ -1,0 +1,90 @@
+"""What the figures of verdicts draw is what the verdicts say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from matplotlib import pyplot as plt
+from study_tables import EARLIER, FLAT, joined, measurements
+
+from headstart.figures import gains, learning_rates, verdicts
+from headstart.figures.prepare import all_runs, source_history
+from headstart.params import Statistics
+from headstart.studies.verdicts import judge_study, verdict_frame
+
+TABLE = joined(
+    measurements(EARLIER, rates=(0.01, 0.1), drop_at_last_rate=6.0),
+    measurements(FLAT, target="latin", arm="relearn", mode="relearn", seed=1),
+)
+JUDGED = verdict_frame(judge_study(TABLE, Statistics()), TABLE)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_the_gain_at_the_chosen_epoch_is_the_effect_of_the_verdict() -> None:
+    figure, table = gains.gains_figure(TABLE, JUDGED, "net", 0.95)
+    assert [axis.get_visible() for axis in figure.axes] == [True, True]
+    row = JUDGED[JUDGED["target"] == "cyrillic"].iloc[0]
+    drawn = table[(table["target"] == "cyrillic") & (table["source_epoch"] == row["chosen_epoch"])]
+    assert drawn["mean"].item() == pytest.approx(row["effect"])
+    assert drawn["low"].item() < row["effect"] < drawn["high"].item()
+    assert 0 not in set(table["source_epoch"])
+    best = table[table["source_epoch"] == 8]
+    assert best["mean"].tolist() == [0, 0]
+
+
+def test_one_network_has_no_band_and_what_cannot_be_compared_says_why() -> None:
+    one = measurements(EARLIER, n_seeds=1)
+    judged = verdict_frame(judge_study(one, Statistics()), one)
+    figure, table = gains.gains_figure(one, judged, "net", 0.95)
+    assert table[["low", "high"]].isna().to_numpy().all()
+    assert "No band" in figure.get_supxlabel()
+    lost = one[one["mode"] != "pretrain"]
+    judged = verdict_frame(judge_study(lost, Statistics()), lost)
+    figure, table = gains.gains_figure(lost, judged, "net", 0.95)
+    assert table.empty
+    assert "no source accuracy" in " ".join(figure.axes[0].texts[-1].get_text().split())
+
+
+def test_the_map_marks_what_validation_prefers_and_says_when_that_is_an_edge() -> None:
+    drawn = learning_rates.rates_figure(TABLE, "net")
+    assert drawn
+    figure, table = drawn
+    # Relearning has one learning rate, so it is no map.
+    assert set(table["target"]) == {"cyrillic"}
+    assert table["best"].sum() == 1
+    assert table.loc[table["best"], "source_epoch"].item() == 2
+    at_best = table[table["source_epoch"] == learning_rates.BEST]
+    assert at_best.loc[at_best["chosen"], "learning_rate"].item() == 0.01
+    assert (table.groupby("source_epoch")["chosen"].sum() == 1).all()
+    assert "edge of the grid" in figure.get_supxlabel()
+
+
+def test_validation_alone_marks_the_map() -> None:
+    changed = TABLE.copy()
+    changed.loc[changed["split"] == "test", "value"] = 0.5
+    before, after = (
+        learning_rates.rate_table(all_runs(table, "net"), source_history(table, "net"))
+        for table in (TABLE, changed)
+    )
+    assert before[["chosen", "best"]].equals(after[["chosen", "best"]])
+
+
+def test_one_learning_rate_makes_no_map() -> None:
+    assert learning_rates.rates_figure(measurements(EARLIER), "net") is None
+
+
+def test_the_printed_table_has_n_and_intervals_and_every_reason(tmp_path: Path) -> None:
+    shown = verdicts.summary(JUDGED)
+    assert shown["n"].tolist() == ["8 × 2", "8 × 2"]
+    assert shown["interval"].str.startswith("[").all()
+    words = " ".join(verdicts.reasons(JUDGED).split())
+    assert all(" ".join(reason.split()) in words for reason in JUDGED["reason"])
+    verdicts.save(JUDGED, tmp_path / "figures")
+    assert (tmp_path / "figures" / "verdicts.csv").read_text().count("\n") == 3
+    assert verdicts.reasons(JUDGED.iloc[:0]) == "No contrast was run."
