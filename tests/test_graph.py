@@ -124,7 +124,8 @@ def test_a_new_seed_adds_its_own_networks_and_changes_no_other() -> None:
 
 
 def test_another_primary_contrast_changes_tables_and_what_follows_alone() -> None:
-    edited = changed("statistics", "primary", "target", value="digits")
+    other = {"source": "latin", "model": "vit", "target": "digits", "arm": "finetune", "shots": 3}
+    edited = changed("statistics", "primary", value=other)
     different = {step for step in STEPS if keys(edited, step) != keys(PLAN, step)}
     assert different == {"tables", "figures", "publish"}
     stated = changed("statistics", "margin", value=1.0)
