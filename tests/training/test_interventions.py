@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from in_memory import CONVNET, VIT, WRN, network, planted
+from in_memory import CONVNET, VIT, WRN, network, planted, run, training
 from torch import Tensor, nn
 
 from headstart.networks.build import fresh_backbone
@@ -119,3 +119,20 @@ def test_recalibration_leaves_parameters_modes_and_momenta_and_dropout_is_off() 
 def test_a_network_without_batch_normalisation_cannot_be_recalibrated() -> None:
     with pytest.raises(TrainingError, match="no batch normalisation; leave it out"):
         recalibrate(network(VIT), batches(32))
+
+
+def test_recalibration_in_the_loop_changes_evaluations_and_no_update() -> None:
+    plain, recalibrated = network(), network()
+    without = run(plain, training(3))
+    with_it = run(recalibrated, training(3, recalibrate_batch_norm=True))
+    for name, parameter in plain.named_parameters():
+        assert torch.equal(parameter, recalibrated.get_parameter(name))
+    assert [record.train_loss for record in without.history[1:]] == [
+        record.train_loss for record in with_it.history[1:]
+    ]
+    assert without.history[0].train_loss != with_it.history[0].train_loss
+    assert without.history[-1].validation_loss != with_it.history[-1].validation_loss
+    before = [norm.running_mean.clone() for norm in batch_norms(recalibrated)]
+    recalibrate(recalibrated, planted(8, seed=1).epoch(0))
+    for mean, norm in zip(before, batch_norms(recalibrated), strict=True):
+        assert torch.equal(mean, norm.running_mean)

@@ -82,6 +82,10 @@ class Training(Section):
     )
     channels_last: bool = False
     compile: bool = False
+    recalibrate_batch_norm: bool = Field(
+        default=False,
+        description="before each evaluation, estimate running statistics on the training images",
+    )
 
 
 class Checkpoints(Section):
@@ -148,10 +152,6 @@ class Transfer(Training):
     )
     perturb: NonNegative = Field(
         default=0.0, description="share of a fresh backbone's parameters added after shrinking"
-    )
-    recalibrate_batch_norm: bool = Field(
-        default=False,
-        description="running statistics from the target training images before fine-tuning",
     )
     head_seed: Natural = Field(default=1453, description="of the new head, the same for every run")
     test_epochs: tuple[Natural, ...] | Literal["all"] = Field(

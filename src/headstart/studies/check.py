@@ -9,7 +9,7 @@ from headstart.artifacts.files import write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Work
 from headstart.networks.build import build
-from headstart.params import Params, parse
+from headstart.params import Params, Training, parse
 from headstart.tasks.checks import find_problems
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts, count
@@ -109,10 +109,12 @@ def _network_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
 
 
 def _nothing_to_recalibrate(params: Params, model: str) -> list[str]:
-    """Return the arms that ask a network without batch normalisation for its statistics."""
+    """Return where a network without batch normalisation is asked for its statistics."""
+    parts: dict[str, Training] = {f"pretrain.{model}": params.pretrain[model]}
+    for arm, transfer in params.transfer.get(model, {}).items():
+        parts[f"transfer.{model}.{arm}"] = transfer
     return [
-        f"transfer.{model}.{arm}.recalibrate_batch_norm: true, but {model} has no batch "
-        "normalisation; leave it out"
-        for arm, transfer in params.transfer.get(model, {}).items()
-        if transfer.recalibrate_batch_norm
+        f"{path}.recalibrate_batch_norm: true, but {model} has no batch normalisation; leave it out"
+        for path, part in parts.items()
+        if part.recalibrate_batch_norm
     ]

@@ -186,7 +186,7 @@ class Bundle:
             seed = self._seed("perturb", run)
             backbone = fresh_backbone(self.model, self.task.train.images.shape, seed)
             shrink_perturb(network.backbone, backbone, options.shrink, options.perturb)
-        if options.recalibrate_batch_norm:
+        if options.recalibrate_batch_norm and options.mode == "probe":
             recalibrate(network, train.epoch(0))
 
     def _seed(self, purpose: str, run: Run) -> int:

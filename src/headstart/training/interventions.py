@@ -1,4 +1,4 @@
-"""What may be done to a network between its source task and its target task."""
+"""What may be done to a network against the harm of long pre-training."""
 
 from collections.abc import Iterable
 
@@ -14,9 +14,9 @@ from headstart.training.evaluation import evaluation_mode
 def shrink_perturb(network: nn.Module, fresh: nn.Module, shrink: float, perturb: float) -> None:
     """Replace parameters θ by λ θ + σ θ', in place (Ash & Adams 2020, arXiv 1910.08475).
 
-    The noise θ' is a freshly initialised network's parameters instead of one Gaussian for all, as
-    the paper does, because initialisation has another scale for each kind of parameter. Running
-    statistics stay; they are those of the network before, so `recalibrate` after it.
+    The noise θ' is the parameters of a freshly initialised network, as in the authors' code, because
+    each kind of parameter is initialised at its own scale. Running statistics stay those of the
+    network before (in the authors' code they start anew): `recalibrate` makes them fit.
 
     Args:
         network: what is changed; a backbone, where the head is new anyway.
@@ -44,7 +44,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Batch]) -> None:
     Means and variances become averages over the batches, each weighted by its number of images, so
     that the mean of the first norm is that over all images; variances are those within batches,
     which training normalises by ("precise" batch normalisation, Wu & Johnson 2021, arXiv
-    2105.07576). Only norms are in training mode: dropout is off, and no parameter changes.
+    2105.07576). Only norms are in training mode: dropout is off, and no parameter changes. Updates
+    never read running statistics, so this changes what evaluation sees, and no step of training.
 
     Raises:
         TrainingError: the network has no batch normalisation with running statistics.
