@@ -117,6 +117,23 @@ def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -
         assert not keys(edited, step) & keys(PLAN, step)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "default"),
+    [("shrink", 0.4, 1.0), ("perturb", 0.1, 0.0), ("recalibrate_batch_norm", True, False)],
+)
+def test_an_intervention_changes_its_own_arm_alone_and_switched_off_changes_nothing(
+    option: str, value: object, default: object
+) -> None:
+    edited = changed("transfer", "convnet", "relearn", option, value=value)
+    assert keys(edited, "pretrain") == keys(PLAN, "pretrain")
+    known = keys(PLAN, "transfer")
+    jobs = [job for job in edited.jobs("transfer") if job.full_key not in known]
+    fresh = {job.wildcards["arm"] for job in jobs}
+    assert fresh == {"relearn"}
+    off = changed("transfer", "convnet", "relearn", option, value=default)
+    assert keys(off, "transfer") == keys(PLAN, "transfer")
+
+
 def test_a_new_seed_adds_its_own_networks_and_changes_no_other() -> None:
     edited = changed("pretrain", "convnet", "seeds", value=[0, 1, 2])
     assert keys(PLAN, "pretrain") < keys(edited, "pretrain")

@@ -101,6 +101,12 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
             [0, 3000],
             "[3000] are not kept by pre-training",
         ),
+        (
+            "transfer.convnet.finetune.shrink",
+            1.5,
+            "shrink: input should be less than or equal to 1",
+        ),
+        ("pretrain.convnet.repeats", 0, "pretrain.convnet.repeats: input should be greater"),
         ("transfer.convnet.finetune.test_epochs", [99], "[99] lie after the last epoch, 2"),
         ("transfer.resnet", {}, "transfer.resnet: 'resnet' is not in `pretrain`"),
         (

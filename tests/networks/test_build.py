@@ -92,6 +92,20 @@ def test_wrn_has_three_groups_of_blocks_that_halve_the_maps_twice() -> None:
     assert [tuple(block.shape) for block in blocks] == shapes
 
 
+def test_the_norms_of_a_wrn_can_be_those_of_keras() -> None:
+    model = params.WideResNet(
+        kind="wrn", depth=10, width=4, norm_momentum=0.9, norm_scale="uniform"
+    )
+    network, usual = (build(each, 3, 16, 5, seed=0) for each in (model, WRN))
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    scales = torch.cat([norm.weight.detach() for norm in norms])
+    assert {norm.momentum for norm in norms} == {0.9}
+    assert scales.abs().max() <= 0.05
+    assert scales.std() == pytest.approx(0.1 / 12**0.5, rel=0.1)
+    usual_norms = [module for module in usual.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all((norm.weight == 1).all() and norm.momentum == 0.1 for norm in usual_norms)
+
+
 def test_dropout_of_a_wrn_acts_in_training_only() -> None:
     network = build(WRN, 1, 16, 5, seed=0)
     images = torch.rand(4, 1, 16, 16)

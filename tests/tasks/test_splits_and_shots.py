@@ -21,6 +21,7 @@ from headstart.tasks.task import (
     ValidationImages,
     draw_shots,
     make_task,
+    repeated,
     split_images,
 )
 
@@ -243,3 +244,14 @@ def test_draws_do_not_touch_the_global_generators(animals: StoredDataset) -> Non
     draw_shots(make_task("all", section(), animals), 2, 0)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
+
+
+def test_repeated_images_come_so_many_times_each_with_its_label(animals: StoredDataset) -> None:
+    images = make_task("all", section(), animals).train
+    twice = repeated(images, 2)
+    assert isinstance(twice, TrainImages)
+    assert len(twice.labels) == 2 * len(images.labels)
+    for part in (slice(None, len(images.labels)), slice(len(images.labels), None)):
+        assert torch.equal(twice.images[part], images.images)
+        assert torch.equal(twice.labels[part], images.labels)
+    assert repeated(images, 1) is images

@@ -20,6 +20,14 @@ def test_norms_biases_and_embeddings_are_kept_off_weight_decay(model) -> None:  
     assert len(decayed["params"]) + len(free["params"]) == len(names)
 
 
+def test_the_head_can_be_kept_off_weight_decay() -> None:
+    net = network()
+    decayed, free = parameter_groups(net, 0.1, decay_head=False)
+    kept = {id(parameter) for parameter in free["params"]}
+    assert id(net.head.weight) in kept
+    assert len(decayed["params"]) == len(parameter_groups(net, 0.1)[0]["params"]) - 1
+
+
 def test_frozen_parameters_are_left_out() -> None:
     net = network()
     net.backbone.requires_grad_(False)

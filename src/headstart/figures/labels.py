@@ -13,7 +13,7 @@ Label = tuple[float, str, str]
 def panel_title(target: str, arm: str, mode: str) -> str:
     """Return what a panel shows, in words."""
     if mode == "relearn":
-        return f"relearning {target}"
+        return f"relearning {target}" + ("" if arm == "relearn" else f", {arm}")
     return f"to {target}" + ("" if arm == "finetune" else f", {arm}")
 
 

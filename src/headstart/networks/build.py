@@ -1,6 +1,6 @@
 """Building a network from its params and a seed, and giving it a new head."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -35,6 +35,12 @@ def build(model: params.Model, channels: int, image_size: int, classes: int, see
     return network
 
 
+def fresh_backbone(model: params.Model, image_shape: Sequence[int], seed: int) -> nn.Module:
+    """Return a backbone for images of a shape [..., channels, size, size], never with given weights."""
+    random = model.model_copy(update={"weights": None})
+    return build(random, image_shape[-3], image_shape[-1], classes=2, seed=seed).backbone
+
+
 def new_head(network: Network, classes: int, seed: int) -> None:
     """Replace the head by one for `classes`, drawn from `seed` alone; the backbone stays as it is.
 
@@ -64,7 +70,8 @@ def _backbone(model: params.Model, channels: int, image_size: int) -> nn.Module:
         case params.ConvNet():
             return ConvNet(channels, model.width)
         case params.WideResNet():
-            return WideResNet(channels, model.depth, model.width, model.dropout)
+            options = (model.dropout, model.norm_momentum, model.norm_scale)
+            return WideResNet(channels, model.depth, model.width, *options)
         case params.Timm():
             return timm_models.backbone(model, channels, image_size)
         case params.OwnNetwork():

@@ -1,5 +1,7 @@
 """Wide residual networks, WRN-d-k (Zagoruyko & Komodakis 2016, arXiv 1605.07146)."""
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,10 +12,19 @@ class WideResNet(nn.Module):
     The groups have 16 k, 32 k and 64 k channels (k is `width`) at strides 1, 2 and 2, with
     n = (depth - 4) / 6 blocks each; for 32 × 32 images the last maps are 8 × 8. `dropout` is the
     rate between the two convolutions of a block. With a head of 10 classes, WRN-28-10 has 36.5 M
-    parameters.
+    parameters. Norms give the newest batch the share `norm_momentum` in their running statistics;
+    their scales begin at one, or `uniform` in [-0.05, 0.05], as Keras' "uniform" draws them.
     """
 
-    def __init__(self, channels: int, depth: int, width: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        depth: int,
+        width: int,
+        dropout: float = 0.0,
+        norm_momentum: float = 0.1,
+        norm_scale: Literal["one", "uniform"] = "one",
+    ) -> None:
         super().__init__()
         blocks = (depth - 4) // 6
         widths = (16, 16 * width, 32 * width, 64 * width)
@@ -28,6 +39,10 @@ class WideResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.BatchNorm2d):
+                module.momentum = norm_momentum
+                if norm_scale == "uniform":
+                    nn.init.uniform_(module.weight, -0.05, 0.05)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [n, c, h, w] to features [n, 64 k]."""

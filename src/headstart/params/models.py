@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from headstart.params.types import Count, Section, Sha256, no_boolean
+from headstart.params.types import Count, Fraction, Section, Sha256, no_boolean
 
 
 class Weights(Section):
@@ -33,6 +33,13 @@ class WideResNet(Section):
     depth: Count = 28
     width: Count = 10
     dropout: Annotated[float, BeforeValidator(no_boolean), Field(ge=0, lt=1)] = 0.0
+    norm_momentum: Fraction = Field(
+        default=0.1,
+        description="share of the newest batch in running statistics (Keras: 1 - momentum)",
+    )
+    norm_scale: Literal["one", "uniform"] = Field(
+        default="one", description="first scale of norms; uniform: between -0.05 and 0.05"
+    )
     weights: Weights | None = None
 
     @model_validator(mode="after")

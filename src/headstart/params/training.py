@@ -15,6 +15,7 @@ from headstart.params.types import (
     NonNegative,
     Positive,
     Section,
+    Share,
     SourceEpoch,
     no_boolean,
 )
@@ -63,6 +64,7 @@ class Optimizer(Section):
     nesterov: bool = True
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NonNegative = 0.0
+    decay_head: bool = Field(default=True, description="false: no weight decay on the head either")
 
 
 class Training(Section):
@@ -80,6 +82,10 @@ class Training(Section):
     )
     channels_last: bool = False
     compile: bool = False
+    recalibrate_batch_norm: bool = Field(
+        default=False,
+        description="before each evaluation, estimate running statistics on the training images",
+    )
 
 
 class Checkpoints(Section):
@@ -108,6 +114,9 @@ class Pretrain(Training):
     sources: tuple[Name, ...] = Field(min_length=1)
     seeds: tuple[Natural, ...] = Field(min_length=1)
     learning_rate: Positive
+    repeats: Count = Field(
+        default=1, description="an epoch goes over the training images so many times"
+    )
     checkpoints: Checkpoints = Checkpoints()
     selection: Selection = Selection()
     test_at_checkpoints: bool = Field(
@@ -138,6 +147,12 @@ class Transfer(Training):
     shots: tuple[Count | Literal["all"], ...] = Field(min_length=1)
     draws: tuple[Natural, ...] = Field(min_length=1)
     learning_rates: tuple[Positive, ...] = Field(min_length=1)
+    shrink: Share = Field(
+        default=1.0, description="multiplies the backbone's parameters before fine-tuning"
+    )
+    perturb: NonNegative = Field(
+        default=0.0, description="share of a fresh backbone's parameters added after shrinking"
+    )
     head_seed: Natural = Field(default=1453, description="of the new head, the same for every run")
     test_epochs: tuple[Natural, ...] | Literal["all"] = Field(
         default=(),

@@ -35,6 +35,7 @@ Natural = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 Positive = Annotated[float, BeforeValidator(no_boolean), Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, BeforeValidator(no_boolean), Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, BeforeValidator(no_boolean), Field(gt=0, lt=1)]
+Share = Annotated[float, BeforeValidator(no_boolean), Field(ge=0, le=1)]
 Ascending = Annotated[tuple[Positive, Positive], AfterValidator(ascending)]
 SourceEpoch = Natural | Literal["best"]
 

@@ -9,11 +9,12 @@ from headstart.artifacts.files import write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Work
 from headstart.networks.build import build
-from headstart.params import Params, parse
+from headstart.params import Params, Training, parse
 from headstart.tasks.checks import find_problems
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts, count
 from headstart.training.device import choose_device
+from headstart.training.interventions import batch_norms
 
 Shape = tuple[int, ...]
 
@@ -99,7 +100,21 @@ def _network_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
         for source in pretrain.sources:
             channels, height, _ = shapes[params.tasks[source].dataset]
             try:
-                build(params.models[model], channels, height, classes=2, seed=0)
+                network = build(params.models[model], channels, height, classes=2, seed=0)
             except ValueError as error:
                 problems.append(f"models.{model}: {error}")
+                continue
+            problems += [] if batch_norms(network) else _nothing_to_recalibrate(params, model)
     return problems
+
+
+def _nothing_to_recalibrate(params: Params, model: str) -> list[str]:
+    """Return where a network without batch normalisation is asked for its statistics."""
+    parts: dict[str, Training] = {f"pretrain.{model}": params.pretrain[model]}
+    for arm, transfer in params.transfer.get(model, {}).items():
+        parts[f"transfer.{model}.{arm}"] = transfer
+    return [
+        f"{path}.recalibrate_batch_norm: true, but {model} has no batch normalisation; leave it out"
+        for path, part in parts.items()
+        if part.recalibrate_batch_norm
+    ]

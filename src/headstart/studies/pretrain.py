@@ -22,7 +22,7 @@ from headstart.studies.reporting import Reporter
 from headstart.studies.sections import model_of, pretrain_of, task_of
 from headstart.tasks.batches import EvaluationBatches, TrainBatches, normalization
 from headstart.tasks.dataset import read
-from headstart.tasks.task import Task, make_task
+from headstart.tasks.task import Task, make_task, repeated
 from headstart.training.checkpoints import distance, save
 from headstart.training.loop import Outcome, Progress, fit
 
@@ -124,7 +124,7 @@ def _train(
 ) -> Outcome:
     statistics = normalization(task.train)
     train = TrainBatches(
-        task.train,
+        repeated(task.train, options.repeats),
         statistics,
         options.batch_size,
         options.augmentation,

@@ -20,7 +20,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.runs import read_run, run_key, run_path, write_run
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Work, package_versions
-from headstart.networks.build import build, new_head
+from headstart.networks.build import build, fresh_backbone, new_head
 from headstart.networks.network import Network
 from headstart.params import Selection, Transfer
 from headstart.studies.pretrain import EVALUATION_BATCH, checkpoint_name
@@ -38,6 +38,7 @@ from headstart.tasks.task import (
 )
 from headstart.training.checkpoints import load
 from headstart.training.features import cached, head_only
+from headstart.training.interventions import recalibrate, shrink_perturb
 from headstart.training.loop import Outcome, fit
 
 QUIET_SECONDS = 10.0
@@ -94,8 +95,9 @@ class Bundle:
         self.checkpoints = read_json(self.pretrained.file("checkpoints.json"))
         source = read_json(self.pretrained.file("normalization.json"))
         self.normalization = Normalization.from_dict(source)
+        self.model = model_of(job.params)
         self.network: Network = build(
-            model_of(job.params),
+            self.model,
             self.task.train.images.shape[1],
             self.task.train.images.shape[2],
             len(source["classes"]),
@@ -139,6 +141,7 @@ class Bundle:
         """Train one run and return its record."""
         network = self._start(run.source_epoch)
         train, validation, test = self._batches(run)
+        self._intervene(network, train, run)
         module: Any = network
         if self.options.mode == "probe":
             module = head_only(network)
@@ -175,6 +178,16 @@ class Bundle:
         self.network.load_state_dict(self._state[1])
         new_head(self.network, len(self.task.classes), self.options.head_seed)
         return self.network.to(self.work.device)
+
+    def _intervene(self, network: Network, train: TrainBatches, run: Run) -> None:
+        """Do what the arm does between source and target; source epoch 0, its control, gets it too."""
+        options = self.options
+        if options.shrink != 1 or options.perturb:
+            seed = self._seed("perturb", run)
+            backbone = fresh_backbone(self.model, self.task.train.images.shape, seed)
+            shrink_perturb(network.backbone, backbone, options.shrink, options.perturb)
+        if options.recalibrate_batch_norm and options.mode == "probe":
+            recalibrate(network, train.epoch(0))
 
     def _seed(self, purpose: str, run: Run) -> int:
         """Return a seed that all source epochs and learning rates share, so that they are compared in pairs."""

@@ -147,5 +147,17 @@ def draw_shots(task: Task, shots: int | Literal["all"], draw: int) -> TrainImage
     return TrainImages(task.train.images[positions], task.train.labels[positions], task.classes)
 
 
+def repeated(images: TrainImages, times: int) -> TrainImages:
+    """Return every image so many times over, so that an epoch has as many updates as a larger set.
+
+    Copies are shuffled and augmented like images of their own.
+    """
+    if times == 1:
+        return images
+    return TrainImages(
+        images.images.repeat(times, 1, 1, 1), images.labels.repeat(times), images.classes
+    )
+
+
 def _permutation(number: int, *names: str | int) -> Int64[Tensor, " number"]:
     return torch.from_numpy(np.random.default_rng(derive_seed(*names)).permutation(number))

@@ -16,7 +16,7 @@ def build_optimizer(
     Without momentum there is nothing for Nesterov's rule to look ahead along: plain SGD is used.
     Kernels are fused, one pass over all parameters.
     """
-    groups = parameter_groups(network, optimizer.weight_decay)
+    groups = parameter_groups(network, optimizer.weight_decay, optimizer.decay_head)
     if optimizer.name == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate, betas=optimizer.betas, fused=True)
     return torch.optim.SGD(
@@ -28,13 +28,16 @@ def build_optimizer(
     )
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, weight_decay: float, decay_head: bool = True
+) -> list[dict[str, Any]]:
     """Split parameters into those that decay, and those that do not.
 
     Norms and biases (all parameters of one dimension or none) never decay, nor what a module lists
-    in its `no_weight_decay()`, as timm's models do with position embeddings and class tokens.
+    in its `no_weight_decay()`, as timm's models do with position embeddings and class tokens, nor
+    the head without `decay_head`.
     """
-    listed = _listed(network)
+    listed = _listed(network) | (set() if decay_head else {"head.weight"})
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():

@@ -13,6 +13,7 @@ from headstart.networks.network import Network
 from headstart.training.data import EvaluationData, TrainingBatches
 from headstart.training.errors import TrainingError
 from headstart.training.evaluation import Evaluation, evaluate
+from headstart.training.interventions import batch_norms, recalibrate
 from headstart.training.records import EpochRecord, Outcome, Progress, State
 from headstart.training.selection import best_epoch, divergence
 from headstart.training.updates import Updates
@@ -35,6 +36,9 @@ class Run:
         self.validation, self.test, self.selection = validation, test, selection
         self.epochs = updates.training.epochs
         self.test_epochs = range(self.epochs) if test_epochs == "all" else test_epochs
+        # A probe's network has no norm: its features were cached by one that has.
+        asked = updates.training.recalibrate_batch_norm
+        self.recalibrates = asked and bool(batch_norms(network))
         self.history: list[EpochRecord] = []
         self.best_state: State = {}
         self.lost_at: int | None = None
@@ -65,7 +69,7 @@ class Run:
             train = Evaluation(last.train_loss, last.train_accuracy)
             validation = Evaluation(last.validation_loss, last.validation_accuracy)
         else:
-            train = self.updates.epoch(epoch - 1) if epoch else self._measure_start()
+            train = self._train(epoch)
             validation = evaluate(self.network, self.validation)
         record = self._record(epoch, train, validation)
         record = replace(record, seconds=time.monotonic() - started)
@@ -117,6 +121,13 @@ class Run:
         reason = divergence(self.history, self.train.num_classes)
         best = self.history[-1].epoch if reason else best_epoch(self.history, self.selection)
         return best, reason
+
+    def _train(self, epoch: int) -> Evaluation:
+        """Do the updates of an epoch, none at epoch 0, and make the network ready to be evaluated."""
+        train = self.updates.epoch(epoch - 1) if epoch else None
+        if self.recalibrates:
+            recalibrate(self.network, self.train.epoch(0))
+        return train or self._measure_start()
 
     def _measure_start(self) -> Evaluation:
         """Measure the first epoch's batches before any update, in evaluation mode."""

@@ -1,0 +1,78 @@
+"""Any preset, made so small that all of it runs in seconds: a few letters, tiny networks, two epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+LETTERS = [*"CDFGIJLNQRSUVWYZ"]
+CLASSES = 3
+MODELS = {"wrn": {"depth": 10, "width": 1}, "convnet": {"width": 2}}
+
+
+def read(preset: str) -> dict[str, Any]:
+    """Return what stands in a preset."""
+    return YAML(typ="safe", pure=True).load((ROOT / "presets" / f"{preset}.yaml").read_text())
+
+
+def write(raw: dict[str, Any], path: Path) -> Path:
+    """Write a params file."""
+    YAML(typ="safe", pure=True).dump(raw, path)
+    return path
+
+
+def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return params with the same models, arms and options, and next to no work in them.
+
+    Every dataset becomes letters of 12 x 12 pixels; tasks with the same classes keep having the same,
+    and other tasks get others. Every list of the grid keeps its first value, and checkpoints are the
+    first, the last and `best`.
+    """
+    letters = {"kind": "glyphs", "size": 12, "train_per_class": 12, "test_per_class": 3}
+    small = {
+        **raw,
+        "datasets": dict.fromkeys(raw["datasets"], letters | {"alphabets": ["latin"]}),
+        "tasks": _tasks(raw["tasks"]),
+        "models": {name: {**m, **MODELS.get(m["kind"], {})} for name, m in raw["models"].items()},
+        "pretrain": {name: _pretrain(part) for name, part in raw["pretrain"].items()},
+        "runtime": {"device": "cpu"},
+    }
+    small["transfer"] = {
+        model: {arm: _transfer(part) for arm, part in arms.items()}
+        for model, arms in raw["transfer"].items()
+    }
+    return small
+
+
+def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
+    choices = list(dict.fromkeys(str(task.get("classes")) for task in tasks.values()))
+    small = {}
+    for name, task in tasks.items():
+        first = CLASSES * choices.index(str(task.get("classes")))
+        classes = LETTERS[first : first + CLASSES]
+        small[name] = {"dataset": task["dataset"], "classes": classes, "validation_per_class": 3}
+        if "train_per_class" in task:
+            small[name]["train_per_class"] = 4
+    return small
+
+
+def _training(part: dict[str, Any]) -> dict[str, Any]:
+    small = {**part, "epochs": 2, "batch_size": 16}
+    small.pop("precision", None)
+    schedule = dict(part.get("schedule", {}))
+    schedule.update({"drops": [1]} if "drops" in schedule else {})
+    schedule.update({"warmup_epochs": 1} if "warmup_epochs" in schedule else {})
+    return {**small, "schedule": schedule}
+
+
+def _pretrain(part: dict[str, Any]) -> dict[str, Any]:
+    checkpoints = {"log_spaced": False, "around_drops": None}
+    return {**_training(part), "seeds": part["seeds"][:1], "checkpoints": checkpoints}
+
+
+def _transfer(part: dict[str, Any]) -> dict[str, Any]:
+    grid = {name: part[name][:1] for name in ("draws", "learning_rates")}
+    return {**_training(part), **grid, "shots": [2], "source_epochs": [0, 2, "best"]}

@@ -1,0 +1,186 @@
+"""Presets: what they plan, that Snakemake can plan them without data, and that all of each runs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+from shrunken import read, shrunken, write
+from workflow import Project, new_project
+
+from headstart.artifacts import store
+from headstart.params import Params, load, parse
+from headstart.plan import STEPS, Plan
+from headstart.studies.check import _network_problems
+from headstart.tasks import cifar100
+
+PUBLISHED = ("gutstein_cifar100", "gutstein_mini", "gutstein_caltech")
+NEW = (*PUBLISHED, "recommended")
+EVERY_TEN = (*range(0, 201, 10),)
+
+
+def preset(name: str) -> Params:
+    return load(ROOT / "presets" / f"{name}.yaml")
+
+
+def runs(params: Params) -> Counter[tuple[str, ...]]:
+    """Count the runs of every source, arm and number of shots, `best` as a checkpoint of its own."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for model, arms in params.transfer.items():
+        seeds = len(params.pretrain[model].seeds)
+        for arm, part in arms.items():
+            grid = (part.source_epochs, part.draws, part.learning_rates, part.targets or (0,))
+            number = seeds
+            for values in grid:
+                number *= len(values)
+            for source in params.pretrain[model].sources:
+                for shots in part.shots:
+                    counts[f"{source}-{model}", arm, str(shots)] += number
+    return counts
+
+
+def test_the_runs_of_the_published_protocol_are_as_many_as_published() -> None:
+    cifar = runs(preset("gutstein_cifar100"))
+    for shots in ("1", "5", "10", "25"):
+        assert cifar["living-wrn", "finetune", shots] == 198
+    # 22 checkpoints of one network and one draw there, of three networks here.
+    assert cifar["living-wrn", "low_rate", "10"] == 3 * 22
+    assert cifar["living-wrn", "relearn10", "10"] == 2 * 3 * 22
+    assert cifar["living-wrn", "relearn50", "50"] == 3 * 22
+    assert set(runs(preset("gutstein_mini")).values()) == {550}
+    assert set(runs(preset("gutstein_caltech")).values()) == {550}
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_the_number_of_runs_stands_in_the_comment_of_a_preset(name: str) -> None:
+    comment = (ROOT / "presets" / f"{name}.yaml").read_text().split("\n\n")[0]
+    numbers = {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\d", comment)}
+    counted = runs(preset(name))
+    assert {counted.total(), *counted.values()} <= numbers
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_protocol_keeps_22_checkpoints_and_trains_as_published(name: str) -> None:
+    params = preset(name)
+    for model, pretrain in params.pretrain.items():
+        assert pretrain.checkpoint_epochs() == EVERY_TEN
+        assert (pretrain.epochs, pretrain.learning_rate, pretrain.batch_size) == (200, 0.1, 128)
+        assert params.models[model].model_dump()["norm_momentum"] == 0.9
+        for part in params.transfer[model].values():
+            assert part.source_epochs == (*EVERY_TEN, "best")
+            assert part.schedule == pretrain.schedule
+            assert part.augmentation == pretrain.augmentation
+            assert (part.epochs, part.head_seed, part.test_epochs) == (200, 1453, "all")
+            assert not part.optimizer.decay_head
+
+
+def test_the_recommended_study_has_eight_seeds_five_rates_and_checkpoints_around_drops() -> None:
+    params = preset("recommended")
+    pretrain, arms = params.pretrain["wrn"], params.transfer["wrn"]
+    assert len(pretrain.seeds) == 8
+    assert {1, 2, 4, 8, 16, 32, 59, 60, 61, 119, 121, 159, 161} < set(pretrain.checkpoint_epochs())
+    assert arms["finetune"].learning_rates == (0.1, 0.03, 0.01, 0.003, 0.001)
+    assert {arm.mode for arm in arms.values()} == {"finetune", "probe", "relearn"}
+    assert (arms["shrink_perturb"].shrink, arms["recalibrated"].shrink) == (0.4, 1.0)
+
+
+def test_the_classes_of_the_published_tasks_are_as_many_as_published() -> None:
+    tiny = preset("gutstein_mini").datasets["tiny"].model_dump()["groups"]
+    assert [len(set(tiny[name])) for name in ("artefacts", "animals")] == [65, 35]
+    caltech = preset("gutstein_caltech").tasks
+    assert [len(set(caltech[name].classes)) for name in ("living", "non_living")] == [51, 49]
+    cifar = cifar100.groups()
+    assert [len(cifar[name]) for name in ("living", "non_living")] == [65, 35]
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return new_project(tmp_path_factory.mktemp("planned") / "project")
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_snakemake_plans_a_preset_without_its_data(planned: Project, name: str) -> None:
+    planned.headstart("use", name)
+    output = planned.snakemake("-n")
+    plan = Plan(preset(name))
+    for step in ("data", "pretrain", "transfer"):
+        assert re.search(rf"^{step} +{len(plan.jobs(step))}$", output, re.MULTILINE)
+    assert not (planned.folder / "downloads").exists()
+
+
+def train(plan: Plan) -> dict[str, pd.DataFrame]:
+    """Do all jobs of a plan up to its tables; return them by name."""
+    for job in plan.jobs("data", "check", "pretrain", "transfer", "tables"):
+        module, _, function = STEPS[job.step].function.partition(":")
+        artifact = store.run(job, getattr(importlib.import_module(module), function))
+    return {name: artifact_table(artifact, name) for name in ("measurements", "curves")}
+
+
+def artifact_table(artifact: store.Artifact, name: str) -> pd.DataFrame:
+    return pd.read_parquet(artifact.file(f"{name}.parquet"))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_arm_of_a_published_protocol_trains_when_shrunken(name: str, project: Path) -> None:
+    plan = Plan(parse(shrunken(read(name))))
+    table = train(plan)["measurements"]
+    peaks = table[table["metric"] == "oracle_peak"]
+    assert {tuple(row) for row in peaks[["model", "arm"]].drop_duplicates().to_numpy()} == {
+        (model, arm) for model, arms in plan.params.transfer.items() for arm in arms
+    }
+    assert peaks["value"].between(0, 1).all()
+
+
+def test_each_intervention_of_the_recommended_study_does_its_own_thing(project: Path) -> None:
+    raw = shrunken(read("recommended"))
+    curves = train(Plan(parse(raw)))["curves"]
+    at = curves[curves["source_epoch"] == 2].set_index(["arm", "split", "metric", "target_epoch"])
+    loss = at["value"]
+
+    def start(arm: str) -> float:
+        return loss[arm, "train", "loss", 0]
+
+    def end(arm: str, split: str = "train") -> float:
+        return loss[arm, split, "loss", 2]
+
+    assert start("finetune") == start("warm_up") == start("clipped") == start("early_decay")
+    assert start("finetune") != start("recalibrated") != start("shrink_perturb")
+    assert len({end(arm) for arm in ("finetune", "shrink_perturb", "warm_up", "clipped")}) == 4
+    # Updates never read running statistics; only what is measured differs.
+    assert end("recalibrated") == end("finetune")
+    assert end("recalibrated", "validation") != end("finetune", "validation")
+
+
+def test_a_network_without_batch_normalisation_is_not_recalibrated() -> None:
+    raw = shrunken(read("default"))
+    raw["transfer"]["vit"]["finetune"]["recalibrate_batch_norm"] = True
+    (problem,) = _network_problems(parse(raw), dict.fromkeys(raw["datasets"], (1, 12, 12)))
+    assert problem == (
+        "transfer.vit.finetune.recalibrate_batch_norm: true, but vit has no batch normalisation; "
+        "leave it out"
+    )
+
+
+def test_the_published_protocol_shrunken_runs_under_snakemake(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    raw = shrunken(read("gutstein_cifar100"))
+    raw["transfer"]["wrn"] = {"finetune": raw["transfer"]["wrn"]["finetune"]}
+    write(raw, project.folder / "params.yaml")
+    output = project.snakemake("--", "stage_tables")
+    assert "run 2/2  source epoch 2, 2 shots, draw 0, rate 0.1: validation" in output
+    assert len(project.manifests("transfer")) == 1
+    assert len(project.manifests("tables")) == 1
+
+
+def test_the_numbers_of_networks_and_runs_stand_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "presets.md").read_text()
+    for name in NEW:
+        params = preset(name)
+        networks = sum(len(part.sources) * len(part.seeds) for part in params.pretrain.values())
+        line = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+        assert line.endswith(f"| {networks} | {runs(params).total():,} |")
