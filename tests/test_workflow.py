@@ -160,7 +160,7 @@ def test_an_edit_of_the_training_loop_recomputes_until_it_is_declared_the_same(
         file.write("\nUNUSED = 1\n")
     jobs = planned(copied.snakemake("-n"))
     assert (jobs["pretrain"], jobs["transfer"]) == (3, 6)
-    for step in ("pretrain", "transfer"):
+    for step in ("pretrain", "transfer", "plasticity"):
         assert "version 1" in copied.headstart("version", step, "--same")
     assert "Nothing to be done" in copied.snakemake("-n")
     copied.headstart("version", "pretrain", "--bump")

@@ -15,6 +15,7 @@ from headstart.params.datasets import (
     TorchvisionName,
 )
 from headstart.params.models import ConvNet, Model, OwnNetwork, Timm, Weights, WideResNet
+from headstart.params.plasticity import Plasticity, RandomLabels
 from headstart.params.reading import ParamsError, load, parse
 from headstart.params.study import Figures, Params, Runtime
 from headstart.params.training import (
@@ -44,7 +45,9 @@ __all__ = [
     "OwnNetwork",
     "Params",
     "ParamsError",
+    "Plasticity",
     "Pretrain",
+    "RandomLabels",
     "Runtime",
     "Schedule",
     "Section",
