@@ -14,9 +14,9 @@ Several = Annotated[int, BeforeValidator(no_boolean), Field(ge=2)]
 class RandomLabels(Section):
     """The random-label probe: a short training on source images whose labels are drawn at random."""
 
-    images: Several = Field(default=64, description="source validation images, all if fewer")
-    batch_size: Several = 32
-    steps: Count = 15
+    images: Several = Field(default=256, description="source validation images, all if fewer")
+    batch_size: Several = 64
+    steps: Count = 100
     optimizer: Literal["sgd", "adam"] = Field(
         default="adam", description="sgd without momentum, or Adam; no weight decay"
     )

@@ -52,7 +52,7 @@ CURVES = {
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
-    """Write `measurements.parquet` (end measures, source accuracies) and `curves.parquet`."""
+    """Write `measurements.parquet` (end measures, source accuracies, plasticity) and `curves.parquet`."""
     check_lineage(job)
     work.say(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
@@ -60,7 +60,8 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     pretrained = [_source_rows(artifact) for artifact in work.inputs["pretrain"]]
     ended = [_end_rows(artifact) for artifact in work.inputs["transfer"]]
     curves = [_curve_rows(artifact) for artifact in work.inputs["transfer"]]
-    measurements = _tidy([*pretrained, *ended])
+    measured = [_plasticity_rows(artifact) for artifact in work.inputs["plasticity"]]
+    measurements = _tidy([*pretrained, *ended, *measured])
     write_table(work.out / "measurements.parquet", measurements)
     write_table(work.out / "curves.parquet", _tidy(curves))
     return {"summary": {"measurements": len(measurements)}}
@@ -120,6 +121,22 @@ def _end_rows(artifact: Artifact) -> pd.DataFrame:
 def _curve_rows(artifact: Artifact) -> pd.DataFrame:
     curves = read_table(artifact.file("curves.parquet"))
     return _melt(curves, [*GRID, "target_epoch"], CURVES, artifact, **_arm(artifact))
+
+
+def _plasticity_rows(artifact: Artifact) -> pd.DataFrame:
+    """Return measures of checkpoints; a NaN stays, for a mean over the other networks misleads."""
+    table = read_table(artifact.file("plasticity.parquet")).drop(columns=["reason", "images"])
+    names = artifact.manifest["wildcards"]
+    return table.assign(
+        study=STUDY,
+        source=names["source"],
+        model=names["model"],
+        seed=int(names["seed"]),
+        device=artifact.manifest["device"],
+        arm="plasticity",
+        mode="plasticity",
+        split="validation",
+    )
 
 
 def _arm(artifact: Artifact) -> dict[str, str]:
