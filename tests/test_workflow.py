@@ -6,8 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from workflow import Project, new_project, planned, trained
+
+from headstart.statistics.tables import check_table, contrasts
 
 LEARNING_RATES = "learning_rates: [0.1, 0.02]"
 FINETUNED = [f"transfer latin-convnet-cyrillic-finetune-seed{seed}" for seed in (0, 1)]
@@ -53,10 +56,59 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
 
 def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finished: Project) -> None:
     names = set(finished.figures())
-    for figure in ("transfer_convnet", "transfer_vit", "curves_convnet", "curves_vit"):
+    for figure in (
+        "transfer_convnet",
+        "transfer_vit",
+        "curves_convnet",
+        "curves_vit",
+        "plasticity_vit",
+    ):
         assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
     assert "early_stopping.html" in names
     assert len([name for name in names if name.startswith(".")]) == 1
+
+
+def test_plasticity_has_a_row_for_every_checkpoint_task_and_measure(finished: Project) -> None:
+    for folder, manifest in finished.manifests("plasticity").items():
+        table = pd.read_parquet(
+            finished.folder / "results/plasticity" / folder / "plasticity.parquet"
+        )
+        undefined = table["value"].isna()
+        assert (undefined == (table["reason"] != "")).all()
+        assert set(table.loc[undefined, "metric"]) <= {
+            "lop_dormant_fraction",
+            "effective_learning_rate",
+        }
+        vit = manifest["wildcards"]["model"] == "vit"
+        assert undefined.any() == vit
+        kept = {0, 1, 2} if vit else {0, 1, 2, 3, 4}
+        assert kept <= set(table["source_epoch"])
+        targets = {"latin", "cyrillic", "digits"} if vit else {"latin", "cyrillic"}
+        rows = table.groupby(["source_epoch", "metric"])["target"].agg(set)
+        assert all(rows.xs("effective_rank", level="metric") == targets)
+        assert all(rows.xs("random_label_loss", level="metric") == {"latin"})
+        assert not table.duplicated(["source_epoch", "target", "metric"]).any()
+
+
+def test_verdicts_take_no_notice_of_plasticity(finished: Project) -> None:
+    (folder,) = finished.manifests("tables")
+    table = pd.read_parquet(finished.folder / "results/tables" / folder / "measurements.parquet")
+    plasticity = table["mode"] == "plasticity"
+    assert plasticity.any()
+    assert contrasts(check_table(table)) == contrasts(table[~plasticity])
+
+
+def test_plasticity_switched_off_leaves_an_empty_folder_and_no_jobs(
+    recorded: Project, tmp_path: Path
+) -> None:
+    project = recorded.copy(tmp_path / "project")
+    project.edit("params.yaml", "plasticity:\n", "plasticity:\n  enabled: false\n")
+    jobs = planned(project.snakemake("-n"))
+    assert "plasticity" not in jobs
+    assert not {"pretrain", "transfer"} & set(jobs)
+    project.run("dvc", "repro", "--single-item", "plasticity")
+    assert list((project.folder / "results" / "plasticity").iterdir()) == []
+    assert "parked" not in project.headstart("park", "plasticity")
 
 
 def test_a_second_run_has_nothing_to_do_whatever_the_times_of_files(copied: Project) -> None:
