@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.artifacts.files import read_json, write_table
 from headstart.artifacts.keys import Job
@@ -76,7 +76,9 @@ class Subject:
         _, channels, size, _ = self.held[self.source].images.shape
         self.network: Network = build(
             model_of(job.params), channels, size, len(source["classes"]), seed=0
-        )
+        ).to(work.device)
+        self.source_head = self.network.head
+        self.new_heads = {name: self._new_head(images) for name, images in self.held.items()}
 
     def measure(self, epoch: int) -> pd.DataFrame:
         """Return all measurements of one checkpoint.
@@ -99,8 +101,7 @@ class Subject:
         )
 
     def _task_readings(self, name: str) -> list[Reading]:
-        batches = self.batches[name]
-        self._new_head(name)
+        batches, self.network.head = self.batches[name], self.new_heads[name]
         return [
             *feature_readings(self.network, batches, self.options.tau),
             *start_readings(self.network, batches, self.options.hessian),
@@ -112,19 +113,19 @@ class Subject:
 
     def _probe_readings(self, images: Tensor) -> list[Reading]:
         """Fit labels that all checkpoints of a network share and that differ between networks."""
-        self._new_head(self.source)
+        self.network.head = self.new_heads[self.source]
         names = (self.source, self.job.wildcards["model"], self.job.wildcards["seed"])
         seed = derive_seed("random labels", *names)
         return probe_readings(self.network, images, self.options.random_labels, seed)
 
     def _load(self, epoch: int) -> None:
-        state = load(self.pretrained.file(checkpoint_name(epoch)))
-        new_head(self.network, state["head.bias"].numel(), seed=0)
-        self.network.load_state_dict(state)
-        self.network.to(self.work.device)
+        self.network.head = self.source_head
+        self.network.load_state_dict(load(self.pretrained.file(checkpoint_name(epoch))))
 
-    def _new_head(self, task: str) -> None:
-        new_head(self.network, len(self.held[task].classes), self.options.head_seed)
+    def _new_head(self, images: ValidationImages) -> nn.Linear:
+        """Return the head that transfer to a task starts with; no measure changes it."""
+        new_head(self.network, len(images.classes), self.options.head_seed)
+        return self.network.head
 
     def _batches(self, images: ValidationImages, statistics: Normalization) -> list[Batch]:
         return list(
