@@ -9,6 +9,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/transfer.smk"
+include: "workflow/rules/plasticity.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -18,6 +19,7 @@ localrules:
     stage_check,
     stage_pretrain,
     stage_transfer,
+    stage_plasticity,
     stage_tables,
     stage_figures,
 
@@ -29,6 +31,7 @@ rule all:
         rules.stage_check.input,
         rules.stage_pretrain.input,
         rules.stage_transfer.input,
+        rules.stage_plasticity.input,
         rules.stage_tables.input,
         rules.stage_figures.input,
 

@@ -116,6 +116,31 @@ def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -
     for step in ("tables", "figures", "publish"):
         assert not keys(edited, step) & keys(PLAN, step)
 
+    assert keys(edited, "plasticity") == keys(PLAN, "plasticity")
+
+
+def test_plasticity_reads_every_target_that_its_model_transfers_to() -> None:
+    edited = changed("transfer", "convnet", "finetune", "targets", value=["cyrillic", "digits"])
+    fresh = [j for j in edited.jobs("plasticity") if j.full_key not in keys(PLAN, "plasticity")]
+    assert {job.name for job in fresh} == {"latin-convnet-seed0", "latin-convnet-seed1"}
+    for job in fresh:
+        assert set(job.params["tasks"]) == {"latin", "cyrillic", "digits"}
+        assert [data.name for data in job.inputs["data"]] == ["digits", "glyphs"]
+
+
+def test_plasticity_switched_off_has_no_jobs_and_changes_no_network() -> None:
+    off = changed("plasticity", "enabled", value=False)
+    assert not off.jobs("plasticity")
+    for step in ("pretrain", "transfer"):
+        assert keys(off, step) == keys(PLAN, step)
+    assert keys(off, "tables") != keys(PLAN, "tables")
+
+
+def test_plasticity_of_one_model_leaves_the_others_out() -> None:
+    edited = changed("plasticity", "models", value=["vit"])
+    assert {job.wildcards["model"] for job in edited.jobs("plasticity")} == {"vit"}
+    assert keys(edited, "plasticity") < keys(PLAN, "plasticity")
+
 
 @pytest.mark.parametrize(
     ("option", "value", "default"),

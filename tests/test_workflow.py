@@ -6,8 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from workflow import Project, new_project, planned, trained
+
+from headstart.statistics.tables import check_table, contrasts
 
 LEARNING_RATES = "learning_rates: [0.1, 0.02]"
 FINETUNED = [f"transfer latin-convnet-cyrillic-finetune-seed{seed}" for seed in (0, 1)]
@@ -54,7 +57,13 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
 
 def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finished: Project) -> None:
     names = set(finished.figures())
-    for figure in ("transfer_convnet", "transfer_vit", "curves_convnet", "curves_vit"):
+    for figure in (
+        "transfer_convnet",
+        "transfer_vit",
+        "curves_convnet",
+        "curves_vit",
+        "plasticity_vit",
+    ):
         assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
     for figure in ("gains_convnet", "gains_vit", "learning_rates_convnet"):
         assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
@@ -68,6 +77,49 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     assert "cyrillic" in said[1]
     assert "2 source seeds cannot give a p below 0.25" in " ".join(" ".join(said).split())
     assert finished.headstart("claims").count("MEASURED HERE") >= 2
+
+
+def test_plasticity_has_a_row_for_every_checkpoint_task_and_measure(finished: Project) -> None:
+    for folder, manifest in finished.manifests("plasticity").items():
+        table = pd.read_parquet(
+            finished.folder / "results/plasticity" / folder / "plasticity.parquet"
+        )
+        undefined = table["value"].isna()
+        assert (undefined == (table["reason"] != "")).all()
+        assert set(table.loc[undefined, "metric"]) <= {
+            "lop_dormant_fraction",
+            "effective_learning_rate",
+        }
+        vit = manifest["wildcards"]["model"] == "vit"
+        assert undefined.any() == vit
+        kept = {0, 1, 2} if vit else {0, 1, 2, 3, 4}
+        assert kept <= set(table["source_epoch"])
+        targets = {"latin", "cyrillic", "digits"} if vit else {"latin", "cyrillic"}
+        rows = table.groupby(["source_epoch", "metric"])["target"].agg(set)
+        assert all(rows.xs("effective_rank", level="metric") == targets)
+        assert all(rows.xs("random_label_loss", level="metric") == {"latin"})
+        assert not table.duplicated(["source_epoch", "target", "metric"]).any()
+
+
+def test_verdicts_take_no_notice_of_plasticity(finished: Project) -> None:
+    (folder,) = finished.manifests("tables")
+    table = pd.read_parquet(finished.folder / "results/tables" / folder / "measurements.parquet")
+    plasticity = table["mode"] == "plasticity"
+    assert plasticity.any()
+    assert contrasts(check_table(table)) == contrasts(table[~plasticity])
+
+
+def test_plasticity_switched_off_leaves_an_empty_folder_and_no_jobs(
+    recorded: Project, tmp_path: Path
+) -> None:
+    project = recorded.copy(tmp_path / "project")
+    project.edit("params.yaml", "plasticity:\n", "plasticity:\n  enabled: false\n")
+    jobs = planned(project.snakemake("-n"))
+    assert "plasticity" not in jobs
+    assert not {"pretrain", "transfer"} & set(jobs)
+    project.run("dvc", "repro", "--single-item", "plasticity")
+    assert list((project.folder / "results" / "plasticity").iterdir()) == []
+    assert "parked" not in project.headstart("park", "plasticity")
 
 
 def test_a_second_run_has_nothing_to_do_whatever_the_times_of_files(copied: Project) -> None:
@@ -171,7 +223,7 @@ def test_an_edit_of_the_training_loop_recomputes_until_it_is_declared_the_same(
         file.write("\nUNUSED = 1\n")
     jobs = planned(copied.snakemake("-n"))
     assert (jobs["pretrain"], jobs["transfer"]) == (3, 6)
-    for step in ("pretrain", "transfer"):
+    for step in ("pretrain", "transfer", "plasticity"):
         assert "version 1" in copied.headstart("version", step, "--same")
     assert "Nothing to be done" in copied.snakemake("-n")
     copied.headstart("version", "pretrain", "--bump")

@@ -81,7 +81,7 @@ class Project:
         """Return the digest of every artifact."""
         return {
             name: manifest["digest"]
-            for step in ("data", "pretrain", "transfer", "tables", "figures")
+            for step in ("data", "pretrain", "transfer", "plasticity", "tables", "figures")
             for name, manifest in self.manifests(step).items()
         }
 

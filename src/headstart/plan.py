@@ -54,21 +54,44 @@ STEPS = {
             ("datasets", "tasks", "models", "pretrain", "transfer"),
         ),
         Step(
+            "plasticity",
+            "headstart.studies.plasticity:make",
+            ("datasets", "tasks", "models", "pretrain", "transfer", "plasticity"),
+        ),
+        Step(
             "tables",
             "headstart.studies.tables:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "statistics"),
+            ("datasets", "tasks", "models", "pretrain", "transfer", "plasticity", "statistics"),
             versioned=False,
         ),
         Step(
             "figures",
             "headstart.figures.notebook:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "statistics", "figures"),
+            (
+                "datasets",
+                "tasks",
+                "models",
+                "pretrain",
+                "transfer",
+                "plasticity",
+                "statistics",
+                "figures",
+            ),
             versioned=False,
         ),
         Step(
             "publish",
             "headstart.figures.publish:publish",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "statistics", "figures"),
+            (
+                "datasets",
+                "tasks",
+                "models",
+                "pretrain",
+                "transfer",
+                "plasticity",
+                "statistics",
+                "figures",
+            ),
             versioned=False,
         ),
     )
@@ -99,11 +122,16 @@ class Plan:
         for model, arms in params.transfer.items():
             for arm, transfer in arms.items():
                 self._add_transfers(model, arm, transfer)
+        if params.plasticity.enabled:
+            for source, model, seed in self._pretrain:
+                if model in (params.plasticity.models or params.pretrain):
+                    self._add_plasticity(source, model, seed)
+        gathered = self._of("pretrain", "transfer", "plasticity")
         tables = self._add(
             "tables",
             "early_stopping",
             params={"statistics": canonical(params.statistics)},
-            inputs=self._of("pretrain", "transfer"),
+            inputs=gathered,
         )
         figures = self._add_figures(tables)
         self._add("publish", "all", inputs={"figures": (figures,)})
@@ -204,6 +232,28 @@ class Plan:
                 "data": (self._data_of(target),),
             },
             after=(self._check,),
+        )
+
+    def _add_plasticity(self, source: str, model: str, seed: int) -> None:
+        """Add the job that measures one network on its source and on the targets it transfers to."""
+        arms = self.params.transfer.get(model, {}).values()
+        names = sorted({source, *(target for arm in arms for target in arm.targets)})
+        datasets = sorted({self.params.tasks[name].dataset for name in names})
+        plasticity = _without(canonical(self.params.plasticity), "enabled", "models")
+        self._add(
+            "plasticity",
+            f"{source}-{model}-seed{seed}",
+            wildcards={"source": source, "model": model, "seed": seed},
+            params={
+                "tasks": {name: canonical(self.params.tasks[name]) for name in names},
+                "model": canonical(self.params.models[model]),
+                "pretrain": _without(canonical(self.params.pretrain[model]), "sources", "seeds"),
+                "plasticity": plasticity,
+            },
+            inputs={
+                "pretrain": (self._pretrain[source, model, seed],),
+                "data": tuple(self._data[dataset] for dataset in datasets),
+            },
         )
 
     def _add_figures(self, tables: Job) -> Job:

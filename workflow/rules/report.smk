@@ -5,6 +5,7 @@ rule tables:
     input:
         pretrain=ancient(needs(PLAN, "pretrain")),
         transfer=ancient(needs(PLAN, "transfer")),
+        plasticity=ancient(needs(PLAN, "plasticity")),
     output:
         "results/tables/{study}-{key}/manifest.json",
     log:

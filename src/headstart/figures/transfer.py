@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from headstart.figures.epochs import epoch_axis, position
 from headstart.figures.labels import Label, caption, label_edge, panel_title
 from headstart.figures.prepare import (
     PANEL,
@@ -54,7 +53,7 @@ def transfer_figure(
             )
             axes[0, index].set_title(panel_title(target, arm, mode))
             _source_panel(axes[1, index], history, confidence, first=index == 0)
-        _epoch_axis(axes, sorted(set(common_epochs(runs)["source_epoch"])))
+        epoch_axis(axes, sorted(set(common_epochs(runs)["source_epoch"])))
         figure.supxlabel(caption(runs, confidence), fontsize=7, color=GREY)
     return figure, pd.concat([*drawn, _source_table(history, confidence)], ignore_index=True)
 
@@ -70,9 +69,9 @@ def _accuracy_panel(
         shared = common_epochs(part)
         means = mean_over_seeds(shared, [*PANEL, "source_epoch"], "test", confidence)
         jitter = (part["seed"].rank(method="dense") / part["seed"].nunique() - 0.5) * 0.24
-        x = _position(part["source_epoch"].astype(float)) + jitter.astype(float)
+        x = position(part["source_epoch"].astype(float)) + jitter.astype(float)
         axis.plot(x, part["test"], ".", color=colour, alpha=0.35, markersize=3.5, zorder=2)
-        centre = _position(means["source_epoch"].astype(float))
+        centre = position(means["source_epoch"].astype(float))
         axis.fill_between(
             centre, means["low"], means["high"], color=colour, alpha=0.18, linewidth=0
         )
@@ -101,7 +100,7 @@ def _reference_lines(
     if not best.empty:
         epoch = history.loc[history["best"] == 1, "source_epoch"].mean()
         row = best.iloc[0]
-        x = float(_position(pd.Series([float(epoch)])).iloc[0])
+        x = float(position(pd.Series([float(epoch)])).iloc[0])
         axis.axhline(row["mean"], color=ORANGE, linestyle=":", linewidth=1.1, zorder=1)
         axis.errorbar(
             [x],
@@ -126,13 +125,13 @@ def _source_panel(axis: Axes, history: pd.DataFrame, confidence: float, *, first
         ("accuracy_validation", VERMILION, "-", "validation"),
     ):
         means = mean_over_seeds(history, ["source_epoch"], value, confidence)
-        x = _position(means["source_epoch"].astype(float))
+        x = position(means["source_epoch"].astype(float))
         axis.plot(x, means["mean"], style, color=colour, linewidth=1.3)
         axis.fill_between(x, means["low"], means["high"], color=colour, alpha=0.18, linewidth=0)
         labels.append((float(means["mean"].iloc[-1]), name, colour))
     best = history.loc[history["best"] == 1]
     axis.plot(
-        _position(best["source_epoch"].astype(float)),
+        position(best["source_epoch"].astype(float)),
         best["accuracy_validation"],
         "*",
         color="black",
@@ -152,18 +151,3 @@ def _source_table(history: pd.DataFrame, confidence: float) -> pd.DataFrame:
         means = mean_over_seeds(history, ["source", "source_epoch"], value, confidence)
         parts.append(means.assign(drawn=f"source {value.replace('_', ' ')}"))
     return pd.concat(parts)
-
-
-def _position(epochs: pd.Series) -> pd.Series:
-    """Return where an epoch stands on the axis: 0 apart, then powers of two at equal distances."""
-    return np.log2(epochs.clip(lower=0.5)) + 1.0
-
-
-def _epoch_axis(axes: np.ndarray, epochs: list[int]) -> None:
-    positions = _position(pd.Series(epochs, dtype=float))
-    kept = [i for i in range(len(epochs)) if i == 0 or positions[i] - positions[i - 1] > 0.35]
-    names = {float(positions[i]): str(epochs[i]) for i in kept}
-    for axis in axes.flat:
-        axis.xaxis.set_major_locator(FixedLocator(list(names)))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names.get(float(x), "")))

@@ -16,6 +16,7 @@ from headstart.params.datasets import (
 )
 from headstart.params.inference import Contrast, Statistics
 from headstart.params.models import ConvNet, Model, OwnNetwork, Timm, Weights, WideResNet
+from headstart.params.plasticity import Plasticity, RandomLabels
 from headstart.params.reading import ParamsError, load, parse
 from headstart.params.study import Figures, Params, Runtime
 from headstart.params.training import (
@@ -46,7 +47,9 @@ __all__ = [
     "OwnNetwork",
     "Params",
     "ParamsError",
+    "Plasticity",
     "Pretrain",
+    "RandomLabels",
     "Runtime",
     "Schedule",
     "Section",

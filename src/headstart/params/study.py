@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from headstart.params.datasets import Dataset, Task
 from headstart.params.inference import Statistics, unknown_primary
 from headstart.params.models import Model
+from headstart.params.plasticity import Plasticity
 from headstart.params.training import Pretrain, Transfer
 from headstart.params.types import Count, Fraction, Name, Section
 
@@ -35,6 +36,7 @@ class Params(Section):
     models: dict[Name, Model]
     pretrain: dict[Name, Pretrain]
     transfer: dict[Name, dict[Name, Transfer]] = Field(default_factory=dict)
+    plasticity: Plasticity = Plasticity()
     statistics: Statistics = Statistics()
     figures: Figures = Figures()
     runtime: Runtime = Runtime()
@@ -73,6 +75,9 @@ def _broken_references(params: Params) -> list[str]:
             )
             if model in params.pretrain:
                 problems += _missing_epochs(path, transfer, params.pretrain[model])
+    for model in params.plasticity.models:
+        known("plasticity.models", model, "pretrain")
+    problems += _repeated("plasticity", params.plasticity, ("models",))
     # Names that are wrong elsewhere would be named here a second time.
     return problems or _primary_problems(params)
 

@@ -1,7 +1,7 @@
 """The tidy table of runs: its columns, its checks, and the contrasts that it holds.
 
-One row is one measurement. A fine-tuning run is keyed by `RUN_KEY`; rows with mode "pretrain"
-describe a source network and leave target, shots, draw and learning rate empty.
+One row is one measurement. A fine-tuning run is keyed by `RUN_KEY`; rows with mode "pretrain" or
+"plasticity" describe a source network and leave shots, draw and learning rate empty.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,8 @@ RUN_KEY = [
 REQUIRED_COLUMNS = [*RUN_KEY, "split", "metric", "value"]
 OPTIONAL_COLUMNS = ["study", "arm", "target_epoch", "device"]
 PRETRAIN = "pretrain"
+PLASTICITY = "plasticity"
+SOURCE_MODES = (PRETRAIN, PLASTICITY)
 SPLITS = ("train", "validation", "test")
 
 HEADLINE = "accuracy_at_validation_best"
@@ -83,7 +85,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def contrasts(table: pd.DataFrame) -> list[dict[str, object]]:
     """The (source, model, target, mode, shots) that were fine-tuned, in sorted order."""
-    keys = table.loc[table["mode"] != PRETRAIN, CONTRAST_KEY].drop_duplicates()
+    keys = table.loc[~table["mode"].isin(SOURCE_MODES), CONTRAST_KEY].drop_duplicates()
     ordered = keys.sort_values(CONTRAST_KEY, ignore_index=True)
     rows = ordered.to_dict("records")
     return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
@@ -114,7 +116,7 @@ def rows_of(table: pd.DataFrame, contrast: Mapping[str, Any]) -> pd.DataFrame:
         TableError: when a key is no contrast column, or no row fits.
     """
     _check_names(contrast)
-    keep = table["mode"].to_numpy() != PRETRAIN
+    keep = ~table["mode"].isin(SOURCE_MODES).to_numpy()
     for name, value in contrast.items():
         same = table[name].isna() if pd.isna(value) else table[name] == value
         keep = keep & same.to_numpy()

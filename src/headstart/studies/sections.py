@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from headstart.params import Model, Pretrain, Task, Transfer
+from headstart.params import Model, Plasticity, Pretrain, Task, Transfer
 
 
 def model_of(params: Mapping[str, Any]) -> Model:
@@ -20,6 +20,11 @@ def task_of(params: Mapping[str, Any]) -> Task:
     return Task.model_validate(params["task"])
 
 
+def tasks_of(params: Mapping[str, Any]) -> dict[str, Task]:
+    """Return the tasks that a job reads images of, by name."""
+    return {name: Task.model_validate(task) for name, task in params["tasks"].items()}
+
+
 def pretrain_of(params: Mapping[str, Any]) -> Pretrain:
     """Return the training of a pretrain job; its source and seed are wildcards of the job."""
     return Pretrain.model_validate({**params["pretrain"], "sources": ["source"], "seeds": [0]})
@@ -29,3 +34,8 @@ def transfer_of(params: Mapping[str, Any]) -> Transfer:
     """Return the training of a transfer job; its target is a wildcard of the job."""
     targets = [] if params["transfer"]["mode"] == "relearn" else ["target"]
     return Transfer.model_validate({**params["transfer"], "targets": targets})
+
+
+def plasticity_of(params: Mapping[str, Any]) -> Plasticity:
+    """Return what a plasticity job measures; its model is a wildcard of the job."""
+    return Plasticity.model_validate(params["plasticity"])

@@ -56,7 +56,10 @@ CURVES = {
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
-    """Write `measurements.parquet` (end measures, speed, source accuracies), `curves.parquet`, `verdicts.parquet`."""
+    """Write `measurements.parquet`, `curves.parquet` and `verdicts.parquet`.
+
+    Measurements are end measures, speed, source accuracies and plasticity.
+    """
     check_lineage(job)
     work.say(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
@@ -64,7 +67,8 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     pretrained = [_source_rows(artifact) for artifact in work.inputs["pretrain"]]
     ended = [_end_rows(artifact) for artifact in work.inputs["transfer"]]
     curves = _tidy([_curve_rows(artifact) for artifact in work.inputs["transfer"]])
-    measurements = _tidy([*pretrained, *ended, convergence_rows(curves)])
+    measured = [_plasticity_rows(artifact) for artifact in work.inputs["plasticity"]]
+    measurements = _tidy([*pretrained, *ended, convergence_rows(curves), *measured])
     write_table(work.out / "measurements.parquet", measurements)
     write_table(work.out / "curves.parquet", curves)
     statistics = Statistics.model_validate(job.params["statistics"])
@@ -131,6 +135,22 @@ def _end_rows(artifact: Artifact) -> pd.DataFrame:
 def _curve_rows(artifact: Artifact) -> pd.DataFrame:
     curves = read_table(artifact.file("curves.parquet"))
     return _melt(curves, [*GRID, "target_epoch"], CURVES, artifact, **_arm(artifact))
+
+
+def _plasticity_rows(artifact: Artifact) -> pd.DataFrame:
+    """Return measures of checkpoints; a NaN stays, for a mean over the other networks misleads."""
+    table = read_table(artifact.file("plasticity.parquet")).drop(columns=["reason", "images"])
+    names = artifact.manifest["wildcards"]
+    return table.assign(
+        study=STUDY,
+        source=names["source"],
+        model=names["model"],
+        seed=int(names["seed"]),
+        device=artifact.manifest["device"],
+        arm="plasticity",
+        mode="plasticity",
+        split="validation",
+    )
 
 
 def _arm(artifact: Artifact) -> dict[str, str]:

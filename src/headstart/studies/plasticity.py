@@ -1,0 +1,179 @@
+"""Step `plasticity`: how well every kept checkpoint of a network can still learn.
+
+Images are validation images: of the source task, and of the targets that the model transfers to,
+normalised as the source was. Nothing is chosen by them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from headstart.artifacts.files import read_json, write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.store import Work
+from headstart.networks.build import build, new_head
+from headstart.networks.network import Network
+from headstart.params import Pretrain
+from headstart.studies.pretrain import EVALUATION_BATCH, checkpoint_name
+from headstart.studies.readings import (
+    Reading,
+    feature_readings,
+    probe_readings,
+    start_readings,
+    weight_readings,
+)
+from headstart.studies.sections import model_of, plasticity_of, pretrain_of, tasks_of
+from headstart.tasks.batches import Batch, EvaluationBatches, Normalization
+from headstart.tasks.dataset import read
+from headstart.tasks.task import ValidationImages, make_task
+from headstart.training.checkpoints import load
+from headstart.training.schedules import learning_rate
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Measure every kept checkpoint and write one row per measurement."""
+    subject = Subject(job, work)
+    epochs = subject.epochs
+    tasks = ", ".join(f"{len(held.labels)} of {name}" for name, held in subject.held.items())
+    work.say(f"{work.device}, {len(epochs)} checkpoints, validation images: {tasks}")
+    parts = []
+    for epoch in epochs:
+        parts.append(subject.measure(epoch))
+        work.say(_describe(epoch, parts[-1], subject.source), detail=True)
+    table = pd.concat(parts, ignore_index=True)
+    write_table(work.out / "plasticity.parquet", table)
+    undefined = int(table["value"].isna().sum())
+    work.say(f"{len(table)} measurements, {undefined} of them undefined, with the reason beside")
+    return {
+        "seed": job.wildcards["seed"],
+        "dtype": "float32",
+        "summary": {"measurements": len(table), "undefined": undefined},
+    }
+
+
+class Subject:
+    """A network, its checkpoints, and the images that it is measured on."""
+
+    def __init__(self, job: Job, work: Work) -> None:
+        self.job, self.work = job, work
+        self.options, self.pretrain = plasticity_of(job.params), pretrain_of(job.params)
+        self.source = job.wildcards["source"]
+        self.pretrained = work.input("pretrain")
+        source = read_json(self.pretrained.file("normalization.json"))
+        kept = read_json(self.pretrained.file("checkpoints.json"))["checkpoints"]
+        self.epochs: list[int] = [entry["epoch"] for entry in kept]
+        self.held = held_out_images(job, work, self.options.images)
+        statistics = Normalization.from_dict(source)
+        self.batches = {
+            name: self._batches(images, statistics) for name, images in self.held.items()
+        }
+        _, channels, size, _ = self.held[self.source].images.shape
+        self.network: Network = build(
+            model_of(job.params), channels, size, len(source["classes"]), seed=0
+        ).to(work.device)
+        self.source_head = self.network.head
+        self.new_heads = {name: self._new_head(images) for name, images in self.held.items()}
+
+    def measure(self, epoch: int) -> pd.DataFrame:
+        """Return all measurements of one checkpoint.
+
+        Columns: source_epoch, target (the task whose images were read; the source for measures of
+        weights alone), metric, value, reason (of a NaN), images (how many were read).
+        """
+        self._load(epoch)
+        pair = self.batches[self.source][0][0][:2]
+        weights = weight_readings(self.network.backbone, pair, rate_at(self.pretrain, epoch))
+        rows = [(self.source, 0, reading) for reading in weights]
+        for name, images in self.held.items():
+            readings = self._task_readings(name)
+            rows += [(name, len(images.labels), reading) for reading in readings]
+        probed = self._probed()
+        rows += [(self.source, len(probed), reading) for reading in self._probe_readings(probed)]
+        return pd.DataFrame(
+            [(epoch, target, *reading, number) for target, number, reading in rows],
+            columns=["source_epoch", "target", "metric", "value", "reason", "images"],
+        )
+
+    def _task_readings(self, name: str) -> list[Reading]:
+        batches, self.network.head = self.batches[name], self.new_heads[name]
+        return [
+            *feature_readings(self.network, batches, self.options.tau),
+            *start_readings(self.network, batches, self.options.hessian),
+        ]
+
+    def _probed(self) -> Tensor:
+        images = torch.cat([images for images, _ in self.batches[self.source]])
+        return images[: self.options.random_labels.images]
+
+    def _probe_readings(self, images: Tensor) -> list[Reading]:
+        """Fit labels that all checkpoints of a network share and that differ between networks."""
+        self.network.head = self.new_heads[self.source]
+        names = (self.source, self.job.wildcards["model"], self.job.wildcards["seed"])
+        seed = derive_seed("random labels", *names)
+        return probe_readings(self.network, images, self.options.random_labels, seed)
+
+    def _load(self, epoch: int) -> None:
+        self.network.head = self.source_head
+        self.network.load_state_dict(load(self.pretrained.file(checkpoint_name(epoch))))
+
+    def _new_head(self, images: ValidationImages) -> nn.Linear:
+        """Return the head that transfer to a task starts with; no measure changes it."""
+        new_head(self.network, len(images.classes), self.options.head_seed)
+        return self.network.head
+
+    def _batches(self, images: ValidationImages, statistics: Normalization) -> list[Batch]:
+        return list(
+            EvaluationBatches(
+                images,
+                statistics,
+                EVALUATION_BATCH,
+                self.work.device,
+                self.pretrain.channels_last,
+            )
+        )
+
+
+def held_out_images(job: Job, work: Work, number: int) -> dict[str, ValidationImages]:
+    """Return validation images of each task of a job, the source first.
+
+    At most `number` are drawn, by a seed made of the task's name: fewer are among more, in the same
+    order, and every network is measured on the same ones.
+    """
+    datasets = {each.manifest["wildcards"]["dataset"]: each for each in work.inputs["data"]}
+    for artifact in datasets.values():
+        artifact.file("images.safetensors")
+    tasks, source = tasks_of(job.params), job.wildcards["source"]
+    found = {}
+    for name in sorted(tasks, key=lambda name: (name != source, name)):
+        options = tasks[name]
+        whole = make_task(name, options, read(datasets[options.dataset].path)).validation
+        generator = torch.Generator().manual_seed(derive_seed("plasticity", name))
+        chosen = torch.randperm(len(whole.labels), generator=generator)[:number]
+        found[name] = ValidationImages(whole.images[chosen], whole.labels[chosen], whole.classes)
+    return found
+
+
+def rate_at(options: Pretrain, epoch: int) -> float:
+    """Return the learning rate in the middle of the epoch that ended with a checkpoint.
+
+    For the untrained network, epoch 0, it is that of the first epoch.
+    """
+    return learning_rate(
+        options.schedule, options.learning_rate, max(epoch, 1) - 0.5, options.epochs
+    )
+
+
+def _describe(epoch: int, table: pd.DataFrame, source: str) -> str:
+    values = table[table["target"] == source].set_index("metric")["value"]
+    return (
+        f"source epoch {epoch}: effective rank {values['effective_rank']:.1f}, "
+        f"dormant (ReDo) {values['redo_dormant_fraction']:.1%}, "
+        f"gradient norm {values['gradient_norm']:.3g}, "
+        f"random-label loss {values['random_label_loss']:.3f}"
+    )
