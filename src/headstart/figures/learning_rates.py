@@ -23,7 +23,6 @@ from headstart.figures.style import BLUE, GREY, VERMILION, paper_style
 CELL = ["source_epoch", "learning_rate"]
 BEST = -1
 """Stands for each network's own source-best epoch, which has no one number."""
-WRITTEN_COLUMNS = 14
 WHITE_TO_BLUE = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", BLUE])
 
 
@@ -87,8 +86,9 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     axis.set_xticks(range(len(epochs)), names)
     axis.set_yticks(range(len(grid)), [f"{rate:g}" for rate in grid.index])
     axis.set_xlabel("source epoch")
-    if len(epochs) <= WRITTEN_COLUMNS:
-        _numbers(axis, grid)
+    _numbers(axis, grid)
+    if BEST in epochs:
+        axis.axvline(len(epochs) - 1.5, color="white", linewidth=3)
     marked = part[["source_epoch", "learning_rate", "chosen", "best"]]
     for epoch, rate, chosen, best in marked.itertuples(index=False, name=None):
         x, y = epochs.index(epoch), list(grid.index).index(rate)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from headstart.figures.labels import Label, caption, label_edge, panel_title
+from headstart.figures.labels import Label, caption, label_edge, panel_title, spaced
 from headstart.figures.prepare import (
     PANEL,
     at_source_best,
@@ -161,7 +161,7 @@ def _position(epochs: pd.Series) -> pd.Series:
 
 def _epoch_axis(axes: np.ndarray, epochs: list[int]) -> None:
     positions = _position(pd.Series(epochs, dtype=float))
-    kept = [i for i in range(len(epochs)) if i == 0 or positions[i] - positions[i - 1] > 0.35]
+    kept = spaced(positions.tolist(), 0.35)
     names = {float(positions[i]): str(epochs[i]) for i in kept}
     for axis in axes.flat:
         axis.xaxis.set_major_locator(FixedLocator(list(names)))
