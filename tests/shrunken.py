@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT
+from checkout import ROOT
 from ruamel.yaml import YAML
 
 LETTERS = [*"CDFGIJLNQRSUVWYZ"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from checkout import ROOT
 from ruamel.yaml import YAML
 
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from checkout import ROOT
 from ruamel.yaml import YAML
 
 from headstart import params

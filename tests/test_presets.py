@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from checkout import ROOT
 from shrunken import read, shrunken, write
 from workflow import Project, new_project
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import copy_project
+from checkout import copy_project
 
 LINES = re.compile(r"^\[(?P<step>\w+) (?P<name>[\w-]+)\] (?P<said>.*)$")
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot as plt
 from study_tables import EARLIER, FLAT, joined, measurements
 
-from headstart.figures import gains, learning_rates, verdicts
+from headstart.figures import gains, labels, learning_rates, verdicts
 from headstart.figures.prepare import all_runs, source_history
 from headstart.params import Statistics
 from headstart.studies.verdicts import judge_study, verdict_frame
@@ -62,7 +62,7 @@ def test_the_map_marks_what_validation_prefers_and_says_when_that_is_an_edge() -
     at_best = table[table["source_epoch"] == learning_rates.BEST]
     assert at_best.loc[at_best["chosen"], "learning_rate"].item() == 0.01
     assert (table.groupby("source_epoch")["chosen"].sum() == 1).all()
-    assert "edge of the grid" in figure.get_supxlabel()
+    assert "edge of the grid" in " ".join(figure.get_supxlabel().split())
 
 
 def test_validation_alone_marks_the_map() -> None:
@@ -88,3 +88,17 @@ def test_the_printed_table_has_n_and_intervals_and_every_reason(tmp_path: Path) 
     verdicts.save(JUDGED, tmp_path / "figures")
     assert (tmp_path / "figures" / "verdicts.csv").read_text().count("\n") == 3
     assert verdicts.reasons(JUDGED.iloc[:0]) == "No contrast was run."
+
+
+@pytest.mark.parametrize(
+    ("positions", "kept"),
+    [
+        ([0.0, 1.0, 2.0], [0, 1, 2]),
+        ([0.0, 1.0, 1.1, 1.2, 1.9], [0, 1, 4]),
+        ([0.0, 1.0, 1.2], [0, 2]),
+        ([0.0, 0.1], [0, 1]),
+        ([0.0], [0]),
+    ],
+)
+def test_labels_stand_apart_and_both_ends_have_one(positions: list, kept: list) -> None:
+    assert labels.spaced(positions, 0.35) == kept

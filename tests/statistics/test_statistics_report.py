@@ -142,6 +142,13 @@ def test_a_run_that_lacks_an_epoch_or_an_accuracy_is_an_error():
         add_end_measures(table[~extra])
 
 
+def test_test_accuracies_at_fewer_epochs_than_validation_are_an_error_in_words():
+    table = curve_table(2, 2, 1, 5)
+    sparse = (table["split"] == "test") & (table["target_epoch"] < 5)
+    with pytest.raises(TableError, match="stand at 1 epochs and validation accuracies at 5"):
+        add_end_measures(table[~sparse])
+
+
 def test_550_runs_of_200_epochs_load_and_are_judged_well_within_20_seconds(tmp_path):
     table = curve_table(11, 10, 5, 200)
     assert (table["mode"] == "finetune").sum() == 550 * 200 * 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from checkout import ROOT
 from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart.params import Statistics

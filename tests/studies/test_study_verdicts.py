@@ -159,7 +159,7 @@ def test_wrong_arguments_are_one_line_each(tmp_path: Path) -> None:
 
 
 def test_without_a_file_and_without_tables_the_command_says_what_to_run(project: Path) -> None:
-    from conftest import ROOT
+    from checkout import ROOT
 
     (project / "params.yaml").write_text((ROOT / "presets" / "smoke.yaml").read_text())
     for command in ("verdict", "claims"):

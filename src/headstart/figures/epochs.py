@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from headstart.figures.labels import spaced
+
 
 def position(epochs: pd.Series) -> pd.Series:
     """Return where an epoch stands on the axis: 0 apart, then powers of two at equal distances."""
@@ -15,7 +17,7 @@ def position(epochs: pd.Series) -> pd.Series:
 def epoch_axis(axes: np.ndarray, epochs: list[int]) -> None:
     """Put ticks at these epochs, ascending, where they do not stand on each other."""
     positions = position(pd.Series(epochs, dtype=float))
-    kept = [i for i in range(len(epochs)) if i == 0 or positions[i] - positions[i - 1] > 0.35]
+    kept = spaced(positions.tolist(), 0.35)
     names = {float(positions[i]): str(epochs[i]) for i in kept}
     for axis in axes.flat:
         axis.xaxis.set_major_locator(FixedLocator(list(names)))

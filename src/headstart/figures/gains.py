@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from headstart.figures.labels import panel_title
+from headstart.figures.labels import panel_title, spaced
 from headstart.figures.prepare import PERCENT
 from headstart.figures.style import BLUE, GREY, ORANGE, paper_style
 from headstart.statistics.bands import simultaneous_bands
@@ -134,7 +134,7 @@ def _axes(axis: Axes, table: pd.DataFrame, x: np.ndarray) -> None:
     axis.yaxis.set_major_locator(FixedLocator(TICKS))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+g}" if y else "0"))
-    kept = [i for i in range(len(x)) if i == 0 or x[i] - x[i - 1] > 0.35]
+    kept = spaced(x.tolist(), 0.5)
     axis.set_xticks(x[kept], [str(table["source_epoch"].iloc[i]) for i in kept])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +17,18 @@ def panel_title(target: str, arm: str, mode: str) -> str:
     if mode == "relearn":
         return f"relearning {target}" + ("" if arm == "relearn" else f", {arm}")
     return f"to {target}" + ("" if arm == "finetune" else f", {arm}")
+
+
+def spaced(positions: Sequence[float], gap: float) -> list[int]:
+    """Return the indices of positions (ascending) to label, at least `gap` apart, first and last included."""
+    kept = [0]
+    for index in range(1, len(positions)):
+        if positions[index] - positions[kept[-1]] > gap:
+            kept.append(index)
+    last = len(positions) - 1
+    while kept[1:] and kept[-1] != last and positions[last] - positions[kept[-1]] <= gap:
+        kept.pop()
+    return kept if kept[-1] == last else [*kept, last]
 
 
 def label_edge(axis: Axes, labels: list[Label], *, lines: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -23,7 +25,7 @@ from headstart.figures.style import BLUE, GREY, VERMILION, paper_style
 CELL = ["source_epoch", "learning_rate"]
 BEST = -1
 """Stands for each network's own source-best epoch, which has no one number."""
-WRITTEN_COLUMNS = 14
+LETTERS_PER_INCH = 16
 WHITE_TO_BLUE = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", BLUE])
 
 
@@ -41,7 +43,7 @@ def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     panels = list(table.groupby(PANEL, sort=False))
     columns = table.groupby(PANEL)["source_epoch"].nunique().max()
     rates = table.groupby(PANEL)["learning_rate"].nunique().max()
-    width, height = 0.7 + 0.34 * columns, 1.35 + 0.3 * rates
+    width, height = 0.7 + 0.34 * columns, 1.5 + 0.3 * rates
     with paper_style():
         figure, axes = plt.subplots(
             1, len(panels), figsize=(width * len(panels), height), squeeze=False
@@ -51,7 +53,9 @@ def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
             axis.set_title(f"{panel_title(target, arm, mode)}, {shots} shots")
             _panel(axis, part)
             axis.set_ylabel("learning rate" if index == 0 else "")
-        figure.supxlabel(_caption(table), fontsize=7, color=GREY)
+        letters = int(LETTERS_PER_INCH * width * len(panels))
+        words = textwrap.fill(_caption(table), max(letters, 40))
+        figure.supxlabel(words, fontsize=7, color=GREY)
     return figure, table
 
 
@@ -87,8 +91,9 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     axis.set_xticks(range(len(epochs)), names)
     axis.set_yticks(range(len(grid)), [f"{rate:g}" for rate in grid.index])
     axis.set_xlabel("source epoch")
-    if len(epochs) <= WRITTEN_COLUMNS:
-        _numbers(axis, grid)
+    _numbers(axis, grid)
+    if BEST in epochs:
+        axis.axvline(len(epochs) - 1.5, color="white", linewidth=3)
     marked = part[["source_epoch", "learning_rate", "chosen", "best"]]
     for epoch, rate, chosen, best in marked.itertuples(index=False, name=None):
         x, y = epochs.index(epoch), list(grid.index).index(rate)

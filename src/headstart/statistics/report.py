@@ -57,7 +57,7 @@ def one_line(verdict: Verdict) -> str:
         effect += f" at epoch {verdict.chosen_epoch},"
     return (
         f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
-        f"{contrast['shots']} shots: {verdict.verdict}{',' if effect else ''}{effect} "
+        f"{contrast['shots']} shots: {verdict.verdict},{effect} "
         f"n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
         + (", primary" if verdict.primary else "")
     )

@@ -26,6 +26,8 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
     load(params)
     yaml = YAML()
     yaml.preserve_quotes = True
+    # Lines stay as their author broke them.
+    yaml.width = 4096
     document = yaml.load(params.read_text(encoding="utf-8"))
     if Path(file).is_dir():
         where = f"datasets.{name}"

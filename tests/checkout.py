@@ -1,0 +1,18 @@
+"""The repository under test, and copies of what a user edits in it."""
+
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def copy_project(folder: Path, preset: str = "smoke") -> Path:
+    """Copy what a user edits into a folder: the workflow and the params, without results and source."""
+    for name in ("Snakefile", "dvc.yaml", "claims.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("workflow", "profiles", "notebooks", "presets", "src"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    shutil.copy(ROOT / "presets" / f"{preset}.yaml", folder / "params.yaml")
+    return folder
