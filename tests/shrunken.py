@@ -39,7 +39,9 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         "models": {name: {**m, **MODELS.get(m["kind"], {})} for name, m in raw["models"].items()},
         "pretrain": {name: _pretrain(part) for name, part in raw["pretrain"].items()},
         "runtime": {"device": "cpu"},
+        "plasticity": {"enabled": False},
     }
+    small.pop("statistics", None)
     small["transfer"] = {
         model: {arm: _transfer(part) for arm, part in arms.items()}
         for model, arms in raw["transfer"].items()
