@@ -120,12 +120,12 @@ def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -
 
 
 def test_plasticity_reads_every_target_that_its_model_transfers_to() -> None:
-    edited = changed("transfer", "convnet", "finetune", "targets", value=["cyrillic", "digits"])
-    fresh = [j for j in edited.jobs("plasticity") if j.full_key not in keys(PLAN, "plasticity")]
-    assert {job.name for job in fresh} == {"latin-convnet-seed0", "latin-convnet-seed1"}
-    for job in fresh:
-        assert set(job.params["tasks"]) == {"latin", "cyrillic", "digits"}
-        assert [data.name for data in job.inputs["data"]] == ["digits", "glyphs"]
+    before = changed("transfer", "vit", "finetune", "targets", value=["cyrillic"])
+    (alone,), (both,) = before.jobs("plasticity"), PLAN.jobs("plasticity")
+    assert set(alone.params["tasks"]) == {"latin", "cyrillic"}
+    assert [data.name for data in alone.inputs["data"]] == ["glyphs"]
+    assert set(both.params["tasks"]) == {"latin", "cyrillic", "digits"}
+    assert [data.name for data in both.inputs["data"]] == ["digits", "glyphs"]
 
 
 def test_plasticity_switched_off_has_no_jobs_and_changes_no_network() -> None:
@@ -137,9 +137,10 @@ def test_plasticity_switched_off_has_no_jobs_and_changes_no_network() -> None:
 
 
 def test_plasticity_of_one_model_leaves_the_others_out() -> None:
-    edited = changed("plasticity", "models", value=["vit"])
-    assert {job.wildcards["model"] for job in edited.jobs("plasticity")} == {"vit"}
-    assert keys(edited, "plasticity") < keys(PLAN, "plasticity")
+    every = changed("plasticity", "models", value=[])
+    assert {job.wildcards["model"] for job in every.jobs("plasticity")} == {"convnet", "vit"}
+    assert {job.wildcards["model"] for job in PLAN.jobs("plasticity")} == {"vit"}
+    assert keys(PLAN, "plasticity") < keys(every, "plasticity")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from headstart.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("project")
 STUDY: dict[str, Any] = {
+    "plasticity": {"enabled": False},
     "datasets": {
         "glyphs": {"kind": "glyphs", "size": 8, "train_per_class": 10, "test_per_class": 3}
     },
