@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.labels import caption, label_edge, panel_title
+from headstart.figures.labels import caption, label_edge, panel_title, write_caption
 from headstart.figures.prepare import (
     PANEL,
     PERCENT,
@@ -42,7 +42,7 @@ def curves_figure(
             axis.set_title(panel_title(*panel[:3]))
             axis.set_xlabel("target epoch")
             axis.set_ylabel("target validation accuracy (%)" if index == 0 else "")
-        figure.supxlabel(caption(runs, confidence), fontsize=7, color=GREY)
+        write_caption(figure, caption(runs, confidence))
     return figure, table
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from headstart.figures.labels import panel_title, spaced
+from headstart.figures.labels import panel_title, spaced, write_caption
 from headstart.figures.prepare import PERCENT
 from headstart.figures.style import BLUE, GREY, ORANGE, paper_style
 from headstart.statistics.bands import simultaneous_bands
@@ -49,7 +49,7 @@ def gains_figure(
             _panel(axis, table, verdict)
             axis.set_ylabel("gain over source-best (points)" if index % PER_ROW == 0 else "")
             drawn.append(table.assign(verdict=verdict["verdict"]))
-        figure.supxlabel(_caption(mine, confidence), fontsize=7, color=GREY)
+        write_caption(figure, _caption(mine, confidence))
     return figure, pd.concat(drawn, ignore_index=True)
 
 

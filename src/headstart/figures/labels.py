@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headstart.figures.style import GREY
 
 # Height on the axis, text, colour.
 Label = tuple[float, str, str]
@@ -55,6 +59,13 @@ def label_edge(axis: Axes, labels: list[Label], *, lines: int) -> None:
             linespacing=0.95,
             annotation_clip=False,
         )
+
+
+def write_caption(figure: Figure, words: str) -> None:
+    """Write a sentence under a figure, broken into lines that are no wider than the figure."""
+    # Letters of this size per inch, on the safe side.
+    lines = textwrap.fill(words, int(17 * figure.get_size_inches()[0]))
+    figure.supxlabel(lines, fontsize=7, color=GREY)
 
 
 def caption(runs: pd.DataFrame, confidence: float) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -12,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from headstart.figures.labels import panel_title
+from headstart.figures.labels import panel_title, write_caption
 from headstart.figures.prepare import (
     PANEL,
     all_runs,
@@ -20,12 +18,11 @@ from headstart.figures.prepare import (
     common_epochs,
     source_history,
 )
-from headstart.figures.style import BLUE, GREY, VERMILION, paper_style
+from headstart.figures.style import BLUE, VERMILION, paper_style
 
 CELL = ["source_epoch", "learning_rate"]
 BEST = -1
 """Stands for each network's own source-best epoch, which has no one number."""
-LETTERS_PER_INCH = 16
 WHITE_TO_BLUE = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", BLUE])
 
 
@@ -53,9 +50,7 @@ def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
             axis.set_title(f"{panel_title(target, arm, mode)}, {shots} shots")
             _panel(axis, part)
             axis.set_ylabel("learning rate" if index == 0 else "")
-        letters = int(LETTERS_PER_INCH * width * len(panels))
-        words = textwrap.fill(_caption(table), max(letters, 40))
-        figure.supxlabel(words, fontsize=7, color=GREY)
+        write_caption(figure, _caption(table))
     return figure, table
 
 

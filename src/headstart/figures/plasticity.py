@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headstart.figures.epochs import epoch_axis, position
+from headstart.figures.labels import write_caption
 from headstart.figures.prepare import PERCENT, mean_over_seeds, source_history
 from headstart.figures.style import CYCLE, GREY, MARKERS, ORANGE, paper_style
 
@@ -59,7 +60,7 @@ def plasticity_figure(
         for axis in empty:
             axis.set_axis_off()
         empty[-1].legend(handles=_legend(looks, source), loc="center left", handlelength=2.4)
-        figure.supxlabel(_caption(table, confidence), fontsize=7, color=GREY)
+        write_caption(figure, _caption(table, confidence))
     return figure, table
 
 

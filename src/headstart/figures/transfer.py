@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import epoch_axis, position
-from headstart.figures.labels import Label, caption, label_edge, panel_title
+from headstart.figures.labels import Label, caption, label_edge, panel_title, write_caption
 from headstart.figures.prepare import (
     PANEL,
     at_source_best,
@@ -54,7 +54,7 @@ def transfer_figure(
             axes[0, index].set_title(panel_title(target, arm, mode))
             _source_panel(axes[1, index], history, confidence, first=index == 0)
         epoch_axis(axes, sorted(set(common_epochs(runs)["source_epoch"])))
-        figure.supxlabel(caption(runs, confidence), fontsize=7, color=GREY)
+        write_caption(figure, caption(runs, confidence))
     return figure, pd.concat([*drawn, _source_table(history, confidence)], ignore_index=True)
 
 
