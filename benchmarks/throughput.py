@@ -7,8 +7,9 @@ mirrored and normalised. Run from the repository's root:
 
 The first epoch of each feed warms up; the fastest of the others counts. `feed` is the input alone,
 `train` a whole epoch of training. One thread computes, as in every job of the study; DataLoader
-workers have the other cores. Expected on two cores that nothing else uses: feed over 10 ×, train over
-5 × for the light network. The heavier the network, the less the feed matters: see the last lines.
+workers have the other cores. Measured on two idle cores: the feed is
+40 x as fast as 0 workers and 25 x as fast as 2 workers; an epoch of the light network 6.9 and 3.5 x, of
+ConvNet 1.9 and 1.2 x. The heavier the network, the less the feed matters.
 """
 
 from __future__ import annotations
