@@ -33,6 +33,12 @@ class Step:
         return self.function.partition(":")[0]
 
 
+# Sections that decide which jobs there are; each step along the way reads those before it and its own.
+PRETRAINED = ("datasets", "tasks", "models", "pretrain")
+TRANSFERRED = (*PRETRAINED, "transfer")
+TABULATED = (*TRANSFERRED, "plasticity", "statistics")
+DRAWN = (*TABULATED, "figures")
+
 STEPS = {
     step.name: step
     for step in (
@@ -40,58 +46,40 @@ STEPS = {
         Step(
             "check",
             "headstart.studies.check:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "runtime"),
+            (*TRANSFERRED, "runtime"),
             versioned=False,
         ),
         Step(
             "pretrain",
             "headstart.studies.pretrain:make",
-            ("datasets", "tasks", "models", "pretrain"),
+            PRETRAINED,
         ),
         Step(
             "transfer",
             "headstart.studies.transfer:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer"),
+            TRANSFERRED,
         ),
         Step(
             "plasticity",
             "headstart.studies.plasticity:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "plasticity"),
+            (*TRANSFERRED, "plasticity"),
         ),
         Step(
             "tables",
             "headstart.studies.tables:make",
-            ("datasets", "tasks", "models", "pretrain", "transfer", "plasticity", "statistics"),
+            TABULATED,
             versioned=False,
         ),
         Step(
             "figures",
             "headstart.figures.notebook:make",
-            (
-                "datasets",
-                "tasks",
-                "models",
-                "pretrain",
-                "transfer",
-                "plasticity",
-                "statistics",
-                "figures",
-            ),
+            DRAWN,
             versioned=False,
         ),
         Step(
             "publish",
             "headstart.figures.publish:publish",
-            (
-                "datasets",
-                "tasks",
-                "models",
-                "pretrain",
-                "transfer",
-                "plasticity",
-                "statistics",
-                "figures",
-            ),
+            DRAWN,
             versioned=False,
         ),
     )
