@@ -81,7 +81,15 @@ class Project:
         """Return the digest of every artifact."""
         return {
             name: manifest["digest"]
-            for step in ("data", "pretrain", "transfer", "plasticity", "tables", "figures")
+            for step in (
+                "data",
+                "pretrain",
+                "transfer",
+                "trajectory",
+                "plasticity",
+                "tables",
+                "figures",
+            )
             for name, manifest in self.manifests(step).items()
         }
 
@@ -108,7 +116,11 @@ def trained(output: str) -> list[str]:
     found = []
     for line in output.splitlines():
         match = LINES.match(line)
-        if match and match["step"] in ("pretrain", "transfer") and "epoch" in match["said"]:
+        if (
+            match
+            and match["step"] in ("pretrain", "transfer", "trajectory")
+            and "epoch" in match["said"]
+        ):
             found.append(f"{match['step']} {match['name']}")
     return sorted(set(found))
 
