@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import Job, sha256_of
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "published"
@@ -50,11 +49,6 @@ def settings(transfers: Iterable[Job]) -> pd.DataFrame:
     """
     rows = (_row(job) for job in transfers)
     return pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
-
-
-def published_sha256() -> dict[str, str]:
-    """Return the content of the published values and protocols, for keys: file name to sha256."""
-    return {path.name: file_sha256(path) for path in (VALUES, PROTOCOLS)}
 
 
 def words(values: Mapping[str, Any], without: Collection[str] = ()) -> str:
