@@ -81,7 +81,15 @@ class Project:
         """Return the digest of every artifact."""
         return {
             name: manifest["digest"]
-            for step in ("data", "pretrain", "transfer", "plasticity", "tables", "figures")
+            for step in (
+                "data",
+                "pretrain",
+                "transfer",
+                "plasticity",
+                "tables",
+                "figures",
+                "claims",
+            )
             for name, manifest in self.manifests(step).items()
         }
 
