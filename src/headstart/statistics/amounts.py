@@ -3,8 +3,8 @@
 Source networks of different amounts are different networks, so nothing is paired: whole networks
 are dealt anew to the amounts, all their gains with them. Under the null hypothesis that the amount
 does not matter every deal is equally likely, and the test is exact for any dependence between
-epochs; with two amounts of n networks each
-it cannot give a p below 2 n! n! / (2 n)!, which is 0.1 for three and 0.029 for four.
+epochs. With two amounts of n networks each it cannot give a p below 2 n! n! / (2 n)!, which is 0.1
+for three networks and 0.029 for four.
 """
 
 from collections import Counter
