@@ -9,6 +9,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/transfer.smk"
+include: "workflow/rules/trajectory.smk"
 include: "workflow/rules/plasticity.smk"
 include: "workflow/rules/report.smk"
 
@@ -19,6 +20,7 @@ localrules:
     stage_check,
     stage_pretrain,
     stage_transfer,
+    stage_trajectory,
     stage_plasticity,
     stage_tables,
     stage_claims,
@@ -34,6 +36,7 @@ rule all:
         rules.stage_check.input,
         rules.stage_pretrain.input,
         rules.stage_transfer.input,
+        rules.stage_trajectory.input,
         rules.stage_plasticity.input,
         rules.stage_tables.input,
         rules.stage_claims.input,

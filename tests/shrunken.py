@@ -42,6 +42,7 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         "plasticity": {"enabled": False},
     }
     small.pop("statistics", None)
+    small.pop("trajectory", None)
     small["transfer"] = {
         model: {arm: _transfer(part) for arm, part in arms.items()}
         for model, arms in raw["transfer"].items()

@@ -106,6 +106,22 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
             1.5,
             "shrink: input should be less than or equal to 1",
         ),
+        (
+            "trajectory.vit.finetune.source_epochs",
+            [3000],
+            "trajectory.vit.finetune.source_epochs: [3000] are not kept by pre-training",
+        ),
+        ("trajectory.vit.finetune.seeds", [7], "no network is pre-trained from [7]; known are [0]"),
+        (
+            "trajectory.vit.finetune.target_epochs",
+            [1, 9],
+            "target_epochs: [9] lie after the last epoch, 2",
+        ),
+        (
+            "trajectory.vit.finetune.targets",
+            ["cyrilic"],
+            "'cyrilic' is not in `tasks`; did you mean 'cyrillic'?",
+        ),
         ("pretrain.convnet.repeats", 0, "pretrain.convnet.repeats: input should be greater"),
         ("transfer.convnet.finetune.test_epochs", [99], "[99] lie after the last epoch, 2"),
         ("transfer.resnet", {}, "transfer.resnet: 'resnet' is not in `pretrain`"),

@@ -85,6 +85,7 @@ class Project:
                 "data",
                 "pretrain",
                 "transfer",
+                "trajectory",
                 "plasticity",
                 "tables",
                 "figures",
@@ -116,7 +117,11 @@ def trained(output: str) -> list[str]:
     found = []
     for line in output.splitlines():
         match = LINES.match(line)
-        if match and match["step"] in ("pretrain", "transfer") and "epoch" in match["said"]:
+        if (
+            match
+            and match["step"] in ("pretrain", "transfer", "trajectory")
+            and "epoch" in match["said"]
+        ):
             found.append(f"{match['step']} {match['name']}")
     return sorted(set(found))
 

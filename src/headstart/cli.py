@@ -51,7 +51,7 @@ def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
 
 
 def _device(step: str, asked: str) -> str:
-    if step not in ("pretrain", "transfer", "plasticity"):
+    if step not in ("pretrain", "transfer", "trajectory", "plasticity"):
         return "cpu"
     device = importlib.import_module("headstart.training.device")
     chosen = device.choose_device(asked, locks=STORE / "devices")
@@ -189,7 +189,7 @@ def version(step: str, *, same: bool = False, bump: bool = False) -> None:
     """Say what an edit of a step's source meant.
 
     Args:
-        step: data, pretrain, transfer or plasticity.
+        step: a step whose code has a version, such as pretrain.
         same: results stay what they were; the artifacts at hand keep their keys.
         bump: results change; everything that depends on the step is made again.
     """

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from headstart.artifacts.code import code_of, notebook_hash, source_hash
 from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import SHORT, Job
-from headstart.params import Params, Pretrain, Transfer, canonical
+from headstart.params import Params, Pretrain, Trajectory, Transfer, canonical
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -50,7 +51,7 @@ STEPS = {
         Step(
             "check",
             "headstart.studies.check:make",
-            (*TRANSFERRED, "runtime"),
+            (*TRANSFERRED, "trajectory", "runtime"),
             versioned=False,
         ),
         Step(
@@ -62,6 +63,11 @@ STEPS = {
             "transfer",
             "headstart.studies.transfer:make",
             TRANSFERRED,
+        ),
+        Step(
+            "trajectory",
+            "headstart.studies.trajectory:make",
+            (*PRETRAINED, "trajectory"),
         ),
         Step(
             "plasticity",
@@ -126,6 +132,9 @@ class Plan:
         for model, arms in params.transfer.items():
             for arm, transfer in arms.items():
                 self._add_transfers(model, arm, transfer)
+        for model, trajectories in params.trajectory.items():
+            for arm, trajectory in trajectories.items():
+                self._add_trajectories(model, arm, trajectory)
         if params.plasticity.enabled:
             for source, model, seed in self._pretrain:
                 if model in (params.plasticity.models or params.pretrain):
@@ -223,6 +232,46 @@ class Plan:
                 "task": canonical(self.params.tasks[target]),
                 "model": canonical(self.params.models[model]),
                 "transfer": _without(canonical(transfer), "targets"),
+            },
+            inputs={
+                "pretrain": (self._pretrain[source, model, seed],),
+                "data": (self._data_of(target),),
+            },
+            after=(self._check,),
+        )
+
+    def _add_trajectories(self, model: str, arm: str, trajectory: Trajectory) -> None:
+        pretrain = self.params.pretrain[model]
+        options = (
+            pretrain.sources,
+            trajectory.targets,
+            dict.fromkeys(pretrain.epochs if e == "last" else e for e in trajectory.source_epochs),
+            trajectory.seeds or pretrain.seeds,
+            trajectory.target_seeds,
+        )
+        for source, target, source_epoch, seed, target_seed in product(*options):
+            wildcards = {
+                "source": source,
+                "model": model,
+                "target": target,
+                "arm": arm,
+                "source_epoch": source_epoch,
+                "seed": seed,
+                "target_seed": target_seed,
+            }
+            self._add_trajectory(wildcards, trajectory)
+
+    def _add_trajectory(self, wildcards: dict[str, Any], trajectory: Trajectory) -> None:
+        source, model, target, arm, source_epoch, seed, target_seed = wildcards.values()
+        grid = ("targets", "source_epochs", "seeds", "target_seeds")
+        self._add(
+            "trajectory",
+            f"{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}",
+            wildcards=wildcards,
+            params={
+                "task": canonical(self.params.tasks[target]),
+                "model": canonical(self.params.models[model]),
+                "trajectory": _without(canonical(trajectory), *grid),
             },
             inputs={
                 "pretrain": (self._pretrain[source, model, seed],),

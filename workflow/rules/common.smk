@@ -37,7 +37,9 @@ wildcard_constraints:
     model="[a-z0-9_]+",
     target="[a-z0-9_]+",
     arm="[a-z0-9_]+",
+    source_epoch="[0-9]+|best",
     seed="[0-9]+",
+    target_seed="[0-9]+",
 
 
 def say_where_to_look():

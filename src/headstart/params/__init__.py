@@ -29,6 +29,7 @@ from headstart.params.training import (
     Training,
     Transfer,
 )
+from headstart.params.trajectory import Trajectory
 from headstart.params.types import Section, canonical
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Torchvision",
     "TorchvisionName",
     "Training",
+    "Trajectory",
     "Transfer",
     "Weights",
     "WideResNet",

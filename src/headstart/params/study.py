@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,7 @@ from headstart.params.inference import Statistics, unknown_primary
 from headstart.params.models import Model
 from headstart.params.plasticity import Plasticity
 from headstart.params.training import Pretrain, Transfer
+from headstart.params.trajectory import Trajectory
 from headstart.params.types import Count, Fraction, Name, Section
 
 
@@ -36,6 +38,7 @@ class Params(Section):
     models: dict[Name, Model]
     pretrain: dict[Name, Pretrain]
     transfer: dict[Name, dict[Name, Transfer]] = Field(default_factory=dict)
+    trajectory: dict[Name, dict[Name, Trajectory]] = Field(default_factory=dict)
     plasticity: Plasticity = Plasticity()
     statistics: Statistics = Statistics()
     figures: Figures = Figures()
@@ -75,11 +78,38 @@ def _broken_references(params: Params) -> list[str]:
             )
             if model in params.pretrain:
                 problems += _missing_epochs(path, transfer, params.pretrain[model])
+    problems += _trajectory_problems(params)
     for model in params.plasticity.models:
         known("plasticity.models", model, "pretrain")
     problems += _repeated("plasticity", params.plasticity, ("models",))
     # Names that are wrong elsewhere would be named here a second time.
     return problems or _primary_problems(params)
+
+
+def _trajectory_problems(params: Params) -> list[str]:
+    problems = []
+    for model, arms in params.trajectory.items():
+        if model not in params.pretrain:
+            remedy = suggest(model, list(params.pretrain))
+            problems.append(f"trajectory.{model}: {model!r} is not in `pretrain`; {remedy}")
+            continue
+        for arm, part in arms.items():
+            path, pretrain = f"trajectory.{model}.{arm}", params.pretrain[model]
+            for target in part.targets:
+                if target not in params.tasks:
+                    remedy = suggest(target, list(params.tasks))
+                    problems.append(f"{path}.targets: {target!r} is not in `tasks`; {remedy}")
+            problems += _repeated(
+                path, part, ("targets", "source_epochs", "seeds", "target_seeds", "target_epochs")
+            )
+            problems += _not_kept(path, part.source_epochs, pretrain)
+            unknown = [seed for seed in part.seeds if seed not in pretrain.seeds]
+            if unknown:
+                problems.append(
+                    f"{path}.seeds: no network is pre-trained from {unknown}; "
+                    f"known are {list(pretrain.seeds)}"
+                )
+    return problems
 
 
 def _primary_problems(params: Params) -> list[str]:
@@ -107,20 +137,24 @@ def _repeated(path: str, section: Section, fields: tuple[str, ...]) -> list[str]
     ]
 
 
-def _missing_epochs(path: str, transfer: Transfer, pretrain: Pretrain) -> list[str]:
+def _not_kept(path: str, epochs: Sequence[int | str], pretrain: Pretrain) -> list[str]:
     kept = pretrain.checkpoint_epochs()
-    missing = [epoch for epoch in transfer.source_epochs if epoch != "best" and epoch not in kept]
+    missing = [epoch for epoch in epochs if isinstance(epoch, int) and epoch not in kept]
+    if not missing:
+        return []
+    return [
+        f"{path}.source_epochs: {missing} are not kept by pre-training, which keeps {list(kept)}; "
+        "add them to `checkpoints.epochs` there"
+    ]
+
+
+def _missing_epochs(path: str, transfer: Transfer, pretrain: Pretrain) -> list[str]:
     late = [
         epoch
         for epoch in transfer.test_epochs
         if isinstance(epoch, int) and epoch > transfer.epochs
     ]
-    problems = []
-    if missing:
-        problems.append(
-            f"{path}.source_epochs: {missing} are not kept by pre-training, which keeps {list(kept)}; "
-            "add them to `checkpoints.epochs` there"
-        )
+    problems = _not_kept(path, transfer.source_epochs, pretrain)
     if late:
         problems.append(f"{path}.test_epochs: {late} lie after the last epoch, {transfer.epochs}")
     return problems

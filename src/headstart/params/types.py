@@ -38,6 +38,7 @@ Fraction = Annotated[float, BeforeValidator(no_boolean), Field(gt=0, lt=1)]
 Share = Annotated[float, BeforeValidator(no_boolean), Field(ge=0, le=1)]
 Ascending = Annotated[tuple[Positive, Positive], AfterValidator(ascending)]
 SourceEpoch = Natural | Literal["best"]
+TrajectoryEpoch = Natural | Literal["best", "last"]
 
 
 class Section(BaseModel):

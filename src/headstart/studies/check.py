@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from headstart.artifacts.files import write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Work
 from headstart.networks.build import build
-from headstart.params import Params, Training, parse
+from headstart.params import Params, Training, Trajectory, Transfer, parse
 from headstart.tasks.checks import find_problems
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts, count
@@ -69,6 +69,10 @@ def _task_problems(params: Params, counts: Mapping[str, ClassCounts]) -> list[st
             most = max((number for number in transfer.shots if number != "all"), default=None)
             targets = transfer.targets or params.pretrain[model].sources
             asked += [(target, most, f"transfer.{model}.{arm}.shots") for target in targets]
+    for model, trajectories in params.trajectory.items():
+        for arm, part in trajectories.items():
+            most = None if part.shots == "all" else part.shots
+            asked += [(name, most, f"trajectory.{model}.{arm}.shots") for name in part.targets]
     problems = []
     for name, shots, path in asked:
         task = params.tasks[name]
@@ -79,18 +83,25 @@ def _task_problems(params: Params, counts: Mapping[str, ClassCounts]) -> list[st
 def _shape_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
     """Return targets whose images have another shape than those of the source."""
     problems = []
-    for model, arms in params.transfer.items():
-        for arm, transfer in arms.items():
-            for source in params.pretrain[model].sources:
-                there = shapes[params.tasks[source].dataset]
-                for target in transfer.targets:
-                    here = shapes[params.tasks[target].dataset]
-                    if here != there:
-                        problems.append(
-                            f"transfer.{model}.{arm}.targets: {target} has images of {here} (channels, height, width), "
-                            f"its source {source} of {there}; give both datasets the same `size` and `channels`"
-                        )
+    for path, model, part in _arms(params):
+        for source in params.pretrain[model].sources:
+            there = shapes[params.tasks[source].dataset]
+            for target in part.targets:
+                here = shapes[params.tasks[target].dataset]
+                if here != there:
+                    problems.append(
+                        f"{path}.targets: {target} has images of {here} (channels, height, width), "
+                        f"its source {source} of {there}; give both datasets the same `size` and `channels`"
+                    )
     return problems
+
+
+def _arms(params: Params) -> Iterator[tuple[str, str, Transfer | Trajectory]]:
+    """Yield the path in the params, the model and the section of every arm that starts from a checkpoint."""
+    for name in ("transfer", "trajectory"):
+        for model, arms in getattr(params, name).items():
+            for arm, part in arms.items():
+                yield f"{name}.{model}.{arm}", model, part
 
 
 def _network_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
@@ -111,8 +122,7 @@ def _network_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
 def _nothing_to_recalibrate(params: Params, model: str) -> list[str]:
     """Return where a network without batch normalisation is asked for its statistics."""
     parts: dict[str, Training] = {f"pretrain.{model}": params.pretrain[model]}
-    for arm, transfer in params.transfer.get(model, {}).items():
-        parts[f"transfer.{model}.{arm}"] = transfer
+    parts |= {path: part for path, of, part in _arms(params) if of == model}
     return [
         f"{path}.recalibrate_batch_norm: true, but {model} has no batch normalisation; leave it out"
         for path, part in parts.items()

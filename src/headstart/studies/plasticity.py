@@ -13,14 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from headstart.artifacts.files import read_json, write_table
+from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Work
-from headstart.networks.build import build, new_head
+from headstart.networks.build import new_head
 from headstart.networks.network import Network
 from headstart.params import Pretrain
-from headstart.studies.pretrain import EVALUATION_BATCH, checkpoint_name
+from headstart.studies.pretrain import EVALUATION_BATCH
+from headstart.studies.pretrained import Pretrained
 from headstart.studies.readings import (
     Reading,
     feature_readings,
@@ -29,10 +30,9 @@ from headstart.studies.readings import (
     weight_readings,
 )
 from headstart.studies.sections import model_of, plasticity_of, pretrain_of, tasks_of
-from headstart.tasks.batches import Batch, EvaluationBatches, Normalization
+from headstart.tasks.batches import Batch, EvaluationBatches
 from headstart.tasks.dataset import read
 from headstart.tasks.task import ValidationImages, make_task
-from headstart.training.checkpoints import load
 from headstart.training.schedules import learning_rate
 
 
@@ -64,20 +64,15 @@ class Subject:
         self.job, self.work = job, work
         self.options, self.pretrain = plasticity_of(job.params), pretrain_of(job.params)
         self.source = job.wildcards["source"]
-        self.pretrained = work.input("pretrain")
-        source = read_json(self.pretrained.file("normalization.json"))
-        kept = read_json(self.pretrained.file("checkpoints.json"))["checkpoints"]
-        self.epochs: list[int] = [entry["epoch"] for entry in kept]
         self.held = held_out_images(job, work, self.options.images)
-        statistics = Normalization.from_dict(source)
-        self.batches = {
-            name: self._batches(images, statistics) for name, images in self.held.items()
-        }
-        _, channels, size, _ = self.held[self.source].images.shape
-        self.network: Network = build(
-            model_of(job.params), channels, size, len(source["classes"]), seed=0
-        ).to(work.device)
-        self.source_head = self.network.head
+        shape = self.held[self.source].images.shape
+        self.pretrained = Pretrained(
+            work.input("pretrain"), model_of(job.params), shape, work.device
+        )
+        kept = self.pretrained.checkpoints["checkpoints"]
+        self.epochs: list[int] = [entry["epoch"] for entry in kept]
+        self.batches = {name: self._batches(images) for name, images in self.held.items()}
+        self.network: Network = self.pretrained.network.to(work.device)
         self.new_heads = {name: self._new_head(images) for name, images in self.held.items()}
 
     def measure(self, epoch: int) -> pd.DataFrame:
@@ -86,7 +81,7 @@ class Subject:
         Columns: source_epoch, target (the task whose images were read; the source for measures of
         weights alone), metric, value, reason (of a NaN), images (how many were read).
         """
-        self._load(epoch)
+        self.pretrained.at(epoch)
         pair = self.batches[self.source][0][0][:2]
         weights = weight_readings(self.network.backbone, pair, rate_at(self.pretrain, epoch))
         rows = [(self.source, 0, reading) for reading in weights]
@@ -118,20 +113,16 @@ class Subject:
         seed = derive_seed("random labels", *names)
         return probe_readings(self.network, images, self.options.random_labels, seed)
 
-    def _load(self, epoch: int) -> None:
-        self.network.head = self.source_head
-        self.network.load_state_dict(load(self.pretrained.file(checkpoint_name(epoch))))
-
     def _new_head(self, images: ValidationImages) -> nn.Linear:
         """Return the head that transfer to a task starts with; no measure changes it."""
         new_head(self.network, len(images.classes), self.options.head_seed)
         return self.network.head
 
-    def _batches(self, images: ValidationImages, statistics: Normalization) -> list[Batch]:
+    def _batches(self, images: ValidationImages) -> list[Batch]:
         return list(
             EvaluationBatches(
                 images,
-                statistics,
+                self.pretrained.normalization,
                 EVALUATION_BATCH,
                 self.work.device,
                 self.pretrain.channels_last,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from headstart.networks.weights import state_digest
 from headstart.params import Pretrain
 from headstart.studies.reporting import Reporter
 from headstart.studies.sections import model_of, pretrain_of, task_of
-from headstart.tasks.batches import EvaluationBatches, TrainBatches, normalization
+from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches, normalization
 from headstart.tasks.dataset import read
 from headstart.tasks.task import Task, make_task, repeated
 from headstart.training.checkpoints import distance, save
@@ -44,15 +44,15 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
         len(task.classes),
         derive_seed("initial weights", *names),
     )
-    keeper = Keeper(work.state / "checkpoints", options, network)
+    keeper = Keeper(work.state / "checkpoints", options.checkpoint_epochs(), network)
     work.say(
         f"{work.device}, {len(task.train.labels):,} images of {len(task.classes)} classes, "
         f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
     )
     outcome = _train(network, task, options, names, keeper, work)
     keeper.finish(outcome, work.out)
-    _write_normalization(task, work.out)
-    summary = _summary(outcome)
+    write_normalization(normalization(task.train), task, work.out)
+    summary = summary_of(outcome)
     work.say(summary["text"])
     return {"seed": job.wildcards["seed"], "dtype": options.precision, "summary": summary}
 
@@ -60,8 +60,8 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
 class Keeper:
     """Writes the checkpoints of a run, and can go on where a killed run stopped."""
 
-    def __init__(self, folder: Path, options: Pretrain, network: Network) -> None:
-        self.folder, self.epochs = folder, set(options.checkpoint_epochs())
+    def __init__(self, folder: Path, epochs: Collection[int], network: Network) -> None:
+        self.folder, self.epochs = folder, set(epochs)
         folder.mkdir(parents=True, exist_ok=True)
         self.initial = {
             name: value.detach().cpu().clone() for name, value in network.state_dict().items()
@@ -153,14 +153,13 @@ def _train(
     )
 
 
-def _write_normalization(task: Task, out: Path) -> None:
-    write_json(
-        out / "normalization.json",
-        {**normalization(task.train).to_dict(), "classes": list(task.classes)},
-    )
+def write_normalization(statistics: Normalization, task: Task, out: Path) -> None:
+    """Write how images are normalised for a network, and the classes that its head tells apart."""
+    write_json(out / "normalization.json", {**statistics.to_dict(), "classes": list(task.classes)})
 
 
-def _summary(outcome: Outcome) -> dict[str, Any]:
+def summary_of(outcome: Outcome) -> dict[str, Any]:
+    """Return what a run's manifest says of its end."""
     best = outcome.history[outcome.best_epoch]
     last = outcome.history[-1]
     text = f"best epoch {best.epoch}: validation {best.validation_accuracy:.1%}; last epoch {last.epoch}: "

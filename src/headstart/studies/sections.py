@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from headstart.params import Model, Plasticity, Pretrain, Task, Transfer
+from headstart.params import Model, Plasticity, Pretrain, Task, Trajectory, Transfer
 
 
 def model_of(params: Mapping[str, Any]) -> Model:
@@ -34,6 +34,12 @@ def transfer_of(params: Mapping[str, Any]) -> Transfer:
     """Return the training of a transfer job; its target is a wildcard of the job."""
     targets = [] if params["transfer"]["mode"] == "relearn" else ["target"]
     return Transfer.model_validate({**params["transfer"], "targets": targets})
+
+
+def trajectory_of(params: Mapping[str, Any]) -> Trajectory:
+    """Return the training of a trajectory job; its target and source epoch are wildcards of the job."""
+    wildcards = {"targets": ["target"], "source_epochs": [0]}
+    return Trajectory.model_validate({**params["trajectory"], **wildcards})
 
 
 def plasticity_of(params: Mapping[str, Any]) -> Plasticity:

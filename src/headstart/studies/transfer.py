@@ -13,20 +13,20 @@ from itertools import product
 from typing import Any, Literal
 
 import pandas as pd
-from torch import Tensor
 
-from headstart.artifacts.files import read_json, write_table
+from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.runs import read_run, run_key, run_path, write_run
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Work, package_versions
-from headstart.networks.build import build, fresh_backbone, new_head
+from headstart.networks.build import fresh_backbone
 from headstart.networks.network import Network
 from headstart.params import Selection, Transfer
-from headstart.studies.pretrain import EVALUATION_BATCH, checkpoint_name
+from headstart.studies.pretrain import EVALUATION_BATCH
+from headstart.studies.pretrained import Pretrained
 from headstart.studies.reporting import Reporter, duration
 from headstart.studies.sections import model_of, task_of, transfer_of
-from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
+from headstart.tasks.batches import EvaluationBatches, TrainBatches
 from headstart.tasks.dataset import read
 from headstart.tasks.task import (
     Task,
@@ -36,7 +36,6 @@ from headstart.tasks.task import (
     draw_shots,
     make_task,
 )
-from headstart.training.checkpoints import load
 from headstart.training.features import cached, head_only
 from headstart.training.interventions import recalibrate, shrink_perturb
 from headstart.training.loop import Outcome, fit
@@ -88,28 +87,18 @@ class Bundle:
     def __init__(self, job: Job, work: Work) -> None:
         self.job, self.work = job, work
         self.options: Transfer = transfer_of(job.params)
-        self.pretrained, data = work.input("pretrain"), work.input("data")
+        data = work.input("data")
         data.file("images.safetensors")
         self.task: Task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
         self.data_digest = data.digest
-        self.checkpoints = read_json(self.pretrained.file("checkpoints.json"))
-        source = read_json(self.pretrained.file("normalization.json"))
-        self.normalization = Normalization.from_dict(source)
         self.model = model_of(job.params)
-        self.network: Network = build(
-            self.model,
-            self.task.train.images.shape[1],
-            self.task.train.images.shape[2],
-            len(source["classes"]),
-            seed=0,
-        )
-        self._state: tuple[int, dict[str, Tensor]] | None = None
+        shape = self.task.train.images.shape
+        self.pretrained = Pretrained(work.input("pretrain"), self.model, shape, work.device)
+        self.normalization = self.pretrained.normalization
 
     def grid(self) -> Iterator[Run]:
         """Yield all runs, those of one checkpoint together; `best` where it names no epoch asked for already."""
-        epochs = {
-            self.checkpoints["best"] if e == "best" else e for e in self.options.source_epochs
-        }
+        epochs = {self.pretrained.epoch(epoch) for epoch in self.options.source_epochs}
         lists = (
             sorted(epochs),
             self.options.shots,
@@ -129,7 +118,7 @@ class Bundle:
             "code": self.job.code,
             "wildcards": dict(self.job.wildcards),
             "params": {**self.job.params, "transfer": options},
-            "weights": self._checkpoint(run.source_epoch)["sha256"],
+            "weights": self.pretrained.entry(run.source_epoch)["sha256"],
             "normalization": self.normalization.to_dict(),
             "data": self.data_digest,
             "device": self.work.device.partition(":")[0],
@@ -139,7 +128,8 @@ class Bundle:
 
     def train(self, run: Run, resume: Any) -> dict[str, Any]:
         """Train one run and return its record."""
-        network = self._start(run.source_epoch)
+        classes, head_seed = len(self.task.classes), self.options.head_seed
+        network = self.pretrained.start(run.source_epoch, classes, head_seed)
         train, validation, test = self._batches(run)
         self._intervene(network, train, run)
         module: Any = network
@@ -166,18 +156,6 @@ class Bundle:
     def _test_epochs(self) -> set[int] | Literal["all"]:
         asked = self.options.test_epochs
         return "all" if asked == "all" else {*asked, self.options.epochs}
-
-    def _checkpoint(self, epoch: int) -> dict[str, Any]:
-        return next(entry for entry in self.checkpoints["checkpoints"] if entry["epoch"] == epoch)
-
-    def _start(self, epoch: int) -> Network:
-        """Return the network of a source epoch with a new head, the same head for every run."""
-        if self._state is None or self._state[0] != epoch:
-            self._state = epoch, load(self.pretrained.file(checkpoint_name(epoch)))
-        new_head(self.network, self._state[1]["head.bias"].numel(), seed=0)
-        self.network.load_state_dict(self._state[1])
-        new_head(self.network, len(self.task.classes), self.options.head_seed)
-        return self.network.to(self.work.device)
 
     def _intervene(self, network: Network, train: TrainBatches, run: Run) -> None:
         """Do what the arm does between source and target; source epoch 0, its control, gets it too."""

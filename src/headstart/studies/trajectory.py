@@ -1,0 +1,113 @@
+"""Step `trajectory`: train on a whole target set, from one source epoch, keeping weights on the way.
+
+The networks that the knowledge and the invariance study look into. An artifact has the layout of one
+of `pretrain`: checkpoints by target epoch, their manifest, the history, the normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.store import Work
+from headstart.networks.network import Network
+from headstart.params import Selection, Trajectory
+from headstart.studies.pretrain import (
+    EVALUATION_BATCH,
+    Keeper,
+    summary_of,
+    write_normalization,
+)
+from headstart.studies.pretrained import Pretrained
+from headstart.studies.reporting import Reporter
+from headstart.studies.sections import model_of, task_of, trajectory_of
+from headstart.tasks.batches import EvaluationBatches, TrainBatches
+from headstart.tasks.dataset import read
+from headstart.tasks.task import Task, draw_shots, make_task
+from headstart.training.features import cached, head_only
+from headstart.training.loop import Outcome, fit
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Train one network and write its checkpoints, their manifest and the history of all epochs."""
+    options, data = trajectory_of(job.params), work.input("data")
+    data.file("images.safetensors")
+    task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
+    shape = task.train.images.shape
+    pretrained = Pretrained(work.input("pretrain"), model_of(job.params), shape, work.device)
+    source_epoch = pretrained.epoch(_number(job.wildcards["source_epoch"]))
+    head_seed = options.head_seed + int(job.wildcards["target_seed"])
+    network = pretrained.start(source_epoch, len(task.classes), head_seed)
+    keeper = WholeKeeper(work.state / "checkpoints", options.kept_epochs(), network)
+    work.say(
+        f"{work.device}, from source epoch {source_epoch}, {options.epochs} epochs, "
+        f"learning rate {options.learning_rate:g}"
+    )
+    outcome = _train(network, task, options, job, keeper, work, pretrained)
+    keeper.finish(outcome, work.out)
+    write_normalization(pretrained.normalization, task, work.out)
+    summary = {**summary_of(outcome), "source_epoch": source_epoch}
+    work.say(summary["text"])
+    return {"seed": job.wildcards["seed"], "dtype": options.precision, "summary": summary}
+
+
+class WholeKeeper(Keeper):
+    """Keeps whole networks, also where the loop trains the head alone, on cached features."""
+
+    def keep(self, epoch: int, state: Mapping[str, Any], steps: int, samples: int) -> None:
+        """Write one checkpoint and what its entry in the manifest says."""
+        super().keep(epoch, {**self.initial, **state}, steps, samples)
+
+
+def _number(source_epoch: str) -> int | str:
+    return source_epoch if source_epoch == "best" else int(source_epoch)
+
+
+def _train(
+    network: Network,
+    task: Task,
+    options: Trajectory,
+    job: Job,
+    keeper: WholeKeeper,
+    work: Work,
+    pretrained: Pretrained,
+) -> Outcome:
+    """Train; order and augmentation are shared by all source epochs and arms, to compare them in pairs."""
+    names = [job.wildcards[name] for name in ("source", "model", "target", "seed", "target_seed")]
+    statistics = pretrained.normalization
+    train: Any = TrainBatches(
+        draw_shots(task, options.shots, options.draw),
+        statistics,
+        options.batch_size,
+        options.augmentation,
+        work.device,
+        derive_seed("trajectory", *names),
+        options.channels_last,
+    )
+    validation: Any
+    test: Any
+    validation, test = (
+        EvaluationBatches(part, statistics, EVALUATION_BATCH, work.device, options.channels_last)
+        for part in (task.validation, task.test)
+    )
+    trained = network
+    if options.mode == "probe":
+        trained = head_only(network)
+        train, validation, test = (cached(network, part) for part in (train, validation, test))
+    return fit(
+        trained,
+        train,
+        validation,
+        test,
+        options,
+        options.learning_rate,
+        derive_seed("training", *names),
+        selection=Selection(),
+        test_epochs=keeper.epochs,
+        keep=keeper,
+        resume=work.state / "resume.pt",
+        fingerprint=str(work.out),
+        report=Reporter(work, options.epochs),
+    )

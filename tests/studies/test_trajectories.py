@@ -1,0 +1,116 @@
+"""Trajectories start where they say, keep the epochs asked for, and are compared in pairs."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+import torch
+from test_jobs import STUDY
+
+from headstart.artifacts import store
+from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.keys import Job
+from headstart.params import Params, Trajectory
+from headstart.plan import Plan
+from headstart.studies import data, pretrain, trajectory
+from headstart.training.checkpoints import load
+
+pytestmark = pytest.mark.usefixtures("project")
+ARM: dict[str, Any] = {
+    "targets": ["target"],
+    "source_epochs": [0, 2, "last"],
+    "seeds": [0],
+    "learning_rate": 0.1,
+    "epochs": 4,
+    "batch_size": 8,
+    "augmentation": {"shift": 1},
+}
+
+
+def plan(**options: Any) -> Plan:
+    """Return a plan whose sources are made, with one arm of trajectories."""
+    arms = {"convnet": {"arm": {**ARM, **options}}}
+    of = Plan(Params.model_validate({**STUDY, "transfer": {}, "trajectory": arms}))
+    for job in of.jobs("data"):
+        store.run(job, data.make)
+    for job in of.jobs("pretrain"):
+        store.run(job, pretrain.make)
+    return of
+
+
+def weights(job: Job, epoch: int) -> dict[str, torch.Tensor]:
+    return load(job.path / f"epoch-{epoch:04d}.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], part: str) -> bool:
+    names = [name for name in a if name.startswith(part)]
+    assert names
+    return all(torch.equal(a[name], b[name]) for name in names)
+
+
+def test_kept_epochs_are_dense_where_a_network_changes_fast() -> None:
+    options = {**ARM, "epochs": 20}
+    assert Trajectory.model_validate(options).kept_epochs() == (0, 1, 2, 3, 5, 8, 13, 20)
+    chosen = Trajectory.model_validate({**options, "target_epochs": [4]})
+    assert chosen.kept_epochs() == (0, 4, 20)
+    probe = Trajectory.model_validate({**options, "mode": "probe"})
+    assert probe.kept_epochs() == (0, 20)
+
+
+def test_a_trajectory_starts_at_its_source_checkpoint_with_one_new_head_for_all() -> None:
+    of = plan()
+    (source, _), jobs = of.jobs("pretrain"), of.jobs("trajectory")
+    assert [job.wildcards["source_epoch"] for job in jobs] == ["0", "2", "5"]
+    for job in jobs:
+        artifact = store.run(job, trajectory.make)
+        entries = read_json(artifact.file("checkpoints.json"))["checkpoints"]
+        assert {0, 1, 2, 3, 4} == {entry["epoch"] for entry in entries}
+        start = weights(source, int(job.wildcards["source_epoch"]))
+        assert same(weights(job, 0), start, "backbone.")
+        assert same(weights(job, 0), weights(jobs[0], 0), "head.")
+        assert not same(weights(job, 4), weights(job, 0), "backbone.")
+    history = read_table(jobs[0].path / "history.parquet")
+    assert history["test_accuracy"].notna().all()
+    assert read_json(jobs[0].path / "normalization.json")["classes"] == ["D", "E", "F", "G"]
+
+
+def test_another_target_seed_has_another_head_and_another_end() -> None:
+    first, second = plan(source_epochs=["best"], target_seeds=[0, 1]).jobs("trajectory")
+    for job in (first, second):
+        store.run(job, trajectory.make)
+    assert same(weights(first, 0), weights(second, 0), "backbone.")
+    assert not same(weights(first, 0), weights(second, 0), "head.")
+    assert not same(weights(first, 4), weights(second, 4), "backbone.")
+
+
+def test_a_probe_keeps_the_backbone_and_moves_the_head() -> None:
+    (job,) = plan(source_epochs=[2], mode="probe", augmentation={}).jobs("trajectory")
+    store.run(job, trajectory.make)
+    assert same(weights(job, 0), weights(job, 4), "backbone.")
+    assert not same(weights(job, 0), weights(job, 4), "head.")
+
+
+def test_a_killed_trajectory_goes_on_and_ends_in_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (job,) = plan(source_epochs=[2]).jobs("trajectory")
+    whole = store.run(job, trajectory.make).manifest["files"]
+    shutil.rmtree(job.path)
+    real = trajectory.fit
+
+    def saves_every_epoch(*arguments: Any, **options: Any) -> Any:
+        return real(*arguments, **options, save_every_seconds=0.0)
+
+    def killed(text: str, *, detail: bool = False) -> None:
+        if "epoch   3/4" in text:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trajectory, "fit", saves_every_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        store.run(job, trajectory.make, say=killed)
+    told: list[str] = []
+    again = store.run(job, trajectory.make, say=lambda text, detail=False: told.append(text))
+    assert not any("epoch   1/4" in text for text in told)
+    assert again.manifest["files"] == whole
