@@ -89,6 +89,7 @@ class Project:
                 "plasticity",
                 "tables",
                 "figures",
+                "claims",
             )
             for name, manifest in self.manifests(step).items()
         }
