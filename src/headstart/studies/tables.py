@@ -16,6 +16,8 @@ from headstart.artifacts.store import Artifact, Work, check_lineage
 from headstart.params import Statistics
 from headstart.statistics.convergence import convergence_rows
 from headstart.statistics.report import one_line
+from headstart.studies.knowledge.columns import STUDY as KNOWLEDGE
+from headstart.studies.knowledge.tables import gather
 from headstart.studies.verdicts import judge_study, verdict_frame
 
 STUDY = "early_stopping"
@@ -56,10 +58,13 @@ CURVES = {
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
-    """Write `measurements.parquet`, `curves.parquet` and `verdicts.parquet`.
+    """Write the tables of the study that the job is named by.
 
-    Measurements are end measures, speed, source accuracies and plasticity.
+    Those on early stopping are `measurements.parquet` (end measures, speed, source accuracies and
+    plasticity), `curves.parquet` and `verdicts.parquet`.
     """
+    if job.name == KNOWLEDGE:
+        return gather(job, work)
     check_lineage(job)
     work.say(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
