@@ -26,7 +26,10 @@ localrules:
     stage_values,
     stage_knowledge,
     stage_tables,
+    stage_claims,
     stage_figures,
+    stage_report,
+    stage_publish,
 
 
 rule all:
@@ -41,11 +44,14 @@ rule all:
         rules.stage_values.input,
         rules.stage_knowledge.input,
         rules.stage_tables.input,
+        rules.stage_claims.input,
         rules.stage_figures.input,
+        rules.stage_report.input,
+        rules.stage_publish.input,
 
 
 onsuccess:
-    say_where_the_figures_are()
+    say_where_to_look()
 
 
 onerror:

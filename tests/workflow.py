@@ -87,8 +87,11 @@ class Project:
                 "transfer",
                 "trajectory",
                 "plasticity",
+                "values",
+                "knowledge",
                 "tables",
                 "figures",
+                "claims",
             )
             for name, manifest in self.manifests(step).items()
         }

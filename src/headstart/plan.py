@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.artifacts.code import code_of, notebook_hash, source_hash
+from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import SHORT, Job
 from headstart.params import (
     Analysis,
@@ -26,7 +27,10 @@ from headstart.params import (
     canonical,
 )
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+CLAIMS = ROOT / "claims.yaml"
+PUBLISHED = [ROOT / "published" / f"early_stopping{part}.csv" for part in ("", "_protocols")]
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,9 @@ class Step:
 # Sections that decide which jobs there are; each step along the way reads those before it and its own.
 PRETRAINED = ("datasets", "tasks", "models", "pretrain")
 TRANSFERRED = (*PRETRAINED, "transfer")
-TABULATED = (*TRANSFERRED, "plasticity", "statistics")
+TABULATED = (*TRANSFERRED, "trajectory", "plasticity", "knowledge", "statistics")
 LOOKED_INTO = (*PRETRAINED, "trajectory", "knowledge")
-ALL_TABULATED = (*TABULATED, "trajectory", "knowledge")
-DRAWN = (*ALL_TABULATED, "figures")
+DRAWN = (*TABULATED, "figures")
 
 STEPS = {
     step.name: step
@@ -95,12 +98,24 @@ STEPS = {
         Step(
             "tables",
             "headstart.studies.tables:make",
-            ALL_TABULATED,
+            TABULATED,
+            versioned=False,
+        ),
+        Step(
+            "claims",
+            "headstart.studies.claims:make",
+            TABULATED,
             versioned=False,
         ),
         Step(
             "figures",
             "headstart.figures.notebook:make",
+            DRAWN,
+            versioned=False,
+        ),
+        Step(
+            "report",
+            "headstart.figures.report:make",
             DRAWN,
             versioned=False,
         ),
@@ -148,17 +163,10 @@ class Plan:
             for source, model, seed in self._pretrain:
                 if model in (params.plasticity.models or params.pretrain):
                     self._add_plasticity(source, model, seed)
-        gathered = self._of("pretrain", "transfer", "plasticity")
-        tables = self._add(
-            "tables",
-            "early_stopping",
-            params={"statistics": canonical(params.statistics)},
-            inputs=gathered,
-        )
-        self._add_figures(tables)
+        self._add_early_stopping()
         if params.knowledge:
             self._add_figures(self._add("tables", "knowledge", inputs=self._of("knowledge")))
-        self._add("publish", "all", inputs=self._of("figures"))
+        self._add_products()
 
     def jobs(self, *steps: str) -> list[Job]:
         """Return the jobs of the given steps, or of all."""
@@ -376,6 +384,19 @@ class Plan:
             },
         )
 
+    def _add_early_stopping(self) -> None:
+        statistics = {"statistics": canonical(self.params.statistics)}
+        tables = self._add(
+            "tables",
+            "early_stopping",
+            params={
+                **statistics,
+                "published": {path.name: file_sha256(path) for path in PUBLISHED},
+            },
+            inputs=self._of("pretrain", "transfer", "plasticity"),
+        )
+        self._add_figures(tables)
+
     def _add_figures(self, tables: Job) -> None:
         """Add the job that draws the figures of a study, by the notebook of its name."""
         self._add(
@@ -385,6 +406,16 @@ class Plan:
             params={"figures": canonical(self.params.figures)},
             inputs={"tables": (tables,)},
         )
+
+    def _add_products(self) -> None:
+        """Add what a person opens: claims, report and their copies, from the tables and figures of all studies."""
+        content = {
+            "statistics": canonical(self.params.statistics),
+            "claims": file_sha256(CLAIMS),
+        }
+        self._add("claims", "all", params=content, inputs=self._of("tables"))
+        self._add("report", "all", inputs=self._of("tables", "figures", "claims"))
+        self._add("publish", "all", inputs=self._of("figures", "report", "claims"))
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

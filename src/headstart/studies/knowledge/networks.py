@@ -14,7 +14,7 @@ from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, Work
 from headstart.metrics.interactions import mobius
-from headstart.studies.knowledge.subjects import KnowledgeError
+from headstart.studies.knowledge.errors import KnowledgeError
 from headstart.training.checkpoints import load
 
 Role = Literal["finetuned", "second", "probe", "scratch", "null"]

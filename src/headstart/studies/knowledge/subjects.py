@@ -26,12 +26,9 @@ from headstart.metrics.masking import (
     segmentation_players,
 )
 from headstart.params import Baseline, GridPlayers, MaskPlayers, Scores
+from headstart.studies.knowledge.errors import KnowledgeError
 from headstart.tasks.batches import Normalization, normalization
 from headstart.tasks.task import Task, TestImages
-
-
-class KnowledgeError(ValueError):
-    """What cannot be compared; one line says what was found and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

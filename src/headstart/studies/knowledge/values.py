@@ -25,7 +25,8 @@ from headstart.metrics.precision import evaluation_mode, full_precision
 from headstart.metrics.scores import subset_scores
 from headstart.networks.network import Network
 from headstart.params import Scores
-from headstart.studies.knowledge.subjects import KnowledgeError, choose_subjects, masked_inputs
+from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge.subjects import choose_subjects, masked_inputs
 from headstart.studies.pretrained import Pretrained
 from headstart.studies.sections import model_of, task_of
 from headstart.tasks.dataset import read
