@@ -69,13 +69,26 @@ def choose_subjects(options: Scores, task: Task) -> Subjects:
     return Subjects(images, labels, positions, players, task.classes)
 
 
+def check_subjects(options: Scores, available: int, height: int, width: int, name: str) -> None:
+    """Raise `ValueError` where a task's test images cannot be evaluated as asked.
+
+    `available` is their number. Files that the options name are read.
+    """
+    if isinstance(options.players, MaskPlayers):
+        masks_of(options.players, available, height, width)
+    else:
+        cells_of(options.players, height, width, name)
+        _enough(options.images, available)
+    if options.baseline.path:
+        _learned(options.baseline)
+
+
 def balanced(test: TestImages, number: int, name: str) -> Tensor:
     """Return positions of `number` images, each class as often as any other, or once less.
 
     Fewer images are among more, in the same order.
     """
-    if number > len(test.labels):
-        raise ValueError(f"{number} images are asked for, the test part has {len(test.labels)}")
+    _enough(number, len(test.labels))
     generator = torch.Generator().manual_seed(derive_seed("knowledge", name))
     rank = torch.empty(len(test.labels))
     classes = torch.randperm(len(test.classes), generator=generator)
@@ -108,8 +121,10 @@ def masks_of(
             f"{options.path}: segmentation has shape {tuple(maps.shape)}, "
             f"{(len(positions), height, width)} is needed"
         )
-    if not len(positions) or int(positions.min()) < 0 or int(positions.max()) >= available:
-        raise ValueError(f"{options.path}: positions must lie within the {available} test images")
+    if len(positions) < 2 or int(positions.min()) < 0 or int(positions.max()) >= available:
+        raise ValueError(
+            f"{options.path}: positions must be two or more, within the {available} test images"
+        )
     return positions, segmentation_players(maps.long(), options.players)
 
 
@@ -138,8 +153,21 @@ def hidden_by(baseline: Baseline, images: Tensor, seen: Normalization, task: Tas
         case "shift":
             return bounded_shift_baseline(images, mean_pixel, baseline.distance)
         case "learned":
-            learned = _tensors(Path(str(baseline.path)), str(baseline.sha256))["baseline"]
-            return learned_baseline(images, learned)
+            return learned_baseline(images, _learned(baseline))
+
+
+def _enough(number: int, available: int) -> None:
+    if number > available:
+        raise ValueError(
+            f"{number} images are asked for, the test part has {available}; ask for fewer"
+        )
+
+
+def _learned(baseline: Baseline) -> Tensor:
+    tensors = _tensors(Path(str(baseline.path)), str(baseline.sha256))
+    if "baseline" not in tensors:
+        raise ValueError(f"{baseline.path}: has no tensor `baseline`")
+    return tensors["baseline"]
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
