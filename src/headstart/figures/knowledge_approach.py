@@ -94,6 +94,8 @@ def followed(measurements: pd.DataFrame, comparison: Comparison) -> list[str]:
 
 
 def _similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
+    """Draw J of both networks; what a second run shares says nothing of the way to one's own end."""
+    own = bool((table["metric"] == "similarity_to_own_end").all())
     labels = []
     for network, (colour, marker, style) in LOOKS.items():
         rows = table[table["network"] == network]
@@ -109,15 +111,16 @@ def _similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
             labels.append((float(measured["value"].iloc[-1]), NAMES[network], colour))
         for reading, (line, _) in READINGS.items():
             drawn = rows[rows["reading"] == reading].dropna(subset="value")
-            if drawn.empty or (reading.startswith("ceiling") and network == "scratch"):
+            ceiling = reading.startswith("ceiling")
+            if drawn.empty or (ceiling and (network == "scratch" or own)):
                 continue
-            shade = "black" if reading.startswith("ceiling") else colour
+            shade = "black" if ceiling else colour
             at = position(drawn["target_epoch"].astype(float))
             axis.plot(at, drawn["value"], linestyle=line, color=shade, linewidth=1.1)
     for reading, (_, word) in READINGS.items():
         drawn = table[(table["reading"] == reading) & (table["network"] == "finetuned")]
         drawn = drawn.dropna(subset="value")
-        if len(drawn):
+        if len(drawn) and not (own and reading.startswith("ceiling")):
             labels.append((float(drawn["value"].iloc[-1]), word, GREY))
     return labels
 

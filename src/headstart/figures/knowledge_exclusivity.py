@@ -16,7 +16,6 @@ from headstart.figures.knowledge_select import (
     counted,
     of,
     pick,
-    start_words,
     starts,
 )
 from headstart.figures.labels import write_caption
@@ -27,7 +26,7 @@ PUBLISHED = (13.0, 45.0)
 MARKS = {
     "null_permuted": ("_", GREY, "null: permuted within orders"),
     "null_other_image": ("1", GREY, "null: other image"),
-    "null_random_backbone": ("x", GREY, "null: random backbone, probe trained"),
+    "null_random_backbone": ("x", GREY, "null: random backbone with\na trained probe"),
     "ceiling_second_run": ("^", "black", "ceiling: second fine-tuning run"),
     "ceiling_other_source": ("v", "black", "ceiling: other source network"),
 }
@@ -41,7 +40,7 @@ def exclusivity_figure(
     ratios, accuracies = ratio_table(measurements), accuracy_table(measurements)
     names = list(comparisons(ratios))
     with paper_style():
-        size = (1.6 + 2.9 * len(names), 4.9)
+        size = (2.7 + 2.7 * len(names), 4.6)
         figure, axes = plt.subplots(
             2,
             len(names),
@@ -56,10 +55,11 @@ def exclusivity_figure(
             _ratio_panel(axes[0, column], of(ratios, name), known)
             _accuracy_panel(axes[1, column], of(accuracies, name), known)
             axes[0, column].set_title(name.words)
-            axes[1, column].set_xlabel("start of fine-tuning (source epoch)")
+            axes[1, column].set_xlabel("fine-tuned from source epoch")
         axes[0, 0].set_ylabel("% of preserved strength\nthat scratch has too")
         axes[1, 0].set_ylabel("test accuracy (%)")
-        axes[0, 0].set_ylim(0, 100)
+        highest = ratios[["value", "high"]].max().max()
+        axes[0, 0].set_ylim(0, 1.1 * max(highest, PUBLISHED[1]))
         handles, labels = axes[0, 0].get_legend_handles_labels()
         extra, words = axes[1, 0].get_legend_handles_labels()
         figure.legend(
@@ -107,21 +107,21 @@ def _ratio_panel(axis: Axes, table: pd.DataFrame, known: list[str]) -> None:
     axis.axhspan(*PUBLISHED, color="#EFEFEF", zorder=0)
     places = {start: index for index, start in enumerate(known)}
     rows = table[table["reading"] == "measured"]
-    x = rows["start"].map(places).to_numpy(float)
-    axis.bar(x, rows["value"], width=0.5, color=BLUE, alpha=0.85, label="measured")
+    x = rows["start"].map(places).to_numpy(float) - 0.16
+    axis.bar(x, rows["value"], width=0.42, color=BLUE, alpha=0.85, label="measured")
     spread = np.abs(np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]))
     axis.errorbar(x, rows["value"], yerr=spread, fmt="none", ecolor="black", capsize=2, linewidth=1)
-    for reading, (marker, colour, label) in MARKS.items():
+    for shift, (reading, (marker, colour, label)) in enumerate(MARKS.items()):
         rows = table[(table["reading"] == reading) & table["value"].notna()]
-        beside = rows["start"].map(places).to_numpy(float) + 0.36
+        beside = rows["start"].map(places).to_numpy(float) + 0.2 + 0.09 * shift
         axis.plot(
             beside,
             rows["value"],
             marker,
             color=colour,
-            markersize=7,
+            markersize=6,
             markerfacecolor="none",
-            markeredgewidth=1.5,
+            markeredgewidth=1.3,
             label=label,
         )
     axis.grid(axis="x", visible=False)
@@ -135,6 +135,6 @@ def _accuracy_panel(axis: Axes, table: pd.DataFrame, known: list[str]) -> None:
             x = [place + (shift - 1) * 0.16] * len(own)
             label = f"accuracy, {NAMES[network]}" if place == 0 else None
             axis.plot(x, own["value"], marker, color=colour, markersize=4.5, label=label)
-    axis.set_xticks(range(len(known)), [start_words(start) for start in known])
+    axis.set_xticks(range(len(known)), known)
     axis.set_xlim(-0.6, len(known) - 0.4)
     axis.grid(axis="x", visible=False)

@@ -24,7 +24,7 @@ from headstart.figures.style import BLUE, GREY, ORANGE, VERMILION, paper_style
 PARTS = {"preserved": BLUE, "discarded": ORANGE, "new": VERMILION}
 SHARES = {
     "measured": (BLUE, "-", "measured"),
-    "ceiling_second_run": ("black", "--", "second run"),
+    "ceiling_second_run": ("black", "--", "two runs"),
     "null_random_backbone": (GREY, "-.", "random\nbackbone"),
     "null_other_image": (GREY, (0, (1, 1)), "other image"),
     "null_permuted": (GREY, "-", "permuted"),
@@ -55,7 +55,7 @@ def orders_figure(
         words = (
             f"{comparison.words}, fine-tuned from {start_words(start)}; every network's interactions "
             f"divided by its mean Σ|I|. {counted(table)}; bars and bands: {confidence:.0%} bootstrap "
-            "intervals over images. Chance: the fine-tuned network's interactions dealt anew within "
+            "intervals over images. Two runs: what two fine-tuning runs of the start share. Chance: the fine-tuned network's interactions dealt anew within "
             "their order. Above: the strongest interactions of one image in each part; what is not "
             "among their players is dimmed."
         )
@@ -124,8 +124,9 @@ def _mirrored(axis: Axes, table: pd.DataFrame, other: str, title: str) -> None:
         )
     axis.annotate(
         "dashes: by chance",
-        (0.02, 0.05),
+        (0.02, 0.95),
         xycoords="axes fraction",
+        va="top",
         fontsize=7,
         color=GREY,
     )
@@ -144,7 +145,7 @@ def pick_rows(table: pd.DataFrame, metric: str, reading: str) -> pd.DataFrame:
 
 def _shares(axis: Axes, table: pd.DataFrame) -> list[Label]:
     """Draw which share of the pretrained strength is preserved, between nulls and ceiling."""
-    labels = []
+    labels: list[Label] = []
     for reading, (colour, style, name) in SHARES.items():
         rows = pick_rows(table, "preserved_of_pretrained", reading)
         rows = rows[rows["value"].notna()]
@@ -198,7 +199,9 @@ def _draw_example(
             for spine in axis.spines.values():
                 spine.set(visible=True, color=colour, linewidth=2.2)
             axis.set_title(
-                f"{part}\n{row['value']:+.2f}, order {row['order']}", loc="center", fontsize=7.5
+                f"{part}\n{row['value']:+.2f}, order {row['order']}".replace("-", "−"),
+                loc="center",
+                fontsize=7.5,
             )
 
 

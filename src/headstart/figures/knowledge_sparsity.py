@@ -35,7 +35,7 @@ def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, 
             f"Medians and quartiles over {int(table['images'].max())} images × networks (left); share of "
             "the variance of v over all masks that the strongest interactions explain, with "
             f"{confidence:.0%} bootstrap intervals over images (right). Grey: the same scores dealt anew "
-            "to the masks, which leaves no structure.",
+            "to the masks, which leaves no structure; below 0 a part misses v by more than its mean does.",
         )
     return figure, table
 
@@ -100,6 +100,14 @@ def _explained(axis: Axes, table: pd.DataFrame) -> None:
         )
         axis.plot(rows["kept"], PERCENT * rows["dealt_explained"], color=GREY, linewidth=0.9)
     axis.set_ylim(-60, 104)
+    axis.annotate(
+        "scores dealt anew: below the axis until all are kept",
+        (0.98, 0.03),
+        xycoords="axes fraction",
+        ha="right",
+        fontsize=6.5,
+        color=GREY,
+    )
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_ylabel("variance of v explained (%)")
     axis.set_title("Match on all masks")

@@ -90,6 +90,9 @@ def little_survives(compared: Compared) -> Finding:
     text += f" ({raw.text()} without normalising)." if raw else "."
     nulls, above = _against_nulls(compared, "preserved_of_pretrained")
     text = f"{text} {nulls}"
+    ceiling = compared.number("preserved_of_pretrained", "ceiling_second_run")
+    if ceiling:
+        text += f" Two fine-tuning runs of the same start share {ceiling.text()} with each other."
     if share.low > 50:
         return _finding("contradicted", f"{text} More than half survives.", share)
     if share.high >= 50:
@@ -272,9 +275,15 @@ def few_and_matching(compared: Compared) -> Finding:
     listed = ", ".join(f"{name} {number.text()}" for name, number in measured.items())
     text = (
         f"The strongest tenth of the interactions explains of the variance over masks: {listed}; "
-        f"of scores dealt anew to the masks at most {max(nulls):.1f} %. A match is {EXPLAINED:.0f} % here."
+        f"of scores dealt anew to the masks {_chance(nulls)}. A match is {EXPLAINED:.0f} % here."
     )
     return _finding(_above(weakest, EXPLAINED), text, weakest)
+
+
+def _chance(nulls: Sequence[float]) -> str:
+    """Say what few interactions explain of no structure; they can miss it by more than its mean does."""
+    most = max(nulls, default=0.0)
+    return f"at most {most:.1f} %" if most > 0 else "nothing"
 
 
 def _rising(compared: Compared, metric: str, words: str) -> Finding:

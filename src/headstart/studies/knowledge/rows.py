@@ -32,17 +32,16 @@ class Rows:
         *,
         where: str = "order",
         reason: str = UNDEFINED,
-        each: bool = True,
         **names: Any,
     ) -> None:
         """Add the mean over networks at every level, and each network's own where there is no level.
 
         `levels` stand in the column `where`, None for a whole.
         """
-        networks = len(estimate.points)
+        networks = len(self.seeds)
         whole = [index for index, level in enumerate(levels) if level is None]
         self._add(metric, estimate, levels, range(len(levels)), where, reason, networks, names)
-        if each and networks > 1:
+        if len(estimate.points) > 1:
             for place, seed in enumerate(self.seeds):
                 own = {**names, "seed": seed}
                 self._add(metric, estimate.of(place), levels, whole, where, reason, 1, own)
