@@ -87,6 +87,8 @@ class Project:
                 "transfer",
                 "trajectory",
                 "plasticity",
+                "values",
+                "knowledge",
                 "tables",
                 "figures",
                 "claims",

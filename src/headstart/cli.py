@@ -51,7 +51,7 @@ def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
 
 
 def _device(step: str, asked: str) -> str:
-    if step not in ("pretrain", "transfer", "trajectory", "plasticity"):
+    if step not in ("pretrain", "transfer", "trajectory", "plasticity", "values"):
         return "cpu"
     device = importlib.import_module("headstart.training.device")
     chosen = device.choose_device(asked, locks=STORE / "devices")

@@ -15,7 +15,17 @@ from typing import Any
 from headstart.artifacts.code import code_of, notebook_hash, source_hash
 from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import SHORT, Job
-from headstart.params import Params, Pretrain, Trajectory, Transfer, canonical
+from headstart.params import (
+    Analysis,
+    Comparison,
+    Params,
+    Pretrain,
+    Scores,
+    Section,
+    Trajectory,
+    Transfer,
+    canonical,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -41,7 +51,8 @@ class Step:
 # Sections that decide which jobs there are; each step along the way reads those before it and its own.
 PRETRAINED = ("datasets", "tasks", "models", "pretrain")
 TRANSFERRED = (*PRETRAINED, "transfer")
-TABULATED = (*TRANSFERRED, "plasticity", "statistics")
+TABULATED = (*TRANSFERRED, "trajectory", "plasticity", "knowledge", "statistics")
+LOOKED_INTO = (*PRETRAINED, "trajectory", "knowledge")
 DRAWN = (*TABULATED, "figures")
 
 STEPS = {
@@ -51,7 +62,7 @@ STEPS = {
         Step(
             "check",
             "headstart.studies.check:make",
-            (*TRANSFERRED, "trajectory", "runtime"),
+            (*TRANSFERRED, "trajectory", "knowledge", "runtime"),
             versioned=False,
         ),
         Step(
@@ -73,6 +84,16 @@ STEPS = {
             "plasticity",
             "headstart.studies.plasticity:make",
             (*TRANSFERRED, "plasticity"),
+        ),
+        Step(
+            "values",
+            "headstart.studies.knowledge.values:make",
+            LOOKED_INTO,
+        ),
+        Step(
+            "knowledge",
+            "headstart.studies.knowledge.measure:make",
+            LOOKED_INTO,
         ),
         Step(
             "tables",
@@ -132,14 +153,19 @@ class Plan:
         for model, arms in params.transfer.items():
             for arm, transfer in arms.items():
                 self._add_transfers(model, arm, transfer)
+        self._trajectory: dict[tuple[str, ...], Job] = {}
         for model, trajectories in params.trajectory.items():
             for arm, trajectory in trajectories.items():
                 self._add_trajectories(model, arm, trajectory)
+        for model, knowledge in params.knowledge.items():
+            self._add_knowledge(Comparison(model, knowledge, params.trajectory, params.pretrain))
         if params.plasticity.enabled:
             for source, model, seed in self._pretrain:
                 if model in (params.plasticity.models or params.pretrain):
                     self._add_plasticity(source, model, seed)
         self._add_early_stopping()
+        if params.knowledge:
+            self._add_figures(self._add("tables", "knowledge", inputs=self._of("knowledge")))
         self._add_products()
 
     def jobs(self, *steps: str) -> list[Job]:
@@ -173,6 +199,8 @@ class Plan:
     ) -> Job:
         texts = {wildcard: str(value) for wildcard, value in (wildcards or {}).items()}
         job = Job(step, name, code or _code(step), texts, params or {}, inputs or {}, after)
+        if job.key in self._jobs:
+            return self._jobs[job.key]
         self._jobs[job.key] = job
         self._by_step[step].append(job)
         return job
@@ -264,7 +292,7 @@ class Plan:
     def _add_trajectory(self, wildcards: dict[str, Any], trajectory: Trajectory) -> None:
         source, model, target, arm, source_epoch, seed, target_seed = wildcards.values()
         grid = ("targets", "source_epochs", "seeds", "target_seeds")
-        self._add(
+        self._trajectory[tuple(map(str, wildcards.values()))] = self._add(
             "trajectory",
             f"{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}",
             wildcards=wildcards,
@@ -278,6 +306,60 @@ class Plan:
                 "data": (self._data_of(target),),
             },
             after=(self._check,),
+        )
+
+    def _add_knowledge(self, comparison: Comparison) -> None:
+        """Add what compares the networks of one model, on each target, and the values that it reads."""
+        model = comparison.model
+        for source, target in product(self.params.pretrain[model].sources, comparison.targets):
+            values = [
+                self._add_values(comparison, source, target, seed, place)
+                for seed in comparison.seeds
+                for place in dict.fromkeys((s.model, s.arm) for s in comparison.states())
+            ]
+            self._add(
+                "knowledge",
+                f"{source}-{model}-{target}",
+                wildcards={"source": source, "model": model, "target": target},
+                params={
+                    "roles": comparison.roles(),
+                    "analysis": canonical(_part(comparison.options, Analysis)),
+                },
+                inputs={"values": tuple(values)},
+            )
+
+    def _add_values(
+        self, comparison: Comparison, source: str, target: str, seed: int, place: tuple[str, str]
+    ) -> Job:
+        """Add the job that evaluates all states of one arm that a comparison asks for."""
+        model, arm = place
+        asked: dict[Job, list[Any]] = {}
+        for states in comparison.states():
+            if (states.model, states.arm) == place:
+                for source_epoch, run in product(states.source_epochs, states.target_seeds):
+                    names = (source, model, target, arm, source_epoch, seed, run)
+                    job = self._trajectory[tuple(map(str, names))]
+                    known = asked.setdefault(job, [])
+                    known += [epoch for epoch in states.epochs if epoch not in known]
+        trajectory = self.params.trajectory[model][arm]
+        return self._add(
+            "values",
+            f"{source}-{model}-{target}-{arm}-seed{seed}",
+            wildcards={
+                "source": source,
+                "model": model,
+                "target": target,
+                "arm": arm,
+                "seed": seed,
+            },
+            params={
+                "task": canonical(self.params.tasks[target]),
+                "model": canonical(self.params.models[model]),
+                "scores": canonical(_part(comparison.options, Scores)),
+                "epochs": list(asked.values()),
+                **({"channels_last": True} if trajectory.channels_last else {}),
+            },
+            inputs={"trajectory": tuple(asked), "data": (self._data_of(target),)},
         )
 
     def _add_plasticity(self, source: str, model: str, seed: int) -> None:
@@ -340,16 +422,21 @@ def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
+def _part(options: Section, kind: type[Section]) -> Section:
+    """Return the options of a section that it has from one of its bases."""
+    return kind.model_validate(options.model_dump(include=set(kind.model_fields)))
+
+
 def manifests(jobs: Iterable[Job]) -> list[str]:
     """Return the manifest paths of jobs, as Snakemake names its files."""
     return [job.manifest.as_posix() for job in jobs]
 
 
 def needs(plan: Plan, role: str) -> Callable[[Any], list[str]]:
-    """Return a Snakemake input function: the manifests that a rule's job reads in this role."""
+    """Return a Snakemake input function: the manifests that a rule's job reads in this role, if any."""
 
     def manifests_of(wildcards: Any) -> list[str]:
-        return manifests(plan.job(wildcards.key).inputs[role])
+        return manifests(plan.job(wildcards.key).inputs.get(role, ()))
 
     return manifests_of
 

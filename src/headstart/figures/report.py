@@ -21,6 +21,7 @@ TITLE = "Why and when does pre-training help?"
 # The questions of the studies, by name; a study without an entry has its name as its heading.
 QUESTIONS = {
     "early_stopping": "Is the source-optimal checkpoint the best one to fine-tune?",
+    "knowledge": "Which interactions does fine-tuning preserve, discard and learn?",
 }
 # What figures show, in the order of the page, by the first words of their names.
 FIGURES = {
@@ -31,6 +32,10 @@ FIGURES = {
     "learning_rates": "Learning rates",
     "curves": "Accuracy while the target trains",
     "plasticity": "Can the checkpoints still learn?",
+    "knowledge_orders": "Preserved, discarded and new interactions by order",
+    "knowledge_exclusivity": "What training from scratch finds too of the preserved",
+    "knowledge_approach": "The way of interactions to the end of training",
+    "knowledge_sparsity": "Are interactions few, and do they match the network?",
 }
 # The order of steps in the list of what ran; steps of single studies stand where STUDIED says.
 STEPS = ("data", "pretrain", "transfer", "", "tables", "claims", "figures")

@@ -17,6 +17,7 @@ from headstart.metrics.knowledge import Ratio, ratio, weighted_jaccard
 
 Trajectory = Float[Tensor, "times images subsets"]
 Curve = Float[Tensor, " times"]
+Curves = Float[Tensor, "*batch times"]
 Epochs = Float[Tensor, " times"] | Int[Tensor, " times"]
 
 
@@ -38,29 +39,28 @@ def similarity_curve(
     return SimilarityCurve(by_image.nanmean(-1), by_image.isnan().sum(-1), by_image)
 
 
-def speed(similarity: Curve, epochs: Epochs) -> Float[Tensor, ""]:
+def speed(similarity: Curves, epochs: Epochs) -> Float[Tensor, "*batch"]:
     """Return the area under J over epochs scaled to [0, 1], by trapezoids; NaN propagates."""
     _check_epochs(epochs)
     times = (epochs - epochs[0]) / (epochs[-1] - epochs[0])
     return torch.trapezoid(similarity, times.to(similarity))
 
 
-def time_to(similarity: Curve, epochs: Epochs, level: float) -> Float[Tensor, ""]:
+def time_to(similarity: Curves, epochs: Epochs, level: float) -> Float[Tensor, "*batch"]:
     """Return the epoch of the first checkpoint with J ≥ level (the study uses 0.5 and 0.8); NaN if
     none has.
     """
     _check_epochs(epochs)
-    reached = (similarity >= level).nonzero()
-    if not len(reached):
-        return similarity.new_tensor(torch.nan)
-    return epochs[reached[0, 0]].to(similarity)
+    reached = similarity >= level
+    first = epochs.to(similarity)[reached.to(torch.int8).argmax(-1)]
+    return first.where(reached.any(-1), torch.nan)
 
 
-def stability(similarity: Curve) -> Float[Tensor, ""]:
+def stability(similarity: Curves) -> Float[Tensor, "*batch"]:
     """Return Σ_t max(0, J_t − J_{t+1}), the sum of all drops; 0 for a curve that never falls, lower
     is better.
     """
-    return -similarity.diff().clamp(max=0).sum()
+    return -similarity.diff().clamp(max=0).sum(-1)
 
 
 def directness(trajectory: Trajectory) -> Ratio:

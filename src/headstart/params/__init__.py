@@ -4,6 +4,7 @@ The classes are the one description of what may stand in a params file. The JSON
 `workflow/schemas/` is made from them, and so are the keys of artifacts (`canonical`).
 """
 
+from headstart.params.comparison import Comparison
 from headstart.params.datasets import (
     TORCHVISION_NAMES,
     Dataset,
@@ -15,6 +16,15 @@ from headstart.params.datasets import (
     TorchvisionName,
 )
 from headstart.params.inference import Contrast, Statistics
+from headstart.params.knowledge import (
+    Analysis,
+    Arm,
+    Baseline,
+    GridPlayers,
+    Knowledge,
+    MaskPlayers,
+    Scores,
+)
 from headstart.params.models import ConvNet, Model, OwnNetwork, Timm, Weights, WideResNet
 from headstart.params.plasticity import Plasticity, RandomLabels
 from headstart.params.reading import ParamsError, load, parse
@@ -34,15 +44,22 @@ from headstart.params.types import Section, canonical
 
 __all__ = [
     "TORCHVISION_NAMES",
+    "Analysis",
+    "Arm",
     "Augmentation",
+    "Baseline",
     "Checkpoints",
+    "Comparison",
     "Contrast",
     "ConvNet",
     "Dataset",
     "Digits",
     "Figures",
     "Glyphs",
+    "GridPlayers",
     "ImageFolder",
+    "Knowledge",
+    "MaskPlayers",
     "Model",
     "Optimizer",
     "OwnNetwork",
@@ -53,6 +70,7 @@ __all__ = [
     "RandomLabels",
     "Runtime",
     "Schedule",
+    "Scores",
     "Section",
     "Selection",
     "Statistics",

@@ -8,8 +8,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from headstart.params import comparison
 from headstart.params.datasets import Dataset, Task
 from headstart.params.inference import Statistics, unknown_primary
+from headstart.params.knowledge import Knowledge
 from headstart.params.models import Model
 from headstart.params.plasticity import Plasticity
 from headstart.params.training import Pretrain, Transfer
@@ -40,6 +42,7 @@ class Params(Section):
     transfer: dict[Name, dict[Name, Transfer]] = Field(default_factory=dict)
     trajectory: dict[Name, dict[Name, Trajectory]] = Field(default_factory=dict)
     plasticity: Plasticity = Plasticity()
+    knowledge: dict[Name, Knowledge] = Field(default_factory=dict)
     statistics: Statistics = Statistics()
     figures: Figures = Figures()
     runtime: Runtime = Runtime()
@@ -82,8 +85,15 @@ def _broken_references(params: Params) -> list[str]:
     for model in params.plasticity.models:
         known("plasticity.models", model, "pretrain")
     problems += _repeated("plasticity", params.plasticity, ("models",))
+    for model, knowledge in params.knowledge.items():
+        lists = ("targets", "seeds", "source_epochs", "followed", "target_epochs")
+        problems += _repeated(f"knowledge.{model}", knowledge, lists)
     # Names that are wrong elsewhere would be named here a second time.
-    return problems or _primary_problems(params)
+    return (
+        problems
+        or comparison.find_problems(params.knowledge, params.trajectory, params.pretrain)
+        or _primary_problems(params)
+    )
 
 
 def _trajectory_problems(params: Params) -> list[str]:

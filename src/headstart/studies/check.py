@@ -10,7 +10,9 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Work
 from headstart.networks.build import build
 from headstart.params import Params, Training, Trajectory, Transfer, parse
+from headstart.studies.knowledge.subjects import check_subjects
 from headstart.tasks.checks import find_problems
+from headstart.tasks.classes import resolve_classes
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts, count
 from headstart.training.device import choose_device
@@ -38,6 +40,7 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
         *_device_problems(params),
         *_task_problems(params, counts),
         *_shape_problems(params, shapes),
+        *_knowledge_problems(params, counts, shapes),
     ]
     problems += [] if problems else _network_problems(params, shapes)
     if problems:
@@ -93,6 +96,27 @@ def _shape_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
                         f"{path}.targets: {target} has images of {here} (channels, height, width), "
                         f"its source {source} of {there}; give both datasets the same `size` and `channels`"
                     )
+    return problems
+
+
+def _knowledge_problems(
+    params: Params, counts: Mapping[str, ClassCounts], shapes: Mapping[str, Shape]
+) -> list[str]:
+    """Return players and images that the study of knowledge asks for and a target does not have."""
+    problems = []
+    for model, options in params.knowledge.items():
+        for target in options.targets or params.trajectory[model][options.finetuned].targets:
+            task = params.tasks[target]
+            try:
+                classes = resolve_classes(task.classes, counts[task.dataset], "")
+            except TaskError:  # said of the task already
+                continue
+            available = sum(counts[task.dataset].test[name] for name in classes)
+            _, height, width = shapes[task.dataset]
+            try:
+                check_subjects(options, available, height, width, target)
+            except ValueError as error:
+                problems.append(f"knowledge.{model}: on {target}: {error}")
     return problems
 
 

@@ -17,6 +17,8 @@ from headstart.params import Statistics
 from headstart.statistics.convergence import convergence_rows
 from headstart.statistics.protocol import published_beside
 from headstart.statistics.report import one_line
+from headstart.studies.knowledge.columns import STUDY as KNOWLEDGE
+from headstart.studies.knowledge.tables import gather
 from headstart.studies.settings import PROTOCOLS, VALUES, settings
 from headstart.studies.verdicts import judge_study, verdict_frame
 
@@ -57,11 +59,14 @@ CURVES = {
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
-    """Write the tables of the study: measurements, curves, verdicts, settings and published values.
+    """Write the tables of the study that the job is named by.
 
+    Those on early stopping are measurements, curves, verdicts, settings and published values.
     Measurements are end measures, speed, source accuracies and plasticity. `settings.parquet` says
     how networks were trained, `published.parquet` holds the published values of the same protocol.
     """
+    if job.name == KNOWLEDGE:
+        return gather(job, work)
     check_lineage(job)
     work.say(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"

@@ -1,0 +1,81 @@
+"""The tables of the study of knowledge, and which function of the statistics judges which claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from headstart.params import Statistics
+from headstart.statistics import knowledge_findings as findings
+from headstart.statistics.findings import Finding
+from headstart.statistics.knowledge_findings import Compared
+from headstart.statistics.tables import TableError
+
+NAMES = ["source", "model", "target"]
+
+
+class Judge:
+    """All comparisons at hand, and the one that most claims are judged on: that asked for, or the first.
+
+    Raises:
+        TableError: no comparison is as asked.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        statistics: Statistics,
+        asked: Mapping[str, object] | None = None,
+    ) -> None:
+        self.table = tables["measurements"]
+        parts = [part for _, part in self.table.groupby(NAMES)]
+        self.all = [Compared(part, main_start(part)) for part in parts]
+        wanted = {name: value for name, value in (asked or {}).items() if name in NAMES}
+        fitting = [
+            compared
+            for compared in self.all
+            if all(compared.table[name].iloc[0] == value for name, value in wanted.items())
+        ]
+        if not fitting:
+            raise TableError(f"no comparison of the study of knowledge has {wanted}")
+        self.compared = fitting[0]
+
+    def about(self) -> str:
+        """Return which comparison speaks."""
+        table = self.compared.table
+        seeds = table["seed"].nunique()
+        images = int((table["n"] / table["seeds"].clip(lower=1)).max())
+        return (
+            f"Judged on: {self.compared.name()}, fine-tuned from source epoch {self.compared.start}, "
+            f"{seeds} source networks, {images} test images. Intervals are over images and speak for "
+            "these networks; the published ones are larger, on photographs and text: whatever holds "
+            "here supports or contradicts a claim elsewhere, and replicates nothing."
+        )
+
+
+def main_start(table: pd.DataFrame) -> str:
+    """Return the start to judge by: `best`, else the one of the last source epoch."""
+    rows = table[(table["network"] == "finetuned") & table["source_epoch"].notna()]
+    known = rows.groupby("start")["source_epoch"].mean()
+    return "best" if "best" in known.index else str(known.idxmax())
+
+
+def _on_one(function: Callable[[Compared], Finding]) -> Callable[[Judge], Finding]:
+    return lambda judge: function(judge.compared)
+
+
+JUDGES: dict[str, Callable[[Judge], Finding]] = {
+    function.__name__: _on_one(function)
+    for function in (
+        findings.little_survives,
+        findings.complex_is_discarded,
+        findings.complex_is_new,
+        findings.scratch_finds_little,
+        findings.finetuning_is_direct,
+        findings.few_and_matching,
+    )
+} | {
+    "ratio_explains_accuracy": lambda judge: findings.ratio_explains_accuracy(judge.table),
+    "holds_everywhere": lambda judge: findings.holds_everywhere(judge.all),
+}

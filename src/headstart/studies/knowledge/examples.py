@@ -1,0 +1,58 @@
+"""One image with its players and its strongest interactions, for a figure."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.metrics.interactions import membership
+from headstart.metrics.knowledge import decompose
+from headstart.studies.knowledge.compare import group_of, right_under_all
+from headstart.studies.knowledge.networks import Networks
+
+STRONGEST = 3
+
+
+def choose(networks: Networks, start: str) -> int:
+    """Return the first image that all three networks of the first source network get right, or the first."""
+    right = right_under_all(networks, start, networks.seeds[0])
+    return int(right.to(torch.int8).argmax())
+
+
+def pixel_table(networks: Networks, image: int) -> pd.DataFrame:
+    """Return one row per pixel of an image: row, column, player (-1: none), and a column per channel."""
+    pixels = networks.pixels[image]
+    players = networks.players if networks.players.ndim == 3 else networks.players[image]
+    numbers = torch.where(players.any(0), players.to(torch.uint8).argmax(0), -1)
+    height, width = numbers.shape
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    table = {"row": rows, "column": columns, "player": numbers}
+    table |= {f"channel_{index}": channel for index, channel in enumerate(pixels)}
+    return pd.DataFrame({name: value.flatten().tolist() for name, value in table.items()})
+
+
+def strongest_table(networks: Networks, image: int, start: str) -> pd.DataFrame:
+    """Return the strongest preserved, discarded and new interactions of an image, in log-odds.
+
+    Columns: image, label, start, part, rank, players (numbers, joined by spaces), order, value.
+    """
+    group = group_of(networks, networks.interactions, start, networks.seeds[0])
+    parts = decompose(group.pretrained, group.finetuned)
+    rows = []
+    for part, table in parts._asdict().items():
+        for rank, (players, value) in enumerate(_strongest(table[image], networks.count), start=1):
+            rows.append((part, rank, " ".join(map(str, players)), len(players), value))
+    found = pd.DataFrame(rows, columns=["part", "rank", "players", "order", "value"])
+    label = networks.classes[int(networks.labels[image])]
+    return found.assign(image=image, label=label, start=start)
+
+
+def _strongest(table: Tensor, players: int) -> list[tuple[list[int], float]]:
+    belongs = membership(players)
+    chosen = table[1:].abs().topk(min(STRONGEST, len(table) - 1)).indices + 1
+    return [
+        (torch.nonzero(belongs[:, subset]).flatten().tolist(), float(table[subset]))
+        for subset in chosen.tolist()
+        if float(table[subset])
+    ]

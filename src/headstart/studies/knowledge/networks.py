@@ -1,0 +1,178 @@
+"""The networks of a comparison, by role, start and source seed: their scores and interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Artifact, Work
+from headstart.metrics.interactions import mobius
+from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.training.checkpoints import load
+
+Role = Literal["finetuned", "second", "probe", "scratch", "null"]
+Epoch = int | Literal["best", "last"]
+SCRATCH = "0"
+
+
+class Place(NamedTuple):
+    """One network: what it is, of which source network, from which start, at which target epoch."""
+
+    role: Role
+    seed: int
+    start: str
+    epoch: Epoch = "best"
+
+
+class Networks:
+    """All networks of one knowledge job, and the images that they share.
+
+    Attributes:
+        seeds: source networks, by seed.
+        labels: of the images.
+        pixels: uint8 [images, channels, height, width].
+        players: [players, height, width], or one such for every image.
+    """
+
+    def __init__(self, job: Job, work: Work) -> None:
+        """Read what the values say of themselves.
+
+        Raises:
+            KnowledgeError: two networks were evaluated on other images, players or classes.
+        """
+        self.roles: Mapping[str, Any] = job.params["roles"]
+        self._artifacts: dict[tuple[str, str, int], Artifact] = {}
+        self._states: dict[tuple[str, str, int], Sequence[Mapping[str, Any]]] = {}
+        first: tuple[Artifact, Any, dict[str, Tensor]] | None = None
+        for artifact in work.inputs["values"]:
+            names = artifact.manifest["wildcards"]
+            key = names["model"], names["arm"], int(names["seed"])
+            told = read_json(artifact.file("states.json"))
+            images = load(artifact.file("images.safetensors"))
+            self._artifacts[key], self._states[key] = artifact, told["states"]
+            if first is None:
+                first = artifact, told["classes"], images
+            _check_same(first, (artifact, told["classes"], images))
+        assert first is not None
+        images = first[2]
+        self.seeds = sorted({seed for *_, seed in self._artifacts})
+        self.classes: tuple[str, ...] = tuple(first[1])
+        self.pixels, self.labels = images["pixels"], images["labels"]
+        self.players = images["players"].bool()
+        self.device = str(work.inputs["values"][0].manifest["device"])
+        self._tables = lru_cache(maxsize=8)(self._read)
+        self._interactions = lru_cache(maxsize=32)(self._transform)
+
+    @property
+    def count(self) -> int:
+        """The number of players, n."""
+        return self.players.shape[-3]
+
+    def entry(self, place: Place) -> Mapping[str, Any] | None:
+        """Return what is said of a network, or None where there is none."""
+        model, arm = self.roles[place.role]
+        found = [
+            state
+            for state in self._states.get((model, arm, place.seed), ())
+            if state["start"] == place.start
+            and self._is_run(place.role, state["target_seed"])
+            and (
+                state[place.epoch]
+                if isinstance(place.epoch, str)
+                else state["target_epoch"] == place.epoch
+            )
+        ]
+        return found[0] if found else None
+
+    def values(self, place: Place) -> Tensor | None:
+        """Return v(x_T), float64 [images, 2^n]."""
+        tensors = self._tensors(place)
+        return None if tensors is None else tensors["values"].double()
+
+    def interactions(self, place: Place) -> Tensor | None:
+        """Return I(S), float64 [images, 2^n]."""
+        return self._interactions(place)
+
+    def made(self, place: Place) -> Tensor:
+        """Return I(S) of a network that there must be.
+
+        Raises:
+            KnowledgeError: it was not evaluated.
+        """
+        return there(self.interactions(place), place)
+
+    def scored(self, place: Place) -> Tensor:
+        """Return v(x_T) of a network that there must be, as `made`."""
+        return there(self.values(place), place)
+
+    def right(self, place: Place) -> Tensor | None:
+        """Return which of the whole images the network classifies rightly."""
+        tensors = self._tensors(place)
+        return None if tensors is None else tensors["logits"].argmax(-1) == self.labels
+
+    def repeated(self, place: Place) -> tuple[Tensor, Tensor] | None:
+        """Return the scores of the images evaluated twice, with one chunk size and another."""
+        tensors = self._tensors(place)
+        if tensors is None or "repeat" not in tensors:
+            return None
+        return tensors["values"][: len(tensors["repeat"])], tensors["repeat"]
+
+    def history(self, role: Role, seed: int, start: str) -> pd.DataFrame:
+        """Return the history of a run, one row per target epoch."""
+        model, arm = self.roles[role]
+        artifact = self._artifacts[model, arm, seed]
+        table = read_table(artifact.file("history.parquet"))
+        runs = table["target_seed"].map(lambda run: self._is_run(role, int(run)))
+        return table[(table["start"] == start) & runs].reset_index(drop=True)
+
+    def _is_run(self, role: Role, target_seed: int) -> bool:
+        shared = self.roles["second"] == self.roles["finetuned"]
+        again = target_seed in self.roles["second_seeds"]
+        if role == "second":
+            return again
+        return not (role == "finetuned" and shared and again)
+
+    def _tensors(self, place: Place) -> dict[str, Tensor] | None:
+        entry = self.entry(place)
+        if entry is None:
+            return None
+        model, arm = self.roles[place.role]
+        return self._tables(model, arm, place.seed, entry["file"])
+
+    def _read(self, model: str, arm: str, seed: int, file: str) -> dict[str, Tensor]:
+        return load(self._artifacts[model, arm, seed].file(file))
+
+    def _transform(self, place: Place) -> Tensor | None:
+        values = self.values(place)
+        return None if values is None else mobius(values)
+
+
+def there(table: Tensor | None, place: Place) -> Tensor:
+    """Return a table, or refuse to go on where a network, or one that it is compared with, has none."""
+    if table is None:
+        raise KnowledgeError(f"{place}: it, or a network to compare it with, was not evaluated")
+    return table
+
+
+def _check_same(
+    first: tuple[Artifact, Any, dict[str, Tensor]], other: tuple[Artifact, Any, dict[str, Tensor]]
+) -> None:
+    """Refuse networks that were evaluated on different things."""
+    if first[1] != other[1]:
+        raise KnowledgeError(
+            f"{other[0].path}: its networks tell {len(other[1])} classes apart, those of {first[0].path} "
+            f"{len(first[1])}; compare networks of the same task"
+        )
+    for name in ("labels", "positions", "players", "pixels"):
+        if not torch.equal(first[2][name], other[2][name]):
+            raise KnowledgeError(
+                f"{other[0].path}: its {name} are not those of {first[0].path}; evaluate all networks "
+                "of a comparison on the same images and players"
+            )

@@ -1,0 +1,133 @@
+"""Are interactions few, and do they match the scores of all masks? And how far does noise reach?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.artifacts.seeds import derive_seed
+from headstart.metrics.interactions import mobius
+from headstart.metrics.resampling import Estimate, Resampling, difference
+from headstart.metrics.salience import match_error, noise_floor, salience_threshold, sparsity_curve
+from headstart.params import Analysis
+from headstart.studies.knowledge.compare import source_epoch
+from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role
+from headstart.studies.knowledge.rows import Rows
+
+ROLES: tuple[Role, ...] = ("probe", "finetuned", "scratch")
+POINTS = 24
+"""Ranks at which the curve is read, evenly on a logarithmic scale."""
+TENTH = "explained_by_strongest_tenth"
+
+
+def add_sparsity(
+    networks: Networks, options: Analysis, resampling: Resampling, start: str, rows: Rows
+) -> pd.DataFrame:
+    """Return curves by number of interactions kept, and add what the strongest tenth explains.
+
+    Columns: network, start, kept (the k strongest), strength (|I| of rank k relative to the largest,
+    mean over images and networks) with its quartiles, explained (share of the variance of v over
+    masks that they explain) with its interval, and the same for scores dealt anew to the masks.
+    """
+    subsets = 2**networks.count - 1
+    kept = ranks(subsets)
+    tenth = kept.index(max(1, round(subsets / 10)))
+    parts = []
+    for role in ROLES:
+        begin = SCRATCH if role == "scratch" else start
+        values = [networks.scored(Place(role, seed, begin)) for seed in networks.seeds]
+        curves = torch.stack([sparsity_curve(mobius(v))[:, [k - 1 for k in kept]] for v in values])
+        generator = torch.Generator().manual_seed(derive_seed("dealt", options.seed, role, start))
+        explained = _explained(values, kept, resampling, lambda v: v)
+        dealt = _explained(values, kept, resampling, lambda v, g=generator: _dealt(v, g))  # type: ignore[misc]
+        parts.append(_curve_table(role, start, kept, curves, explained, dealt, options.level))
+        names: dict[str, Any] = {"start": start, "network": role, "split": "test", "subset": "all"}
+        names |= {"variant": "raw", "source_epoch": source_epoch(networks, start)}
+        at, null = (Estimate(*(x[..., [tenth]] for x in each)) for each in (explained, dealt))
+        rows.add(TENTH, at, reading="measured", **names)
+        rows.add(TENTH, null, reading="null_dealt_masks", **names)
+        rows.add(TENTH, difference(at, null), reading="over_dealt_masks", **names)
+    return pd.concat(parts, ignore_index=True)
+
+
+def ranks(subsets: int) -> list[int]:
+    """Return ranks 1 … subsets, evenly on a logarithmic scale, and a tenth of them."""
+    exponents = torch.linspace(0, 1, POINTS, dtype=torch.float64)
+    found = {round(float(subsets**e)) for e in exponents}
+    return sorted({*found, max(1, round(subsets / 10))})
+
+
+def _explained(
+    values: list[Tensor],
+    kept: list[int],
+    resampling: Resampling,
+    change: Callable[[Tensor], Tensor],
+) -> Estimate:
+    """Return 1 − Σ error² / Σ (v − mean)² over masks and images, for every number kept."""
+    parts, wholes = [], []
+    for table in values:
+        table = change(table)
+        variance = table.var(-1, correction=0).unsqueeze(-1)
+        dividends = mobius(table)
+        error = torch.cat([match_error(part, kept) for part in dividends.split(8)])
+        # I(∅) is kept but k = 0 leaves the mean square around v(x_∅): the variance is the smaller yardstick.
+        parts.append(variance - error.square())
+        wholes.append(variance.expand_as(error))
+    return resampling.ratio(torch.stack(parts), torch.stack(wholes))
+
+
+def _dealt(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Return every image's scores dealt anew, at random, to its masks."""
+    return values.gather(-1, torch.rand(values.shape, generator=generator).argsort(-1))
+
+
+def _curve_table(
+    role: Role,
+    start: str,
+    kept: list[int],
+    curves: Tensor,
+    explained: Estimate,
+    dealt: Estimate,
+    level: float,
+) -> pd.DataFrame:
+    flat = curves.flatten(0, 1)
+    quartiles = flat.nanquantile(flat.new_tensor([0.25, 0.75]), dim=0)
+    table = {"network": role, "start": start, "kept": kept, "images": len(flat)}
+    numbers = {
+        "strength": flat.nanmean(0),
+        "strength_low": quartiles[0],
+        "strength_high": quartiles[1],
+    }
+    for name, estimate in (("explained", explained), ("dealt_explained", dealt)):
+        interval = estimate.interval(level)
+        numbers |= {
+            name: estimate.pooled().points[0],
+            f"{name}_low": interval[0],
+            f"{name}_high": interval[1],
+        }
+    return pd.DataFrame(table | {name: value.tolist() for name, value in numbers.items()})
+
+
+def add_noise(networks: Networks, options: Analysis, start: str, rows: Rows) -> None:
+    """Add the noise of every order and the threshold of salience; an order above it says nothing."""
+    for role in ROLES:
+        begin = SCRATCH if role == "scratch" else start
+        places = [Place(role, seed, begin) for seed in networks.seeds]
+        floors = [noise_floor(*pair) for pair in map(networks.repeated, places) if pair]
+        fraction = options.salience.fraction
+        tables = map(networks.made, places)
+        threshold = min(float(salience_threshold(table, fraction).max()) for table in tables)
+        names: dict[str, Any] = {"start": start, "network": role, "split": "test", "subset": "all"}
+        names |= {"variant": "raw", "reading": "measured"}
+        names["source_epoch"] = source_epoch(networks, start)
+        rows.add_number("salience_threshold", threshold, **names)
+        if not floors:
+            rows.add_missing("noise", "no image was evaluated twice (repeat_images: 0)", **names)
+            continue
+        for order, noise in enumerate(torch.stack(floors).amax(0).tolist(), start=1):
+            rows.add_number("noise", noise, order=order, **names)
+            rows.rows[-1]["reason"] = "above the salience threshold" if noise > threshold else ""

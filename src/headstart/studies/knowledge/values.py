@@ -1,0 +1,240 @@
+"""Step `values`: the score v(x_T) of every masked image, for the states of one arm's trajectories.
+
+Everything that the study of knowledge defines is computed from these values, so that a definition can
+change without a forward pass. Each part, some images of one state, is kept under its own key as soon
+as it is done: a killed job goes on there, and more images or states compute what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.artifacts.files import read_table, write_json, write_table
+from headstart.artifacts.keys import Job, sha256_of
+from headstart.artifacts.runs import RUNS, run_key
+from headstart.artifacts.store import Artifact, Work, package_versions
+from headstart.metrics.masking import MaskedInputs
+from headstart.metrics.precision import evaluation_mode, full_precision
+from headstart.metrics.scores import subset_scores
+from headstart.networks.network import Network
+from headstart.params import Scores
+from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge.subjects import choose_subjects, masked_inputs
+from headstart.studies.pretrained import Pretrained
+from headstart.studies.sections import model_of, task_of
+from headstart.tasks.dataset import read
+from headstart.tasks.task import make_task
+from headstart.training.checkpoints import load, save
+from headstart.training.errors import TrainingError
+
+PART = 16
+"""Images whose values are kept together."""
+
+
+@dataclass(frozen=True)
+class State:
+    """One network to evaluate: a target epoch of one trajectory."""
+
+    trajectory: int
+    target_epoch: int
+    digest: str
+    best: bool
+    last: bool
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Write one file of values per network, the images, the histories and what each file is."""
+    evaluation = Evaluation(job, work)
+    subjects = evaluation.subjects
+    states = evaluation.states()
+    work.say(
+        f"{work.device}, {len({state.digest for state in states})} networks × {len(subjects.labels)} "
+        f"images × {2**subjects.count:,} masks"
+    )
+    entries = []
+    for index, state in enumerate(states):
+        name = f"state-{index:03d}.safetensors"
+        tensors = evaluation.values(state)
+        save(tensors, work.out / name)
+        entries.append(evaluation.entry(state, name))
+        accuracy = float((tensors["logits"].argmax(-1) == subjects.labels).float().mean())
+        margin = float(tensors["values"][:, -1].mean())
+        work.say(
+            f"{index + 1}/{len(states)}  source epoch {entries[-1]['start']}, run "
+            f"{entries[-1]['target_seed']}, target epoch {state.target_epoch}: {accuracy:.1%} of the "
+            f"images right, mean log-odds {margin:+.2f}"
+        )
+    write_json(work.out / "states.json", {"classes": subjects.classes, "states": entries})
+    images = {"pixels": subjects.pixels, "labels": subjects.labels}
+    images |= {"positions": subjects.positions, "players": subjects.players.to(torch.uint8)}
+    save(images, work.out / "images.safetensors")
+    write_table(work.out / "history.parquet", evaluation.histories())
+    return {"seed": job.wildcards["seed"], "dtype": "float32", "summary": {"states": len(states)}}
+
+
+class Evaluation:
+    """The trajectories of a job, the images, and the values of any state on them."""
+
+    def __init__(self, job: Job, work: Work) -> None:
+        self.job, self.work = job, work
+        self.options = Scores.model_validate(job.params["scores"])
+        data = work.input("data")
+        data.file("images.safetensors")
+        self.task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
+        self.subjects = choose_subjects(self.options, self.task)
+        self.labels = self.subjects.labels.to(work.device)
+        shape, model = self.subjects.pixels.shape, model_of(job.params)
+        self.trajectories = [
+            Pretrained(artifact, model, shape, work.device)
+            for artifact in work.inputs["trajectory"]
+        ]
+        for trajectory in self.trajectories:
+            if trajectory.classes != self.subjects.classes:
+                raise KnowledgeError(
+                    f"{trajectory.artifact.path}: was trained on the classes {trajectory.classes}, the "
+                    f"images have {self.subjects.classes}; compare networks of the same task"
+                )
+        self.normalization = self.trajectories[0].normalization
+        self.inputs: MaskedInputs = masked_inputs(
+            self.subjects, self.options.baseline, self.normalization, self.task, work.device
+        )
+
+    def states(self) -> list[State]:
+        """Return the states asked for, `best` and `last` as numbers, each once."""
+        found = []
+        for index, (trajectory, asked) in enumerate(
+            zip(self.trajectories, self.job.params["epochs"], strict=True)
+        ):
+            entries = trajectory.checkpoints["checkpoints"]
+            best, last = trajectory.epoch("best"), max(entry["epoch"] for entry in entries)
+            numbers = {"best": best, "last": last}
+            for epoch in sorted({numbers.get(each, each) for each in asked}):
+                digest = trajectory.entry(epoch)["sha256"]
+                found.append(State(index, epoch, digest, epoch == best, epoch == last))
+        return found
+
+    def entry(self, state: State, name: str) -> dict[str, Any]:
+        """Return what `states.json` says of a file."""
+        wildcards = self.trajectories[state.trajectory].artifact.manifest["wildcards"]
+        return {
+            "file": name,
+            "start": wildcards["source_epoch"],
+            "source_epoch": self._source_epoch(state),
+            "target_seed": int(wildcards["target_seed"]),
+            "target_epoch": state.target_epoch,
+            "best": state.best,
+            "last": state.last,
+            "sha256": state.digest,
+        }
+
+    def _source_epoch(self, state: State) -> int:
+        manifest = self.trajectories[state.trajectory].artifact.manifest
+        return int(manifest["summary"]["source_epoch"])
+
+    def histories(self) -> pd.DataFrame:
+        """Return the histories of all trajectories, with start and run."""
+        parts = []
+        for trajectory in self.trajectories:
+            wildcards = trajectory.artifact.manifest["wildcards"]
+            history = read_table(trajectory.artifact.file("history.parquet"))
+            parts.append(
+                history.assign(
+                    start=wildcards["source_epoch"], target_seed=int(wildcards["target_seed"])
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    def values(self, state: State) -> dict[str, Tensor]:
+        """Return `values` [images, 2^n], `logits` of whole images, and for the best epoch `repeat`.
+
+        `repeat` holds the values of the first images with a third of the chunk size.
+        """
+        images = torch.arange(len(self.subjects.labels))
+        parts = [self._part(state, part, self.options.chunk_size) for part in images.split(PART)]
+        found = {name: torch.cat([part[name] for part in parts]) for name in ("values", "logits")}
+        if state.best and self.options.repeat_images:
+            chunk = max(1, self.options.chunk_size // 3)
+            again = self._part(state, images[: self.options.repeat_images], chunk)
+            found["repeat"] = again["values"]
+        return found
+
+    def _part(self, state: State, images: Tensor, chunk: int) -> dict[str, Tensor]:
+        path = self._place(state, images, chunk)
+        try:
+            return load(path)
+        except TrainingError:
+            part = self._compute(state, images, chunk)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(part, path)
+        return part
+
+    def _place(self, state: State, images: Tensor, chunk: int) -> Path:
+        """Return where a part is kept: by the content of network and images, not by their names."""
+        pixels = self.subjects.pixels[images].numpy().tobytes().hex()
+        players = self.subjects.players
+        masks = players if players.ndim == 3 else players[images]
+        options = self.options.model_dump(mode="json", include={"baseline"})
+        identity = {
+            "code": self.job.code,
+            "model": self.job.params["model"],
+            "network": state.digest,
+            "images": sha256_of([pixels, self.subjects.labels[images].tolist()]),
+            "players": sha256_of(masks.to(torch.uint8).numpy().tobytes().hex()),
+            "normalization": self.normalization.to_dict(),
+            "mean": self.task_mean(),
+            "options": options,
+            "chunk": chunk,
+            "channels_last": self.job.params.get("channels_last", False),
+            "device": self.work.device.partition(":")[0],
+            "packages": package_versions(),
+        }
+        key = run_key(identity)
+        return RUNS / key[:2] / f"{key}.safetensors"
+
+    def task_mean(self) -> str:
+        """Return what identifies the images that the baseline may depend on: those of the task."""
+        return self.work.input("data").digest + sha256_of(self.job.params["task"])
+
+    def _compute(self, state: State, images: Tensor, chunk: int) -> dict[str, Tensor]:
+        network, device = self._network(state), self.work.device
+
+        def inputs(samples: Tensor, subsets: Tensor) -> Tensor:
+            return self.inputs(images.to(samples.device)[samples], subsets)
+
+        labels = self.labels[images.to(device)]
+        try:
+            values = subset_scores(
+                network, inputs, labels, self.subjects.count, chunk, len(self.subjects.classes)
+            )
+        except ValueError as error:
+            place = self.trajectories[state.trajectory].artifact.path
+            raise KnowledgeError(f"{place}, epoch {state.target_epoch}: {error}") from None
+        everything = torch.tensor([2**self.subjects.count - 1], device=device)
+        with torch.no_grad(), evaluation_mode(network), full_precision(torch.device(device)):
+            logits = network(inputs(torch.arange(len(images), device=device), everything))
+        return {"values": values.cpu(), "logits": logits.cpu()}
+
+    def _network(self, state: State) -> Network:
+        network = self.trajectories[state.trajectory].at(state.target_epoch)
+        if self.job.params.get("channels_last", False):
+            network.to(memory_format=torch.channels_last)
+        return network
+
+
+def read_values(artifact: Artifact, entry: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of one entry of `states.json`."""
+    return load(artifact.file(entry["file"]))
+
+
+def wanted(entries: Sequence[Mapping[str, Any]], **values: Any) -> list[Mapping[str, Any]]:
+    """Return the entries of `states.json` with these values."""
+    return [
+        entry for entry in entries if all(entry[name] == value for name, value in values.items())
+    ]

@@ -1,0 +1,138 @@
+"""Values artifacts with planted interactions, in place of networks that were trained and masked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.artifacts import store
+from headstart.artifacts.files import write_json, write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
+from headstart.metrics.interactions import zeta
+from headstart.params import Params
+from headstart.plan import Plan
+from headstart.studies.knowledge import measure
+from headstart.studies.knowledge.tables import gather
+from headstart.training.checkpoints import save
+
+PLAYERS = 4
+IMAGES = 12
+BEST = 2
+EPOCHS = (0, 1, 2, 3)
+Plant = Callable[[str, str, int, int], Tensor]
+"""(arm, start, seed, target epoch) -> interactions [images, 2^n]."""
+
+
+def study(base: dict[str, Any], **knowledge: Any) -> Plan:
+    """Return the plan of a study of knowledge with two source networks."""
+    arm = {"targets": ["target"], "learning_rate": 0.1, "epochs": 3, "batch_size": 8}
+    arm["target_epochs"] = [1, 2]
+    arms = {
+        "finetune": {**arm, "source_epochs": ["best"], "target_seeds": [0, 1]},
+        "scratch": {**arm, "source_epochs": [0]},
+        "probe": {**arm, "mode": "probe", "source_epochs": [0, "best"]},
+    }
+    options = {"images": IMAGES, "players": {"kind": "grid", "rows": 2, "columns": 2}}
+    options |= {"permutations": 4, "resamples": 60, **knowledge}
+    raw = {**base, "transfer": {}, "trajectory": {"convnet": arms}}
+    return Plan(Params.model_validate({**raw, "knowledge": {"convnet": options}}))
+
+
+def random_table(*names: Any) -> Tensor:
+    """Return independent Gaussian interactions [images, 2^n], drawn by names."""
+    generator = torch.Generator().manual_seed(derive_seed("planted", *names))
+    return torch.randn(IMAGES, 2**PLAYERS, generator=generator, dtype=torch.float64)
+
+
+def states_of(job: Job) -> list[dict[str, Any]]:
+    """Return the states that a values job would evaluate."""
+    found = []
+    for trajectory in job.inputs["trajectory"]:
+        names = trajectory.wildcards
+        kept = EPOCHS if names["arm"] != "probe" else (BEST,)
+        for epoch in kept:
+            same = {"start": names["source_epoch"], "target_seed": int(names["target_seed"])}
+            known = {"target_epoch": epoch, "best": epoch == BEST, "last": epoch == EPOCHS[-1]}
+            source_epoch = 5 if names["source_epoch"] == "best" else int(names["source_epoch"])
+            found.append({**same, **known, "source_epoch": source_epoch})
+    return found
+
+
+def history(job: Job) -> pd.DataFrame:
+    """Return histories in which everything learns alike."""
+    rows = [
+        {
+            "epoch": epoch,
+            "start": trajectory.wildcards["source_epoch"],
+            "target_seed": int(trajectory.wildcards["target_seed"]),
+            "best": epoch == BEST,
+            **{f"{split}_accuracy": 0.1 * epoch for split in ("train", "validation", "test")},
+            **{f"{split}_loss": 1.0 - 0.1 * epoch for split in ("train", "validation")},
+        }
+        for trajectory in job.inputs["trajectory"]
+        for epoch in EPOCHS
+    ]
+    return pd.DataFrame(rows)
+
+
+def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = None) -> Any:
+    """Return a function that makes values artifacts; `change` replaces what they say of the images."""
+
+    def make(job: Job, work: store.Work) -> dict[str, Any]:
+        arm, seed = job.wildcards["arm"], int(job.wildcards["seed"])
+        labels = torch.arange(IMAGES) % 4
+        entries = []
+        for index, state in enumerate(states_of(job)):
+            name = f"state-{index:03d}.safetensors"
+            run = f"{arm}-again" if state["target_seed"] else arm
+            values = zeta(plant(run, state["start"], seed, state["target_epoch"]))
+            logits = torch.eye(4)[labels if right else (labels + 1) % 4]
+            tensors = {"values": values, "logits": logits.contiguous()}
+            tensors |= {"repeat": values[:2] + 1e-6} if state["best"] else {}
+            save(tensors, work.out / name)
+            entries.append({**state, "file": name})
+        odd = dict(change or {}) if arm == "scratch" else {}
+        classes = odd.pop("classes", ["D", "E", "F", "G"])
+        write_json(work.out / "states.json", {"classes": classes, "states": entries})
+        images = {"pixels": torch.zeros(IMAGES, 1, 2, 2, dtype=torch.uint8), "labels": labels}
+        players = torch.eye(PLAYERS, dtype=torch.uint8).view(PLAYERS, 2, 2)
+        images |= {"positions": torch.arange(IMAGES), "players": players, **odd}
+        save(images, work.out / "images.safetensors")
+        write_table(work.out / "history.parquet", history(job))
+        return {}
+
+    return make
+
+
+def measured(plan: Plan, make: Any) -> store.Artifact:
+    """Make all values by `make`, and return the artifact of the one comparison."""
+    for job in plan.jobs("data", "pretrain", "trajectory"):
+        store.run(job, lambda job, work: {})
+    for job in plan.jobs("values"):
+        store.run(job, make)
+    (job,) = plan.jobs("knowledge")
+    return store.run(job, measure.make)
+
+
+def tables(plan: Plan) -> store.Artifact:
+    """Return the tables of the study."""
+    (job,) = [job for job in plan.jobs("tables") if job.name == "knowledge"]
+    return store.run(job, gather)
+
+
+def shared_with(base: Tensor, part: float, other: Tensor) -> Tensor:
+    """Return a table that has the first `part` of the subsets of `base`, and `other` elsewhere."""
+    number = round(part * (base.shape[-1] - 1))
+    return torch.cat([other[:, :1], base[:, 1 : 1 + number], other[:, 1 + number :]], dim=-1)
+
+
+def subsets_of_order(order: int) -> list[int]:
+    """Return the indices of all subsets of an order."""
+    members = itertools.combinations(range(PLAYERS), order)
+    return [sum(2**player for player in each) for each in members]
