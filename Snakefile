@@ -23,7 +23,10 @@ localrules:
     stage_trajectory,
     stage_plasticity,
     stage_tables,
+    stage_claims,
     stage_figures,
+    stage_report,
+    stage_publish,
 
 
 rule all:
@@ -36,11 +39,14 @@ rule all:
         rules.stage_trajectory.input,
         rules.stage_plasticity.input,
         rules.stage_tables.input,
+        rules.stage_claims.input,
         rules.stage_figures.input,
+        rules.stage_report.input,
+        rules.stage_publish.input,
 
 
 onsuccess:
-    say_where_the_figures_are()
+    say_where_to_look()
 
 
 onerror:

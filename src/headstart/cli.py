@@ -67,7 +67,7 @@ def _add_step(step: str) -> None:
     command.__doc__ = f"Do one {step} job, named by its key (used by the workflow)."
     if step == "data":
         data.default(command)
-    else:
+    elif step != "claims":  # that one is for people, too: below
         app.command(command, name=step, group="Steps of the workflow")
 
 
@@ -118,6 +118,8 @@ def claims(
     *,
     primary: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     params: ParamsFile = PARAMS,
+    key: Annotated[str | None, Parameter(help="do this job (used by the workflow)")] = None,
+    log: LogFile = None,
 ) -> None:
     """Judge the published claims in claims.yaml on the study's runs, or on a table of runs.
 
@@ -126,7 +128,11 @@ def claims(
         primary: the contrast to judge by, such as `target=cyrillic shots=5`.
         params: params file.
     """
-    print(_studies("claims").claims_text(_tables_job(file, params), file, primary))
+    if key:
+        run_step("claims", key, params, log)
+        return
+    jobs = [] if file else Plan(params_module.load(params)).jobs("tables")
+    print(_studies("claims").claims_text(jobs, file, primary or ()))
 
 
 def _studies(name: str) -> Any:
@@ -136,7 +142,10 @@ def _studies(name: str) -> Any:
 
 def _tables_job(file: Path | None, params: Path) -> Job | None:
     """Return the job that makes the study's tables; a file of runs needs no params."""
-    return None if file else Plan(params_module.load(params)).jobs("tables")[0]
+    if file:
+        return None
+    jobs = Plan(params_module.load(params)).jobs("tables")
+    return next(job for job in jobs if job.name == "early_stopping")
 
 
 @app.command

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from headstart.artifacts.code import code_of, notebook_hash, source_hash
+from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import SHORT, Job
 from headstart.params import Params, Pretrain, Trajectory, Transfer, canonical
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+CLAIMS = ROOT / "claims.yaml"
+PUBLISHED = [ROOT / "published" / f"early_stopping{part}.csv" for part in ("", "_protocols")]
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,20 @@ STEPS = {
             versioned=False,
         ),
         Step(
+            "claims",
+            "headstart.studies.claims:make",
+            TABULATED,
+            versioned=False,
+        ),
+        Step(
             "figures",
             "headstart.figures.notebook:make",
+            DRAWN,
+            versioned=False,
+        ),
+        Step(
+            "report",
+            "headstart.figures.report:make",
             DRAWN,
             versioned=False,
         ),
@@ -123,15 +139,8 @@ class Plan:
             for source, model, seed in self._pretrain:
                 if model in (params.plasticity.models or params.pretrain):
                     self._add_plasticity(source, model, seed)
-        gathered = self._of("pretrain", "transfer", "plasticity")
-        tables = self._add(
-            "tables",
-            "early_stopping",
-            params={"statistics": canonical(params.statistics)},
-            inputs=gathered,
-        )
-        figures = self._add_figures(tables)
-        self._add("publish", "all", inputs={"figures": (figures,)})
+        self._add_early_stopping()
+        self._add_products()
 
     def jobs(self, *steps: str) -> list[Job]:
         """Return the jobs of the given steps, or of all."""
@@ -293,14 +302,38 @@ class Plan:
             },
         )
 
-    def _add_figures(self, tables: Job) -> Job:
-        return self._add(
-            "figures",
+    def _add_early_stopping(self) -> None:
+        statistics = {"statistics": canonical(self.params.statistics)}
+        tables = self._add(
+            "tables",
             "early_stopping",
-            code=notebook_hash(NOTEBOOKS / "early_stopping.ipynb", STEPS["figures"].module),
+            params={
+                **statistics,
+                "published": {path.name: file_sha256(path) for path in PUBLISHED},
+            },
+            inputs=self._of("pretrain", "transfer", "plasticity"),
+        )
+        self._add_figures(tables)
+
+    def _add_figures(self, tables: Job) -> None:
+        """Add the job that draws the figures of a study, by the notebook of its name."""
+        self._add(
+            "figures",
+            tables.name,
+            code=notebook_hash(NOTEBOOKS / f"{tables.name}.ipynb", STEPS["figures"].module),
             params={"figures": canonical(self.params.figures)},
             inputs={"tables": (tables,)},
         )
+
+    def _add_products(self) -> None:
+        """Add what a person opens: claims, report and their copies, from the tables and figures of all studies."""
+        content = {
+            "statistics": canonical(self.params.statistics),
+            "claims": file_sha256(CLAIMS),
+        }
+        self._add("claims", "all", params=content, inputs=self._of("tables"))
+        self._add("report", "all", inputs=self._of("tables", "figures", "claims"))
+        self._add("publish", "all", inputs=self._of("figures", "report", "claims"))
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

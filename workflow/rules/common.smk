@@ -42,13 +42,15 @@ wildcard_constraints:
     target_seed="[0-9]+",
 
 
-def say_where_the_figures_are():
+def say_where_to_look():
     """Tell the person who waited where to look, and how to record what was made."""
     if any(Path("figures").glob("*.png")):
         print(
             "\nThe figures are in figures/ : "
             + ", ".join(sorted(path.name for path in Path("figures").glob("*.png")))
         )
+    if Path("report.html").exists():
+        print("The report, with figures, verdicts and claims on one page: report.html")
     if "DVC_STAGE" not in os.environ:
         print("To record these results with DVC, run: dvc repro")
 

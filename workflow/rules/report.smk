@@ -1,4 +1,4 @@
-"""Tables, figures, and the copies that a person opens."""
+"""Tables, claims, figures, the report, and the copies that a person opens."""
 
 
 rule tables:
@@ -17,6 +17,20 @@ rule tables:
         "{params.headstart} tables {wildcards.key} --params {params.snapshot:q} --log {log:q}"
 
 
+rule claims:
+    input:
+        tables=ancient(needs(PLAN, "tables")),
+    output:
+        "results/claims/all-{key}/manifest.json",
+    log:
+        "logs/claims/{key}.log",
+    params:
+        headstart=HEADSTART,
+        snapshot=SNAPSHOT,
+    shell:
+        "{params.headstart} claims --key {wildcards.key} --params {params.snapshot:q} --log {log:q}"
+
+
 rule figures:
     input:
         tables=ancient(needs(PLAN, "tables")),
@@ -33,9 +47,27 @@ rule figures:
         "{params.headstart} figures {wildcards.key} --params {params.snapshot:q} --log {log:q}"
 
 
+rule report:
+    input:
+        tables=ancient(needs(PLAN, "tables")),
+        figures=ancient(needs(PLAN, "figures")),
+        claims=ancient(needs(PLAN, "claims")),
+    output:
+        "results/report/all-{key}/manifest.json",
+    log:
+        "logs/report/{key}.log",
+    params:
+        headstart=HEADSTART,
+        snapshot=SNAPSHOT,
+    shell:
+        "{params.headstart} report {wildcards.key} --params {params.snapshot:q} --log {log:q}"
+
+
 rule publish:
     input:
         figures=ancient(needs(PLAN, "figures")),
+        report=ancient(needs(PLAN, "report")),
+        claims=ancient(needs(PLAN, "claims")),
     output:
         "figures/.{key}",
     log:
@@ -52,7 +84,21 @@ rule stage_tables:
         manifests(PLAN.jobs("tables")),
 
 
+rule stage_claims:
+    input:
+        manifests(PLAN.jobs("claims")),
+
+
 rule stage_figures:
     input:
         manifests(PLAN.jobs("figures")),
+
+
+rule stage_report:
+    input:
+        manifests(PLAN.jobs("report")),
+
+
+rule stage_publish:
+    input:
         [publish_stamp(job.key).as_posix() for job in PLAN.jobs("publish")],

@@ -117,11 +117,11 @@ def _caption(table: pd.DataFrame) -> str:
     at_edge, panels = int((table["best"] & extreme).sum()), int(table["best"].sum())
     seeds = int(table["seeds"].max())
     networks = f"{seeds} source network" + ("s" if seeds > 1 else "")
-    edge = (
-        f" In {at_edge} of {panels} panels it lies at the edge of the grid: a rate beyond it may be better."
-        if at_edge
-        else ""
-    )
+    edge = f" In {at_edge} of {panels} panels it lies at the edge of the grid: a rate beyond it may be better."
+    if rates.nunique().max() == 2:
+        edge = " Two rates cannot bracket an optimum: one outside or between them may be better."
+    elif not at_edge:
+        edge = ""
     return (
         f"Mean test accuracy (%), n = {networks} × {table['draws'].max()} draws. "
         f"Dot: the rate that validation prefers. Frame: best on validation.{edge}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +38,19 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
             "epoch": ["–" if pd.isna(e) else str(e) for e in verdicts["chosen_epoch"]],
         }
     )
+
+
+def sentence(row: Mapping[Any, Any]) -> str:
+    """Return one verdict as a sentence with effect, interval and n, then its reason."""
+    words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {row['shots']} shots: {row['verdict']}"
+    if np.isfinite(row["effect"]):
+        words += f", {row['effect']:+.1f} points"
+        if np.isfinite(row["interval_low"]):
+            words += f" [{row['interval_low']:+.1f}, {row['interval_high']:+.1f}]"
+        words += f" from epoch {row['chosen_epoch']}"
+    size = f"n = {row['n_seeds']} source networks × {row['n_draws']} draws"
+    first = "Primary contrast. " if row["primary"] else ""
+    return f"{first}{words} ({size}). {row['reason']}"
 
 
 def reasons(verdicts: pd.DataFrame) -> str:

@@ -120,4 +120,7 @@ def _edge_flag(accuracies: Accuracies, rates: Rates, gains: dict[str, Gain]) -> 
     extreme = int(((used == 0) | (used == len(accuracies.learning_rates) - 1)).sum())
     if not extreme:
         return []
+    if len(accuracies.learning_rates) == 2:
+        # Both are extremes, so this always holds and says nothing about these runs.
+        return ["edge-of-grid: two learning rates cannot bracket an optimum"]
     return [f"edge-of-grid: {extreme} of {used.size} chosen learning rates are the grid's extremes"]

@@ -7,9 +7,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from headstart.statistics.amounts import compare_amounts
 from headstart.statistics.decision import seeds_needed
 from headstart.statistics.gains import POINTS, Gain, tuned_gain
 from headstart.statistics.hypotheses import ALPHA
+from headstart.statistics.intervals import Interval, mean_interval
 from headstart.statistics.permutation import max_statistic_test, p_floor
 from headstart.statistics.selection import differences, tune_learning_rate
 from headstart.statistics.tensors import Accuracies
@@ -18,15 +20,29 @@ from headstart.statistics.verdicts import Verdict
 Array = npt.NDArray[np.float64]
 Status = Literal["supported", "contradicted", "undetermined", "not measured here"]
 TWO_SIDED = 2 * ALPHA
+DESCRIPTIVE = (
+    "Test data made choices that validation should make, so this describes and decides nothing."
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The status of a claim, its number in points (NaN where nothing was measured), and the reason."""
+    """The status of a claim, its number with a 95 % interval, and the reason.
+
+    NaN where nothing was measured, or the runs allow no interval; points of accuracy in the
+    claims on early starts.
+    """
 
     status: Status
     reason: str
     value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+def bounded(status: Status, reason: str, interval: Interval) -> Finding:
+    """Return a finding whose number is the estimate of an interval."""
+    return Finding(status, reason, interval.estimate, interval.low, interval.high)
 
 
 def earlier_start(verdict: Verdict) -> Finding:
@@ -41,7 +57,9 @@ def earlier_start(verdict: Verdict) -> Finding:
         reason += (
             " That speaks of later starts, and leaves open whether an earlier one is better too."
         )
-    return Finding(status, reason, verdict.effect if "later" not in verdict.hypothesis else np.nan)
+    if "later" in verdict.hypothesis:
+        return Finding(status, reason)
+    return Finding(status, reason, verdict.effect, verdict.interval.low, verdict.interval.high)
 
 
 def late_fall(runs: Accuracies, source_accuracy: float, margin: float, seed: int = 0) -> Finding:
@@ -66,12 +84,50 @@ def late_fall(runs: Accuracies, source_accuracy: float, margin: float, seed: int
         f"one, epoch {runs.epochs.max()} ({_numbers(gain, runs)})."
     )
     if open_question := _undecidable(runs):
-        return Finding("undetermined", f"{text} {open_question}", gain.effect)
+        return bounded("undetermined", f"{text} {open_question}", gain.interval)
     if gain.p <= ALPHA:
-        return Finding("supported", text, gain.effect)
+        return bounded("supported", text, gain.interval)
     if gain.interval.high < margin:
-        return Finding("contradicted", f"{text} A fall of {margin:g} is ruled out.", gain.effect)
-    return Finding("undetermined", text, gain.effect)
+        return bounded("contradicted", f"{text} A fall of {margin:g} is ruled out.", gain.interval)
+    return bounded("undetermined", text, gain.interval)
+
+
+def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int = 0) -> Finding:
+    """C3: does the gain of an earlier start differ between amounts of source training?"""
+    if len(by_amount) < 2:
+        amount = next(iter(by_amount), "no source training")
+        reason = f"Every source network that could be compared has one amount of source training: {amount}."
+        return Finding("not measured here", reason)
+    found = compare_amounts(by_amount, seed)
+    if found is None:
+        reason = "Each amount needs two source networks and a shared epoch before source-best."
+        return Finding("not measured here", reason)
+    first, second = found.pair
+    listed = "; ".join(
+        f"{name}: {effect:+.1f} from epoch {found.epochs[name]}"
+        for name, effect in found.effects.items()
+    )
+    numbers = " + ".join(str(len(runs.seeds)) for runs in by_amount.values())
+    text = f"Points over source-best by source training: {listed}. "
+    pair = (
+        f"{first} and {second} differ"
+        if len(by_amount) == 2
+        else f"{first} and {second} differ most,"
+    )
+    text += (
+        f"{pair} by {found.interval.estimate:+.1f} [{found.interval.low:+.1f}, {found.interval.high:+.1f}] "
+        f"(p = {found.p:.3g}, two-sided, {numbers} source networks)."
+    )
+    if any(runs.descriptive for runs in by_amount.values()):
+        return bounded("undetermined", f"{text} {DESCRIPTIVE}", found.interval)
+    if found.p_floor > TWO_SIDED:
+        return bounded("undetermined", f"{text} So few networks cannot decide.", found.interval)
+    if found.p <= TWO_SIDED:
+        return bounded("supported", text, found.interval)
+    if found.widest < margin:
+        reason = f"{text} A difference of {margin:g} is ruled out."
+        return bounded("contradicted", reason, found.interval)
+    return bounded("undetermined", text, found.interval)
 
 
 def learning_rate(runs: Accuracies, seed: int = 0) -> Finding:
@@ -97,10 +153,11 @@ def learning_rate(runs: Accuracies, seed: int = 0) -> Finding:
         f"learning rate {runs.learning_rates[-1]:g} and {at_low:+.1f} at "
         f"{runs.learning_rates[0]:g} (p = {p:.3g}, two-sided, {_seeds(runs)})."
     )
+    change = mean_interval((high - low)[:, shrinks.chosen])
     if at_high <= 0:
         reason = f"{text} There is no gain that a lower rate could shrink."
-        return Finding("undetermined", reason, at_high - at_low)
-    return _two_sided(at_high - at_low, p, runs, text)
+        return bounded("undetermined", reason, change)
+    return _two_sided(change, p, runs, text)
 
 
 def target_size(by_shots: Mapping[int, Accuracies], seed: int = 0) -> Finding:
@@ -123,21 +180,21 @@ def target_size(by_shots: Mapping[int, Accuracies], seed: int = 0) -> Finding:
         f"Points over source-best by images per class: {listed} "
         f"(p = {test.p:.3g}, two-sided, {_seeds(weakest)})."
     )
-    return _two_sided(float(change[:, test.chosen].mean()), test.p, weakest, text)
+    return _two_sided(mean_interval(change[:, test.chosen]), test.p, weakest, text)
 
 
-def _two_sided(value: float, p: float, runs: Accuracies, text: str) -> Finding:
+def _two_sided(change: Interval, p: float, runs: Accuracies, text: str) -> Finding:
     if open_question := _undecidable(runs):
-        return Finding("undetermined", f"{text} {open_question}", value)
+        return bounded("undetermined", f"{text} {open_question}", change)
     if p > TWO_SIDED:
-        return Finding("undetermined", text, value)
-    return Finding("supported" if value > 0 else "contradicted", text, value)
+        return bounded("undetermined", text, change)
+    return bounded("supported" if change.estimate > 0 else "contradicted", text, change)
 
 
 def _undecidable(runs: Accuracies) -> str:
     """Say why these runs can decide nothing, if so."""
     if runs.descriptive:
-        return "Test data made choices that validation should make, so this describes and decides nothing."
+        return DESCRIPTIVE
     if p_floor(len(runs.seeds)) > ALPHA:
         return f"{_seeds(runs)} cannot decide; {seeds_needed()} are the least."
     return ""

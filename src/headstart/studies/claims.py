@@ -1,36 +1,53 @@
-"""Claims of the paper on early stopping, each judged on the tables at hand: `headstart claims`."""
+"""Step `claims`: every claim in `claims.yaml`, judged on the tables of its study.
+
+A study that makes claims has an entry in `STUDIES`: how its tables are opened, and a function for
+every name that may stand under `judged_by`.
+"""
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Protocol
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from headstart.artifacts.files import read_table, write_json
 from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Artifact, Work, open_artifact
 from headstart.params import Statistics
-from headstart.statistics import findings
 from headstart.statistics.findings import Finding
-from headstart.statistics.tables import (
-    PRETRAIN,
-    TableError,
-    UndecidableError,
-    contrasts,
-    describe,
-    find_contrast,
-)
-from headstart.statistics.tensors import Accuracies, accuracy_tensors
-from headstart.statistics.verdicts import Verdict, verdict_table
-from headstart.studies.verdicts import contrast_from_words, primary_of, runs_at_hand
+from headstart.statistics.report import read_runs
+from headstart.statistics.tables import TableError, UndecidableError, contrasts, find_contrast
+from headstart.studies import early_claims
+from headstart.studies.verdicts import contrast_from_words
 
 CLAIMS = Path(__file__).resolve().parents[3] / "claims.yaml"
 WIDTH = 100
-Contrast = dict[str, object]
+
+
+class OpenTables(Protocol):
+    """The tables of a study, opened by those who judge on them."""
+
+    def about(self) -> str:
+        """Return which runs speak, in words."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """How a study's tables are opened for judging, and its judges by name."""
+
+    open: Callable[[Mapping[str, pd.DataFrame], Statistics, Mapping[str, object]], Any]
+    judges: Mapping[str, Callable[[Any], Finding]]
+
+
+STUDIES = {"early_stopping": Study(early_claims.Judge, early_claims.JUDGES)}
 
 
 class ClaimsError(ValueError):
@@ -38,27 +55,116 @@ class ClaimsError(ValueError):
 
 
 class Claim(BaseModel):
-    """One published claim, and which of the judges below speaks on it."""
+    """One published claim, which runs it needs, and which judge of its study speaks on it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    study: str
     statement: str
     statistic: str
+    needs: str
     published: str
     source: str
-    judged_by: Literal[
-        "earlier_start", "late_fall", "source_size", "learning_rate", "relearning", "target_size"
-    ]
+    judged_by: str
+    unit: str = "points"
+
+    @model_validator(mode="after")
+    def _known(self) -> Claim:
+        if self.study not in STUDIES:
+            raise ValueError(f"study {self.study!r} is not one of {', '.join(STUDIES)}")
+        judges = STUDIES[self.study].judges
+        if self.judged_by not in judges:
+            raise ValueError(f"judged_by {self.judged_by!r} is not one of {', '.join(judges)}")
+        return self
 
 
 class Claims(BaseModel):
-    """All claims, and the names that a replication would have."""
+    """The paper of each study, and all claims."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    paper: str
-    protocol: dict[Literal["source", "target", "model"], str]
+    papers: dict[str, str]
     claims: dict[str, Claim]
+
+    def of(self, study: str) -> dict[str, Claim]:
+        """Return the claims of one study."""
+        return {name: claim for name, claim in self.claims.items() if claim.study == study}
+
+
+class StudyTables(Mapping[str, pd.DataFrame]):
+    """The tables in an artifact, each read when it is asked for."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return read_table(self.artifact.file(f"{name}.parquet"))
+
+    def __iter__(self) -> Iterator[str]:
+        files = self.artifact.manifest["files"]
+        return (Path(name).stem for name in files if name.endswith(".parquet"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Judge all claims; write `claims.json` and the same as a table, `claims.csv`."""
+    claims = read_claims()
+    statistics = Statistics.model_validate(job.params["statistics"])
+    judged_on, rows = {}, []
+    artifacts = zip(job.inputs["tables"], work.inputs["tables"], strict=True)
+    tables = {one.name: StudyTables(artifact) for one, artifact in artifacts}
+    for study in dict.fromkeys(claim.study for claim in claims.claims.values()):
+        judged_on[study], found = judge_study(claims, study, tables.get(study), statistics)
+        rows += [record(name, claims.claims[name], finding) for name, finding in found.items()]
+    for row in rows:
+        work.say(f"{row['claim']} {row['status']}: {row['statement']}")
+        work.say(row["reason"], detail=True)
+    content = {"papers": claims.papers, "judged_on": judged_on, "claims": rows}
+    write_json(work.out / "claims.json", content)
+    pd.DataFrame(rows).to_csv(work.out / "claims.csv", index=False, float_format="%.6g")
+    return {"summary": {"claims": len(rows)}}
+
+
+def judge_study(
+    claims: Claims,
+    study: str,
+    tables: Mapping[str, pd.DataFrame] | None,
+    statistics: Statistics,
+    asked: Mapping[str, object] | None = None,
+) -> tuple[str, dict[str, Finding]]:
+    """Return on what a study's claims are judged, and the finding on each; nothing at hand is no error.
+
+    `asked` names what to judge by, in place of what the statistics name.
+    """
+    mine = claims.of(study)
+    if tables is None:
+        reason = "This study was not run."
+        return reason, dict.fromkeys(mine, Finding("not measured here", reason))
+    try:
+        opened = STUDIES[study].open(tables, statistics, asked or {})
+    except TableError as error:
+        reason = f"Not decided: {str(error).rstrip('.')}."
+        return reason, dict.fromkeys(mine, Finding("undetermined", reason))
+    return opened.about(), {name: finding(opened, claim) for name, claim in mine.items()}
+
+
+def finding(opened: OpenTables, claim: Claim) -> Finding:
+    """Return what the runs say of a claim; runs that allow no comparison leave it undetermined."""
+    try:
+        return STUDIES[claim.study].judges[claim.judged_by](opened)
+    except UndecidableError as error:
+        return Finding("undetermined", f"Not decided: {error}.")
+
+
+def record(name: str, claim: Claim, finding: Finding) -> dict[str, Any]:
+    """Return a claim with its finding as one record, for JSON and tables; NaN is None."""
+    values = {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(finding).items()
+    }
+    return {"claim": name, **claim.model_dump(), **values}
 
 
 def read_claims(path: Path = CLAIMS) -> Claims:
@@ -77,142 +183,59 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise ClaimsError(f"{path}: {where}: {problem['msg'].lower()}") from None
-
-
-class Judge:
-    """The runs at hand, and what they say of each claim about one contrast."""
-
-    def __init__(self, table: pd.DataFrame, contrast: Contrast, statistics: Statistics) -> None:
-        self.table, self.contrast, self.statistics = table, contrast, statistics
-        self.verdicts = verdict_table(table, contrast, statistics.margin, statistics.seed)
-
-    def finding(self, claim: Claim) -> Finding:
-        """Return what the runs say of a claim; runs that allow no comparison leave it undetermined."""
-        try:
-            return getattr(self, claim.judged_by)()
-        except UndecidableError as error:
-            return Finding("undetermined", f"Not decided: {error}.")
-
-    def earlier_start(self) -> Finding:
-        """C1, on the contrast itself."""
-        return findings.earlier_start(self._verdict(self.contrast))
-
-    def late_fall(self) -> Finding:
-        """C2."""
-        runs = self._runs(self.contrast)
-        rows = self.table[
-            (self.table["mode"] == PRETRAIN)
-            & (self.table["source"] == self.contrast["source"])
-            & (self.table["model"] == self.contrast["model"])
-            & (self.table["source_epoch"] == runs.epochs.max())
-            & (self.table["metric"] == "accuracy")
-            & (self.table["split"] == "train")
-        ]
-        margin, seed = self.statistics.margin, self.statistics.seed
-        return findings.late_fall(runs, float(rows["value"].mean()), margin, seed)
-
-    def source_size(self) -> Finding:
-        """C3: no table says how many source images there were."""
-        others = [c["source"] for c in self._like("source")]
-        reason = (
-            f"Every run starts from the source task {others[0]}."
-            if len(others) == 1
-            else f"The tables do not say how many images {', '.join(map(str, others))} have."
-        )
-        return Finding("not measured here", reason)
-
-    def learning_rate(self) -> Finding:
-        """C4."""
-        return findings.learning_rate(self._runs(self.contrast), self.statistics.seed)
-
-    def relearning(self) -> Finding:
-        """C5, on the same source network with its own task as the target."""
-        found = [
-            verdict
-            for verdict in self.verdicts
-            if verdict.contrast["target"] == verdict.contrast["source"] == self.contrast["source"]
-            and verdict.contrast["model"] == self.contrast["model"]
-        ]
-        if not found:
-            return Finding("not measured here", "No run relearns its source task.")
-        same = [v for v in found if v.contrast["shots"] == self.contrast["shots"]]
-        return findings.earlier_start((same or found)[0])
-
-    def target_size(self) -> Finding:
-        """C6."""
-        counted = [c for c in self._like("shots") if str(c["shots"]).isdigit()]
-        by_shots = {int(str(c["shots"])): self._runs(c) for c in counted}
-        return findings.target_size(dict(sorted(by_shots.items())), self.statistics.seed)
-
-    def _like(self, free: str) -> list[Contrast]:
-        """Return the contrasts that differ from this one in `free` alone, itself included."""
-        names = [name for name in self.contrast if name != free]
-        return [
-            contrast
-            for contrast in contrasts(self.table)
-            if all(contrast[name] == self.contrast[name] for name in names)
-        ]
-
-    def _runs(self, contrast: Contrast) -> Accuracies:
-        return accuracy_tensors(self.table, contrast)
-
-    def _verdict(self, contrast: Contrast) -> Verdict:
-        return next(verdict for verdict in self.verdicts if verdict.contrast == contrast)
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise ClaimsError(f"{path}: {where}: {reason[0].lower()}{reason[1:]}") from None
 
 
 def claims_text(
-    job: Job | None, file: Path | None, primary: Iterable[str] | None = None, path: Path = CLAIMS
+    jobs: Iterable[Job], file: Path | None, primary: Iterable[str] = (), path: Path = CLAIMS
 ) -> str:
-    """Return every claim with its status on a file of runs, or on the study's own, for a person.
+    """Return every claim with its status on a file of runs, or on the studies' own, for a person.
 
-    `primary` are words such as `target=cyrillic` that name the contrast to judge by.
+    `jobs` make the tables of the studies; they do not matter where a file is named. `primary` are
+    words such as `target=cyrillic` that name the contrast to judge by.
+
+    Raises:
+        TableError: the file cannot be read as runs, or holds several contrasts and none is named.
+        ArtifactError: no file is named and a study's tables are not made yet.
     """
     claims = read_claims(path)
-    table = runs_at_hand(job, file)
-    statistics = Statistics.model_validate(job.params["statistics"] if job else {})
-    asked = contrast_from_words(primary or ()) or primary_of(statistics) or {}
-    found = contrasts(table)
-    if not found:
-        raise TableError("there are no fine-tuning runs to judge: every row has mode 'pretrain'")
-    judge = Judge(table, find_contrast(found, asked), statistics)
-    lines = textwrap.wrap(f"Judged on: {describe(judge.contrast)}.", WIDTH)
-    lines += textwrap.wrap(protocol_note(judge.contrast, claims.protocol), WIDTH)
-    for name, claim in claims.claims.items():
-        lines += ["", *_paragraphs(name, claim, judge.finding(claim))]
-    return "\n".join(lines)
+    asked = contrast_from_words(primary)
+    if file is not None:
+        table = read_runs(file)
+        # A file has no params that would name the contrast: where it holds several, a person must.
+        named = find_contrast(contrasts(table), asked) if len(contrasts(table)) > 1 else asked
+        opened = early_claims.Judge({"measurements": table}, Statistics(), named)
+        found = {
+            name: finding(opened, claim) for name, claim in claims.of("early_stopping").items()
+        }
+        return "\n".join(_study_lines(claims, opened.about(), found))
+    tables = {job.name: (job, StudyTables(open_artifact(job))) for job in jobs}
+    lines: list[str] = []
+    for study in dict.fromkeys(claim.study for claim in claims.claims.values()):
+        job, at_hand = tables.get(study, (None, None))
+        statistics = Statistics.model_validate(job.params.get("statistics", {}) if job else {})
+        lines += [
+            *_study_lines(claims, *judge_study(claims, study, at_hand, statistics, asked)),
+            "",
+        ]
+    return "\n".join(lines).rstrip("\n")
 
 
-def protocol_note(
-    contrast: Contrast, protocol: dict[Literal["source", "target", "model"], str]
-) -> str:
-    """Say whether anything here may be called a replication; a table cannot prove that it may."""
-    different = [
-        f"{name} {contrast[name]} instead of {value}"
-        for name, value in protocol.items()
-        if contrast[name] != value
-    ]
-    if different:
-        return (
-            f"The protocol differs from the published one ({'; '.join(different)}): whatever holds "
-            "here supports or contradicts a claim elsewhere, and replicates nothing."
-        )
-    return (
-        "Tasks and network have the published names; compare all settings with the published "
-        "protocol before calling anything here a replication."
-    )
-
-
-def _paragraphs(name: str, claim: Claim, finding: Finding) -> list[str]:
-    parts = {
-        f"{name}  {finding.status.upper()}": claim.statement,
-        "    here": finding.reason,
-        "    published": f"{claim.published} [{claim.source}]",
-        "    measured by": claim.statistic,
-    }
-    lines = []
-    for head, text in parts.items():
-        lines += textwrap.wrap(
-            f"{head}: {text}", WIDTH, subsequent_indent="      ", break_on_hyphens=False
-        )
+def _study_lines(claims: Claims, about: str, found: Mapping[str, Finding]) -> list[str]:
+    lines = textwrap.wrap(about, WIDTH)
+    for name, one in found.items():
+        claim = claims.claims[name]
+        parts = {
+            f"{name}  {one.status.upper()}": claim.statement,
+            "    here": one.reason,
+            "    published": f"{claim.published} [{claim.source}]",
+            "    measured by": claim.statistic,
+            "    needs": claim.needs,
+        }
+        lines.append("")
+        for head, text in parts.items():
+            lines += textwrap.wrap(
+                f"{head}: {text}", WIDTH, subsequent_indent="      ", break_on_hyphens=False
+            )
     return lines

@@ -15,26 +15,27 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, Work, check_lineage
 from headstart.params import Statistics
 from headstart.statistics.convergence import convergence_rows
+from headstart.statistics.protocol import published_beside
 from headstart.statistics.report import one_line
+from headstart.studies.settings import PROTOCOLS, VALUES, settings
 from headstart.studies.verdicts import judge_study, verdict_frame
 
 STUDY = "early_stopping"
 GRID = ["source_epoch", "shots", "draw", "learning_rate"]
-COLUMNS = [
-    "study",
-    "source",
-    "model",
-    "target",
-    "arm",
-    "mode",
-    "seed",
-    *GRID,
-    "target_epoch",
-    "split",
-    "metric",
-    "value",
-    "device",
-]
+# Columns of the tidy tables and what they hold, in order.
+TYPES = {
+    **dict.fromkeys(("study", "source", "model", "target", "arm", "mode"), "str"),
+    "seed": "Int64",
+    "source_epoch": "Int64",
+    "shots": "str",
+    "draw": "Int64",
+    "learning_rate": "float64",
+    "target_epoch": "Int64",
+    **dict.fromkeys(("split", "metric"), "str"),
+    "value": "float64",
+    "device": "str",
+}
+COLUMNS = list(TYPES)
 # Column of a run -> (metric, split that it is read on).
 END_MEASURES = {
     "validation_accuracy": ("accuracy_at_validation_best", "validation"),
@@ -56,9 +57,10 @@ CURVES = {
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
-    """Write `measurements.parquet`, `curves.parquet` and `verdicts.parquet`.
+    """Write the tables of the study: measurements, curves, verdicts, settings and published values.
 
-    Measurements are end measures, speed, source accuracies and plasticity.
+    Measurements are end measures, speed, source accuracies and plasticity. `settings.parquet` says
+    how networks were trained, `published.parquet` holds the published values of the same protocol.
     """
     check_lineage(job)
     work.say(
@@ -78,33 +80,18 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
         work.say(verdict.reason, detail=True)
     judged = verdict_frame(verdicts, measurements, statistics.margin)
     write_table(work.out / "verdicts.parquet", judged)
+    described = settings(job.inputs["transfer"])
+    write_table(work.out / "settings.parquet", described)
+    published = published_beside(
+        described, measurements, pd.read_csv(PROTOCOLS), pd.read_csv(VALUES)
+    )
+    write_table(work.out / "published.parquet", published)
     return {"summary": {"measurements": len(measurements), "verdicts": len(verdicts)}}
 
 
 def _tidy(parts: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat([part for part in parts if not part.empty] or [pd.DataFrame(columns=COLUMNS)])
-    types = {
-        "seed": "Int64",
-        "source_epoch": "Int64",
-        "draw": "Int64",
-        "target_epoch": "Int64",
-        "value": "float64",
-    }
-    texts = [
-        "study",
-        "source",
-        "model",
-        "target",
-        "arm",
-        "mode",
-        "shots",
-        "split",
-        "metric",
-        "device",
-    ]
-    table = table.reindex(columns=COLUMNS).astype(
-        {**types, "learning_rate": "float64", **dict.fromkeys(texts, "str")}
-    )
+    table = table.reindex(columns=COLUMNS).astype(TYPES)
     return table.sort_values(COLUMNS[:-2], kind="stable").reset_index(drop=True)
 
 

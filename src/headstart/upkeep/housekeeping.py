@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ def published_problems(folder: Path = FIGURES) -> list[str]:
     problems = []
     for stamp in sorted(folder.glob(".[0-9a-f]*")):
         for name, sha256 in read_json(stamp).items():
-            path = folder / name
+            path = Path(os.path.normpath(folder / name))
             if not path.is_file() or file_sha256(path) != sha256:
                 problems.append(
                     f"{path}: not as published; delete {stamp} and run `snakemake --cores all`"
@@ -90,7 +91,13 @@ def _prunable(plan: Plan) -> Iterator[Path]:
 
 
 def publish_stamp(key: str, folder: Path = FIGURES) -> Path:
-    """Return the stamp that says which figures lie in the folder."""
+    """Return the stamp that says which figures lie in the folder, and what beside it.
+
+    A stamp that lists a file which is gone is taken away: what it stands for is not there.
+    """
     if len(key) != 12:
         raise ArtifactError(f"publish: {key!r} is no key")
-    return folder / f".{key}"
+    stamp = folder / f".{key}"
+    if stamp.exists() and not all((folder / name).exists() for name in read_json(stamp)):
+        stamp.unlink()
+    return stamp

@@ -1,0 +1,181 @@
+"""Step `report`: one page with verdicts, claims, figures and what ran, for a person to send to another.
+
+Everything is inside the page, pictures too; links to the files that the pictures came from work where
+the page lies beside `figures/`. The same artifacts give the same bytes: the page holds no time of day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Artifact, Work, open_artifact
+from headstart.figures import page, verdicts
+from headstart.figures.page import escape, picture, section, table
+
+TITLE = "Why and when does pre-training help?"
+# The questions of the studies, by name; a study without an entry has its name as its heading.
+QUESTIONS = {
+    "early_stopping": "Is the source-optimal checkpoint the best one to fine-tune?",
+}
+# What figures show, in the order of the page, by the first words of their names.
+FIGURES = {
+    "transfer": "Accuracy on the target against the source epoch",
+    "gains": "Gain over the source-best start",
+    "ranges": "Median and range of all runs, as published studies draw them",
+    "stems": "Accuracy from each start, above training from scratch",
+    "learning_rates": "Learning rates",
+    "curves": "Accuracy while the target trains",
+    "plasticity": "Can the checkpoints still learn?",
+}
+STATUS = ("supported", "contradicted", "undetermined", "not measured here")
+
+
+def make(job: Job, work: Work) -> Mapping[str, Any]:
+    """Write `report.html`."""
+    studies = dict(
+        zip([one.name for one in job.inputs["tables"]], work.inputs["tables"], strict=True)
+    )
+    drawn = dict(
+        zip([one.name for one in job.inputs["figures"]], work.inputs["figures"], strict=True)
+    )
+    claims = read_json(work.input("claims").file("claims.json"))
+    parts = [f"<h1>{TITLE}</h1>"]
+    for name in dict.fromkeys([*studies, *drawn]):
+        parts.append(f"<h2>{escape(QUESTIONS.get(name, name.replace('_', ' ')))}</h2>")
+        parts += _verdicts(studies.get(name))
+        parts += _claims(name, claims)
+        parts += _figures(drawn.get(name))
+        parts += _settings(studies.get(name))
+    parts += _what_ran([open_artifact(one) for one in job.ancestors()])
+    text = page.whole(TITLE, parts)
+    (work.out / "report.html").write_text(text, encoding="utf-8")
+    return {"summary": {"bytes": len(text.encode())}}
+
+
+def _verdicts(tables: Artifact | None) -> Iterator[str]:
+    if tables is None or "verdicts.parquet" not in tables.manifest["files"]:
+        return
+    judged = read_table(tables.file("verdicts.parquet"))
+    sentences = [
+        f"<p{' class=primary' if row['primary'] else ''}>{escape(verdicts.sentence(row))}</p>"
+        for row in judged.to_dict("records")
+    ]
+    note = (
+        "Effects and intervals are percentage points of test accuracy over the start from the source-best "
+        "epoch; n is source networks × draws of the target images. The primary contrast was named before "
+        "looking; all others are corrected for their number."
+    )
+    yield from section(
+        "Verdicts", [*sentences, table(verdicts.summary(judged)), f"<p class=note>{note}</p>"]
+    )
+
+
+def _claims(study: str, claims: Mapping[str, Any]) -> Iterator[str]:
+    mine = [claim for claim in claims["claims"] if claim["study"] == study]
+    if not mine:
+        return
+    rows = pd.DataFrame(
+        {
+            "": [claim["claim"] for claim in mine],
+            "claim": [claim["statement"] for claim in mine],
+            "published": [f"{claim['published']} ({claim['source']})" for claim in mine],
+            "here": [_ours(claim) for claim in mine],
+            "judgement": [claim["status"] for claim in mine],
+            "why": [claim["reason"] for claim in mine],
+        }
+    )
+    paper = f"<p class=note>{escape(claims['papers'].get(study, ''))}</p>"
+    about = f"<p>{escape(claims['judged_on'][study])}</p>"
+    yield from section("Claims of the paper", [paper, about, table(rows, "claims")])
+
+
+def _ours(claim: Mapping[str, Any]) -> str:
+    if claim["value"] is None:
+        return "–"
+    number = f"{claim['value']:+.1f}"
+    if claim["low"] is not None and claim["high"] is not None:
+        number += f" [{claim['low']:+.1f}, {claim['high']:+.1f}]"
+    return f"{number} {claim['unit']}"
+
+
+def _figures(drawn: Artifact | None) -> Iterator[str]:
+    if drawn is None:
+        return
+    names = [name.removesuffix(".png") for name in drawn.manifest["files"] if name.endswith(".png")]
+    kinds = list(FIGURES)
+
+    def place(name: str) -> tuple[int, str]:
+        found = [i for i, kind in enumerate(kinds) if name.startswith(kind)]
+        return (found[0] if found else len(kinds)), name
+
+    shown = []
+    for name in sorted(names, key=place):
+        index = place(name)[0]
+        kind = kinds[index] if index < len(kinds) else ""
+        title = FIGURES.get(kind, name.replace("_", " "))
+        rest = name.removeprefix(kind).strip("_").replace("_", " ")
+        words = f"{title}: {rest}" if kind and rest else title
+        files = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
+        links = [file for file in files if file in drawn.manifest["files"]]
+        shown.append(picture(drawn.file(f"{name}.png"), words, links))
+    yield from section("Figures", shown)
+
+
+def _settings(tables: Artifact | None) -> Iterator[str]:
+    if tables is None or "settings.parquet" not in tables.manifest["files"]:
+        return
+    described = read_table(tables.file("settings.parquet"))
+    note = "Settings at their default are left out."
+    yield from section(
+        "How networks were trained", [table(described, "settings"), f"<p class=note>{note}</p>"]
+    )
+
+
+def _what_ran(artifacts: list[Artifact]) -> Iterator[str]:
+    """Say what the page was made from: jobs, devices, versions, and how long all of it computed."""
+    manifests = [artifact.manifest for artifact in artifacts]
+    frame = pd.DataFrame(
+        {
+            "step": [manifest["step"] for manifest in manifests],
+            "device": [manifest["device"] for manifest in manifests],
+            "seconds": [float(manifest["seconds"]) for manifest in manifests],
+        }
+    )
+    order = ["data", "check", "pretrain", "transfer", "plasticity"]
+    rows = [
+        {
+            "step": step,
+            "jobs": str(len(part)),
+            "device": ", ".join(sorted(part["device"].unique())),
+            "computing time": _duration(part["seconds"].sum()),
+        }
+        for step, part in sorted(
+            frame.groupby("step"),
+            key=lambda one: (order.index(one[0]) if one[0] in order else len(order), one[0]),
+        )
+    ]
+    versions: dict[str, set[str]] = {}
+    for manifest in manifests:
+        for package, version in manifest["packages"].items():
+            versions.setdefault(package, set()).add(version)
+    listed = ", ".join(f"{name} {' and '.join(sorted(v))}" for name, v in sorted(versions.items()))
+    note = (
+        "Times are those of each job on one thread, summed over jobs, whenever they ran. Every job's "
+        "folder in results/ has a manifest with its params, inputs, seeds, versions and checksums."
+    )
+    yield from section(
+        "What ran",
+        [table(pd.DataFrame(rows), "ran"), f"<p>{escape(listed)}</p>", f"<p class=note>{note}</p>"],
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
