@@ -11,6 +11,7 @@ include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/transfer.smk"
 include: "workflow/rules/trajectory.smk"
 include: "workflow/rules/plasticity.smk"
+include: "workflow/rules/invariance.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -22,6 +23,8 @@ localrules:
     stage_transfer,
     stage_trajectory,
     stage_plasticity,
+    stage_inversions,
+    stage_invariance,
     stage_tables,
     stage_claims,
     stage_figures,
@@ -38,6 +41,8 @@ rule all:
         rules.stage_transfer.input,
         rules.stage_trajectory.input,
         rules.stage_plasticity.input,
+        rules.stage_inversions.input,
+        rules.stage_invariance.input,
         rules.stage_tables.input,
         rules.stage_claims.input,
         rules.stage_figures.input,

@@ -15,11 +15,12 @@ from typing import Any
 from headstart.artifacts.code import code_of, notebook_hash, source_hash
 from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import SHORT, Job
-from headstart.params import Params, Pretrain, Trajectory, Transfer, canonical
+from headstart.params import Invariance, Params, Pretrain, Trajectory, Transfer, canonical
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 CLAIMS = ROOT / "claims.yaml"
+PUBLISHED_INVARIANCE = ROOT / "published" / "invariance_figures.csv"
 PUBLISHED = [ROOT / "published" / f"early_stopping{part}.csv" for part in ("", "_protocols")]
 
 
@@ -41,7 +42,9 @@ class Step:
 # Sections that decide which jobs there are; each step along the way reads those before it and its own.
 PRETRAINED = ("datasets", "tasks", "models", "pretrain")
 TRANSFERRED = (*PRETRAINED, "transfer")
-TABULATED = (*TRANSFERRED, "plasticity", "statistics")
+TRAINED = (*PRETRAINED, "trajectory")
+INVERTED = (*TRAINED, "invariance")
+TABULATED = (*TRANSFERRED, "trajectory", "plasticity", "invariance", "statistics")
 DRAWN = (*TABULATED, "figures")
 
 STEPS = {
@@ -51,7 +54,7 @@ STEPS = {
         Step(
             "check",
             "headstart.studies.check:make",
-            (*TRANSFERRED, "trajectory", "runtime"),
+            (*TRANSFERRED, "trajectory", "invariance", "runtime"),
             versioned=False,
         ),
         Step(
@@ -67,12 +70,22 @@ STEPS = {
         Step(
             "trajectory",
             "headstart.studies.trajectory:make",
-            (*PRETRAINED, "trajectory"),
+            TRAINED,
         ),
         Step(
             "plasticity",
             "headstart.studies.plasticity:make",
             (*TRANSFERRED, "plasticity"),
+        ),
+        Step(
+            "inversions",
+            "headstart.studies.inversions:make",
+            INVERTED,
+        ),
+        Step(
+            "invariance",
+            "headstart.studies.invariance:make",
+            INVERTED,
         ),
         Step(
             "tables",
@@ -135,11 +148,15 @@ class Plan:
         for model, trajectories in params.trajectory.items():
             for arm, trajectory in trajectories.items():
                 self._add_trajectories(model, arm, trajectory)
+        for model, invariance in params.invariance.items():
+            self._add_invariances(model, invariance)
         if params.plasticity.enabled:
             for source, model, seed in self._pretrain:
                 if model in (params.plasticity.models or params.pretrain):
                     self._add_plasticity(source, model, seed)
         self._add_early_stopping()
+        if self._by_step["invariance"]:
+            self._add_invariance_tables()
         self._add_products()
 
     def jobs(self, *steps: str) -> list[Job]:
@@ -302,6 +319,100 @@ class Plan:
             },
         )
 
+    def _add_invariances(self, model: str, options: Invariance) -> None:
+        """Add inversions and comparisons of the runs of a model, from each of its source networks."""
+        groups: dict[tuple[str, ...], list[Job]] = {}
+        for run in self._by_step["trajectory"]:
+            if run.wildcards["model"] == model and run.wildcards["arm"] in options.arms:
+                group = tuple(run.wildcards[name] for name in ("source", "target", "seed"))
+                groups.setdefault(group, []).append(run)
+        for (source, target, seed), runs in groups.items():
+            pretrain = self._pretrain[source, model, int(seed)]
+            starts = dict.fromkeys(run.wildcards["source_epoch"] for run in runs)
+            inverted = [
+                self._add_inversions(
+                    pretrain, {"arm": "pretrained", "source_epoch": epoch}, options, [epoch], target
+                )
+                for epoch in starts
+            ]
+            for run in runs:
+                learning = run.wildcards["arm"] in options.dynamics.learning
+                on_the_way = options.dynamics.epochs if learning else ()
+                epochs = [*map(str, on_the_way), options.end]
+                inverted.append(self._add_inversions(run, run.wildcards, options, epochs, target))
+            self._add_invariance(pretrain, target, runs, inverted, options)
+
+    def _add_inversions(
+        self,
+        network: Job,
+        names: Mapping[str, str],
+        options: Invariance,
+        epochs: list[str],
+        target: str,
+    ) -> Job:
+        """Add the job that inverts a pretrained network, or a run at some of its epochs."""
+        source, model, seed = (network.wildcards[name] for name in ("source", "model", "seed"))
+        arm, source_epoch = names["arm"], names["source_epoch"]
+        target_seed = names.get("target_seed", "0")
+        return self._add(
+            "inversions",
+            f"{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}",
+            wildcards={
+                "source": source,
+                "model": model,
+                "target": target,
+                "arm": arm,
+                "source_epoch": source_epoch,
+                "seed": seed,
+                "target_seed": target_seed,
+            },
+            params={
+                "task": canonical(self.params.tasks[target]),
+                "model": canonical(self.params.models[model]),
+                "inversions": canonical(options.inversions),
+                "epochs": epochs,
+            },
+            inputs={"network": (network,), "data": (self._data_of(target),)},
+        )
+
+    def _add_invariance(
+        self,
+        pretrain: Job,
+        target: str,
+        runs: list[Job],
+        inverted: list[Job],
+        options: Invariance,
+    ) -> None:
+        """Add the job that compares all runs from one source network with it."""
+        names = {name: pretrain.wildcards[name] for name in ("source", "model", "seed")}
+        source, model, seed = names.values()
+        self._add(
+            "invariance",
+            f"{source}-{model}-{target}-seed{seed}",
+            wildcards={**names, "target": target},
+            params={
+                "task": canonical(self.params.tasks[target]),
+                "model": canonical(self.params.models[model]),
+                "invariance": canonical(options),
+            },
+            inputs={
+                "pretrain": (pretrain,),
+                "trajectory": tuple(runs),
+                "inversions": tuple(inverted),
+                "data": (self._data_of(target),),
+            },
+        )
+
+    def _add_invariance_tables(self) -> None:
+        digest = file_sha256(PUBLISHED_INVARIANCE)
+        tables = self._add(
+            "tables",
+            "invariance",
+            params={"published": {PUBLISHED_INVARIANCE.name: digest}},
+            inputs=self._of("invariance"),
+        )
+        self._add_figures(tables)
+
     def _add_early_stopping(self) -> None:
         statistics = {"statistics": canonical(self.params.statistics)}
         tables = self._add(
@@ -349,7 +460,7 @@ def needs(plan: Plan, role: str) -> Callable[[Any], list[str]]:
     """Return a Snakemake input function: the manifests that a rule's job reads in this role."""
 
     def manifests_of(wildcards: Any) -> list[str]:
-        return manifests(plan.job(wildcards.key).inputs[role])
+        return manifests(plan.job(wildcards.key).inputs.get(role, ()))
 
     return manifests_of
 

@@ -6,6 +6,7 @@ rule tables:
         pretrain=ancient(needs(PLAN, "pretrain")),
         transfer=ancient(needs(PLAN, "transfer")),
         plasticity=ancient(needs(PLAN, "plasticity")),
+        invariance=ancient(needs(PLAN, "invariance")),
     output:
         "results/tables/{study}-{key}/manifest.json",
     log:

@@ -15,6 +15,14 @@ from headstart.params.datasets import (
     TorchvisionName,
 )
 from headstart.params.inference import Contrast, Statistics
+from headstart.params.invariance import (
+    Descent,
+    Dynamics,
+    Gate,
+    Invariance,
+    Inversions,
+    Robustness,
+)
 from headstart.params.models import ConvNet, Model, OwnNetwork, Timm, Weights, WideResNet
 from headstart.params.plasticity import Plasticity, RandomLabels
 from headstart.params.reading import ParamsError, load, parse
@@ -39,10 +47,15 @@ __all__ = [
     "Contrast",
     "ConvNet",
     "Dataset",
+    "Descent",
     "Digits",
+    "Dynamics",
     "Figures",
+    "Gate",
     "Glyphs",
     "ImageFolder",
+    "Invariance",
+    "Inversions",
     "Model",
     "Optimizer",
     "OwnNetwork",
@@ -51,6 +64,7 @@ __all__ = [
     "Plasticity",
     "Pretrain",
     "RandomLabels",
+    "Robustness",
     "Runtime",
     "Schedule",
     "Section",

@@ -17,6 +17,7 @@ from headstart.params import Statistics
 from headstart.statistics.convergence import convergence_rows
 from headstart.statistics.protocol import published_beside
 from headstart.statistics.report import one_line
+from headstart.studies import invariance_tables
 from headstart.studies.settings import PROTOCOLS, VALUES, settings
 from headstart.studies.verdicts import judge_study, verdict_frame
 
@@ -62,6 +63,8 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     Measurements are end measures, speed, source accuracies and plasticity. `settings.parquet` says
     how networks were trained, `published.parquet` holds the published values of the same protocol.
     """
+    if job.name == invariance_tables.STUDY:
+        return invariance_tables.make(job, work)
     check_lineage(job)
     work.say(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
