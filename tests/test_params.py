@@ -65,8 +65,13 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
         ("pretrain.convnet.epochs", True, "a number is needed, not true or false, found True"),
         (
             "pretrain.convnet.epochs",
+            -1,
+            "pretrain.convnet.epochs: input should be greater than or equal to 0, found -1",
+        ),
+        (
+            "transfer.convnet.finetune.epochs",
             0,
-            "pretrain.convnet.epochs: input should be greater than or equal to 1, found 0",
+            "transfer.convnet.finetune.epochs: input should be greater than or equal to 1, found 0",
         ),
         (
             "pretrain.convnet.learning_rate",

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from headstart.artifacts import store
-from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.files import file_sha256, read_json, read_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks.build import build, new_head
-from headstart.params import Params, Selection
+from headstart.params import ConvNet, Params, Selection
 from headstart.plan import Plan
 from headstart.studies import data, pretrain, tables, transfer
 from headstart.studies.sections import model_of, task_of, transfer_of
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
 from headstart.tasks.dataset import read
 from headstart.tasks.task import draw_shots, make_task
-from headstart.training.checkpoints import load
+from headstart.training.checkpoints import load, save
 from headstart.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -98,6 +98,33 @@ def test_checkpoints_are_those_asked_for_with_growing_distance_and_unique_weight
     history = read_table(job.path / "history.parquet")
     assert list(history["epoch"]) == list(range(6))
     assert history.loc[history["best"], "epoch"].item() == manifest["best"]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_no_epochs_keep_the_network_as_it_is_built(given: bool, project: Path) -> None:
+    model: dict[str, Any] = {"kind": "convnet", "width": 2}
+    if given:
+        weights = build(ConvNet.model_validate(model), 1, 8, 3, seed=77).state_dict()
+        save(weights, project / "given.safetensors")
+        sha256 = file_sha256(project / "given.safetensors")
+        model["weights"] = {"path": "given.safetensors", "sha256": sha256}
+    part = {**STUDY["pretrain"]["convnet"], "epochs": 0, "seeds": [0]}
+    study = {**STUDY, "transfer": {}, "models": {"convnet": model}, "pretrain": {"convnet": part}}
+    of = Plan(Params.model_validate(study))
+    make_sources(of)
+    (job,) = of.jobs("pretrain")
+    manifest, history = (
+        read_json(job.path / "checkpoints.json"),
+        read_table(job.path / "history.parquet"),
+    )
+    assert (manifest["best"], len(manifest["checkpoints"]), len(history)) == (0, 1, 1)
+    kept = load(job.path / "epoch-0000.safetensors")
+    if given:
+        assert all(torch.equal(kept[name], weights[name]) for name in weights)
+    else:
+        seed = derive_seed("initial weights", "source", "convnet", 0)
+        built = build(ConvNet.model_validate(model), 1, 8, 3, seed).state_dict()
+        assert all(torch.equal(kept[name], built[name]) for name in built)
 
 
 def test_a_killed_pretraining_goes_on_and_ends_in_the_same_bits(

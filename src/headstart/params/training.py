@@ -113,6 +113,9 @@ class Pretrain(Training):
 
     sources: tuple[Name, ...] = Field(min_length=1)
     seeds: tuple[Natural, ...] = Field(min_length=1)
+    epochs: Natural = Field(
+        description="0: no training; the one checkpoint is epoch 0, given `weights` or random ones"
+    )
     learning_rate: Positive
     repeats: Count = Field(
         default=1, description="an epoch goes over the training images so many times"

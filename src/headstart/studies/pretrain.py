@@ -1,4 +1,8 @@
-"""Step `pretrain`: train one network on its source task, always to the end, and keep checkpoints."""
+"""Step `pretrain`: train one network on its source task, always to the end, and keep checkpoints.
+
+With `epochs: 0` there is nothing to train: the network as it is built, with the weights that the params
+name or with random ones, is the one checkpoint, epoch 0 and best.
+"""
 
 from __future__ import annotations
 
