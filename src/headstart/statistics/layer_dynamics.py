@@ -90,8 +90,8 @@ def correlations(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.Dat
         for family, table in families(rows, epochs).items():
             if table.shape[1]:
                 found = search(table, accuracy.to_numpy())
-                numbers = {"family": family, "epochs": len(epochs), "hypotheses": len(found)}
-                parts.append(found.assign(**run, **numbers))
+                named: dict[str, Any] = {**run, "family": family, "epochs": len(epochs)}
+                parts.append(found.assign(**named, hypotheses=len(found)))
     columns = [*RUN, "family", "epochs", "hypotheses", "series", "first_layer", "last_layer"]
     columns += ["statistic", "r", "p_independent", "p_bonferroni", "p_shift", "p_selected"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
@@ -136,7 +136,7 @@ def transients(aggregate: pd.DataFrame) -> pd.DataFrame:
             {"part": "without_first_two", "epochs": len(x) - 2, "r": from_epoch(x, y, 3)},
             {"part": "differences", "epochs": len(x) - 1, "r": first_differences(x, y)},
         ]
-        run = dict(zip(RUN, names, strict=True))
+        run: dict[str, Any] = dict(zip(RUN, names, strict=True))
         parts.append(pd.concat([prefixes, pd.DataFrame(single)]).assign(**run))
     columns = [*RUN, "part", "epochs", "target_epoch", "r", "p_shift"]
     if not parts:

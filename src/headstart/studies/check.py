@@ -10,6 +10,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Work
 from headstart.networks.build import build
 from headstart.params import Params, Training, Trajectory, Transfer, parse
+from headstart.studies import block_checks
 from headstart.tasks.checks import find_problems
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts, count
@@ -38,6 +39,7 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
         *_device_problems(params),
         *_task_problems(params, counts),
         *_shape_problems(params, shapes),
+        *block_checks.image_problems(params, counts),
     ]
     problems += [] if problems else _network_problems(params, shapes)
     if problems:
@@ -115,6 +117,7 @@ def _network_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
             except ValueError as error:
                 problems.append(f"models.{model}: {error}")
                 continue
+            problems += block_checks.network_problems(params, model, network)
             problems += [] if batch_norms(network) else _nothing_to_recalibrate(params, model)
     return problems
 

@@ -265,7 +265,7 @@ class Run:
             }
 
     def _subspace(self, pt: torch.Tensor, ft: torch.Tensor) -> tuple[float, str | None]:
-        count = min(self.options.components, len(pt) - 1)
+        count = min(self.options.components, pt[0].numel())
         value = float(subspace_similarity(pt, ft, count))
         if value == value:
             return value, None

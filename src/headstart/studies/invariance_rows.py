@@ -14,10 +14,16 @@ from headstart.metrics.comparison import Comparison, grids
 from headstart.metrics.grams import MINIMUM_IMAGES, undefined_reason
 from headstart.metrics.invariance import ExcessCompression, excess_compression
 from headstart.metrics.resampling import half_sample_interval
-from headstart.metrics.stir import TargetGrams, data_processing_violations, stir_reason
+from headstart.metrics.stir import (
+    TargetGrams,
+    data_processing_violations,
+    stir_grid,
+    stir_reason,
+)
 from headstart.params import Invariance
 from headstart.studies.inverted import Convergence
 
+FEWEST_FOR_INTERVALS = 2 * MINIMUM_IMAGES
 FORMS = {"debiased": True, "biased": False}
 NOT_IDENTIFIABLE = (
     "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
@@ -126,7 +132,7 @@ class Rows:
             return torch.stack([found[name] for name in names])
 
         device, images = self.pair.pt_given_pt.originals.device, self.pair.images
-        if images < 2 * MINIMUM_IMAGES:
+        if images < FEWEST_FOR_INTERVALS:
             value = stacked(torch.arange(images, device=device))
             return value, torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
         return half_sample_interval(
@@ -139,6 +145,10 @@ class Rows:
         )
 
     def _excess(self, ft: TargetGrams, other: TargetGrams, debiased: bool) -> ExcessCompression:
+        if self.pair.images < FEWEST_FOR_INTERVALS:
+            value = (stir_grid(ft, debiased) - stir_grid(other, debiased)).mean(0).tril(-1)
+            nothing = torch.full_like(value, torch.nan)
+            return ExcessCompression(value, nothing, nothing)
         return excess_compression(
             ft, other, _half_samples(), self.options.resamples, self.options.confidence, debiased
         )

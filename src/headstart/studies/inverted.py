@@ -60,7 +60,8 @@ class Inverted:
         mine = self.residuals[
             (self.residuals["target_epoch"] == epoch) & (self.residuals["kind"] == kind)
         ]
-        return {int(layer): _convergence(rows, gate) for layer, rows in mine.groupby("layer")}
+        layers = [int(layer) for layer in mine["layer"].unique()]
+        return {layer: _convergence(mine[mine["layer"] == layer], gate) for layer in layers}
 
     def residual(self, epoch: int, kind: str, seed: int, layer: int) -> Tensor:
         """Return the relative residuals of the images of one seed and layer, in their order."""
