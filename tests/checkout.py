@@ -10,7 +10,7 @@ def copy_project(folder: Path, preset: str = "smoke") -> Path:
     """Copy what a user edits into a folder: the workflow and the params, without results and source."""
     for name in ("Snakefile", "dvc.yaml", "claims.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("workflow", "profiles", "notebooks", "presets", "src"):
+    for name in ("workflow", "profiles", "notebooks", "presets", "published", "src"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )

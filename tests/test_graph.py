@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
 from headstart.artifacts.keys import Job
 from headstart.params import Params, load
-from headstart.plan import STEPS, Plan
+from headstart.plan import CLAIMS, PUBLISHED, STEPS, Plan
 from headstart.upkeep.housekeeping import publish_stamp
 
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -50,9 +50,12 @@ def test_every_output_of_the_workflow_lies_in_exactly_one_stage() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_asks_snakemake_for_its_own_rule_and_parks_its_own_artifacts(stage: str) -> None:
+    park = f" && python -m headstart park {stage}"
+    keeps_artifacts = Path("results") / stage in outs(stage)
     assert STAGES[stage]["cmd"] == (
-        f"snakemake --cores all -- stage_{stage} && python -m headstart park {stage}"
+        f"snakemake --cores all -- stage_{stage}" + (park if keeps_artifacts else "")
     )
+    assert keeps_artifacts == (stage != "publish")
     rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     assert f"rule stage_{stage}:" in rules
 
@@ -113,8 +116,9 @@ def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -
         job.name for job in edited.jobs("transfer") if job.full_key not in keys(PLAN, "transfer")
     }
     assert fresh == {f"latin-convnet-cyrillic-finetune-seed{seed}" for seed in (0, 1)}
-    for step in ("tables", "figures", "publish"):
-        assert not keys(edited, step) & keys(PLAN, step)
+    invariance = {job.full_key for job in PLAN.jobs() if job.name == "invariance"}
+    for step in ("tables", "claims", "figures", "report", "publish"):
+        assert keys(edited, step) & keys(PLAN, step) <= invariance
 
     assert keys(edited, "plasticity") == keys(PLAN, "plasticity")
 
@@ -170,7 +174,7 @@ def test_another_primary_contrast_changes_tables_and_what_follows_alone() -> Non
     other = {"source": "latin", "model": "vit", "target": "digits", "arm": "finetune", "shots": 3}
     edited = changed("statistics", "primary", value=other)
     different = {step for step in STEPS if keys(edited, step) != keys(PLAN, step)}
-    assert different == {"tables", "figures", "publish"}
+    assert different == {"tables", "claims", "figures", "report", "publish"}
     stated = changed("statistics", "margin", value=1.0)
     assert keys(stated, "tables") == keys(PLAN, "tables")
 
@@ -179,6 +183,34 @@ def test_the_resolution_of_figures_changes_figures_alone() -> None:
     edited = changed("figures", "dots_per_inch", value=77)
     assert keys(edited, "tables") == keys(PLAN, "tables")
     assert keys(edited, "figures") != keys(PLAN, "figures")
+
+
+def test_an_edit_of_the_claims_changes_claims_and_what_shows_them_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    edited = tmp_path / "claims.yaml"
+    edited.write_text((ROOT / "claims.yaml").read_text() + "# an edit\n")
+    monkeypatch.setattr("headstart.plan.CLAIMS", edited)
+    other = Plan(load(ROOT / "presets" / "smoke.yaml"))
+    different = {step for step in STEPS if keys(other, step) != keys(PLAN, step)}
+    assert different == {"claims", "report", "publish"}
+
+
+def test_an_edit_of_published_values_changes_the_tables_that_hold_them_and_what_follows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    edited = tmp_path / "early_stopping.csv"
+    edited.write_text((ROOT / "published" / "early_stopping.csv").read_text() + "\n")
+    monkeypatch.setattr("headstart.plan.PUBLISHED", [edited, *PUBLISHED[1:]])
+    other = Plan(load(ROOT / "presets" / "smoke.yaml"))
+    different = {step for step in STEPS if keys(other, step) != keys(PLAN, step)}
+    assert different == {"tables", "claims", "figures", "report", "publish"}
+
+
+def test_files_that_keys_hold_by_content_are_deps_of_the_stage() -> None:
+    declared = {dep for stage in STAGES.values() for dep in stage["deps"]}
+    for path in (CLAIMS, *PUBLISHED):
+        assert path.relative_to(ROOT).as_posix() in declared
 
 
 def test_the_device_changes_no_key_but_that_of_the_check() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finishe
         "plasticity_vit",
     ):
         assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
-    for figure in ("gains_convnet", "gains_vit", "learning_rates_convnet"):
+    published_form = ("ranges_convnet", "ranges_vit", "stems_convnet", "stems_vit")
+    for figure in ("gains_convnet", "gains_vit", "learning_rates_convnet", *published_form):
         assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
     assert {"early_stopping.html", "verdicts.csv"} <= names
     assert len([name for name in names if name.startswith(".")]) == 1
@@ -77,6 +79,50 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     assert "cyrillic" in said[1]
     assert "source seed cannot give a p below 0.5" in " ".join(" ".join(said).split())
     assert finished.headstart("claims").count("MEASURED HERE") >= 2
+    claims = json.loads((finished.folder / "claims.json").read_text())["claims"]
+    assert [claim["claim"] for claim in claims] == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    for claim in claims:
+        assert f"{claim['claim']}  {claim['status'].upper()}:" in finished.headstart("claims")
+
+
+def without_seconds(page: str) -> str:
+    """Return a report without the one thing that differs between two runs of the study."""
+    shorter, times = re.subn(r'(<td class="seconds">)[^<]*', r"\1", page)
+    assert times >= 6
+    return shorter
+
+
+def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
+    finished: Project,
+) -> None:
+    page = (finished.folder / "report.html").read_text()
+    pictures = [name for name in finished.figures() if name.endswith(".png")]
+    assert page.count('src="data:image/png;base64,') == len(pictures)
+    assert all(f'href="figures/{name}"' in page for name in pictures)
+    assert "Primary contrast. latin to cyrillic, convnet, finetune, 3 shots: undetermined" in page
+    assert page.count("<td>not measured here</td>") >= 3
+    assert "torch " in page
+    for outside in ("http:", "https:", "<script", "<link", str(finished.folder)):
+        assert outside not in page
+    kept = finished.manifests("report")
+    (folder,) = kept
+    again = finished.folder / "results" / "report" / folder / "report.html"
+    assert again.read_text() == page
+
+
+def test_a_report_that_is_gone_is_published_again_and_a_changed_one_is_noticed(
+    copied: Project,
+) -> None:
+    report, claims = copied.folder / "report.html", copied.folder / "claims.json"
+    page = report.read_bytes()
+    report.unlink()
+    claims.write_text("{}")
+    assert "claims.json: not as published" in copied.headstart("verify", fails=True)
+    jobs = planned(copied.snakemake())
+    assert jobs["publish"] == 1
+    assert not {"transfer", "tables", "report"} & set(jobs)
+    assert report.read_bytes() == page
+    assert "all files are as their manifests say" in copied.headstart("verify")
 
 
 def test_plasticity_has_a_row_for_every_checkpoint_task_and_measure(finished: Project) -> None:
@@ -144,7 +190,10 @@ def test_results_do_not_depend_on_the_number_of_cores_and_figures_are_equal_byte
     other = new_project(tmp_path / "project")
     other.snakemake("--cores", "1")
     assert other.digests() == finished.digests()
-    assert other.figures() == finished.figures()
+    names = {name: content for name, content in finished.figures().items() if name[0] != "."}
+    assert {n: c for n, c in other.figures().items() if n[0] != "."} == names
+    pages = [(project.folder / "report.html").read_text() for project in (other, finished)]
+    assert without_seconds(pages[0]) == without_seconds(pages[1])
 
 
 def test_dvc_records_what_snakemake_made_and_its_status_is_clean(recorded: Project) -> None:
@@ -158,6 +207,7 @@ def test_a_new_learning_rate_trains_its_own_runs_alone_and_the_way_back_trains_n
 ) -> None:
     project = recorded.copy(tmp_path / "project")
     before = project.figures()
+    page = (project.folder / "report.html").read_text()
     project.edit("params.yaml", LEARNING_RATES, "learning_rates: [0.1, 0.05]")
     output = project.run("dvc", "repro")
     assert trained(output) == FINETUNED
@@ -171,11 +221,13 @@ def test_a_new_learning_rate_trains_its_own_runs_alone_and_the_way_back_trains_n
     assert "up to date" in project.run("dvc", "status")
     assert "Nothing to be done" in project.snakemake("-n")
     assert project.figures() != before
+    assert (project.folder / "report.html").read_text() != page
 
     project.edit("params.yaml", "learning_rates: [0.1, 0.05]", LEARNING_RATES)
     back = project.snakemake()
     assert trained(back) == []
     assert project.figures() == before
+    assert (project.folder / "report.html").read_text() == page
     assert trained(project.run("dvc", "repro")) == []
     assert "up to date" in project.run("dvc", "status")
     assert project.figures() == before

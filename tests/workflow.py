@@ -86,9 +86,12 @@ class Project:
                 "pretrain",
                 "transfer",
                 "trajectory",
+                "inversions",
+                "invariance",
                 "plasticity",
                 "tables",
                 "figures",
+                "claims",
             )
             for name, manifest in self.manifests(step).items()
         }

@@ -62,7 +62,14 @@ def test_the_map_marks_what_validation_prefers_and_says_when_that_is_an_edge() -
     at_best = table[table["source_epoch"] == learning_rates.BEST]
     assert at_best.loc[at_best["chosen"], "learning_rate"].item() == 0.01
     assert (table.groupby("source_epoch")["chosen"].sum() == 1).all()
-    assert "edge of the grid" in " ".join(figure.get_supxlabel().split())
+    words = " ".join(figure.get_supxlabel().split())
+    assert "Two rates cannot bracket an optimum" in words
+    assert "edge of the grid" not in words
+    three = measurements(EARLIER, rates=(0.01, 0.1, 1.0), drop_at_last_rate=6.0)
+    three.loc[three["learning_rate"] == 0.01, "value"] += 0.05
+    drawn = learning_rates.rates_figure(three, "net")
+    assert drawn
+    assert "lies at the edge of the grid" in " ".join(drawn[0].get_supxlabel().split())
 
 
 def test_validation_alone_marks_the_map() -> None:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from checkout import ROOT
+from preset_tables import preset_tables
 from study_tables import EARLIER, FLAT, joined, measurements
 
-from headstart.params import Statistics
-from headstart.statistics.tables import arms_as_modes, contrasts
+from headstart.artifacts import store
+from headstart.artifacts.files import read_json, write_table
+from headstart.artifacts.keys import Job
+from headstart.params import Statistics, load
+from headstart.statistics.findings import Finding
+from headstart.statistics.tables import TableError
 from headstart.studies.claims import (
     CLAIMS,
     ClaimsError,
-    Judge,
     claims_text,
-    protocol_note,
+    judge_study,
+    make,
     read_claims,
 )
 
@@ -29,16 +35,23 @@ LOGS = Path(os.environ.get("HEADSTART_AUTHOR_RUNS", BESIDE))
 
 
 def judged(table: pd.DataFrame) -> dict[str, str]:
-    table = arms_as_modes(table)
-    contrast = next(c for c in contrasts(table) if c["target"] == "cyrillic" and c["shots"] == "5")
-    judge = Judge(table, contrast, Statistics())
-    return {name: judge.finding(c).status for name, c in read_claims().claims.items()}
+    return {name: one.status for name, one in findings({"measurements": table}).items()}
+
+
+def findings(
+    tables: Mapping[str, pd.DataFrame], statistics: Statistics | None = None
+) -> dict[str, Finding]:
+    asked = {} if statistics else {"target": "cyrillic", "shots": "5"}
+    return judge_study(read_claims(), "early_stopping", tables, statistics or Statistics(), asked)[
+        1
+    ]
 
 
 def test_six_claims_each_name_statement_statistic_number_and_source() -> None:
     claims = read_claims().claims
     assert list(claims) == ["C1", "C2", "C3", "C4", "C5", "C6"]
     assert all(c.statement and c.statistic and c.published and c.source for c in claims.values())
+    assert all(c.needs and c.study == "early_stopping" for c in claims.values())
 
 
 def test_what_the_tables_do_not_measure_is_said_so() -> None:
@@ -78,12 +91,114 @@ def test_one_seed_or_a_hole_in_the_crossing_decides_no_claim() -> None:
 def test_another_protocol_is_never_called_a_replication(tmp_path: Path) -> None:
     file = tmp_path / "runs.parquet"
     measurements(EARLIER).to_parquet(file)
-    text = " ".join(claims_text(None, file).split())
-    assert "The protocol differs" in text
+    text = " ".join(claims_text([], file).split())
+    assert "does not tell its protocol" in text
     assert "replicates nothing" in text
-    protocol = read_claims().protocol
-    same = protocol_note({**protocol}, protocol)
-    assert "compare all settings" in same
+    for preset, said in (("smoke", "differs"), ("gutstein_mini", "is that of experiment E2")):
+        about = judge_study(read_claims(), "early_stopping", preset_tables(preset), primary(preset))
+        assert f"The protocol {said}" in about[0]
+
+
+def primary(preset: str) -> Statistics:
+    return load(ROOT / "presets" / f"{preset}.yaml").statistics
+
+
+def loss_with_the_whole_source(source: str, model: str, share: float) -> float:
+    """Four points are lost at the end of pre-training on the whole source, none on the reduced one."""
+    return 4.0 * (source == "artefacts" and 0.1 < share < 0.8)
+
+
+def test_more_source_training_is_judged_where_tasks_or_models_differ_in_its_amount_alone() -> None:
+    asked = primary("gutstein_mini")
+    tables = preset_tables("gutstein_mini", loss_with_the_whole_source)
+    found = findings(tables, asked)["C3"]
+    assert found.status == "supported"
+    assert 2.5 < abs(found.value) < 5.5
+    assert found.low < found.value < found.high
+    assert "50 per class, 10 times an epoch" in found.reason
+    assert "5 + 5 + 5 source networks" in found.reason
+    same = findings(preset_tables("gutstein_mini", seed_sd=0.1), asked)["C3"]
+    assert same.status == "contradicted"
+    unclear = findings(preset_tables("gutstein_mini", seed_sd=4.0), asked)["C3"]
+    assert unclear.status == "undetermined"
+
+
+def test_two_networks_of_an_amount_cannot_decide_and_one_amount_is_no_comparison() -> None:
+    tables = preset_tables("gutstein_mini", loss_with_the_whole_source)
+    table, asked = tables["measurements"], primary("gutstein_mini")
+    few = {**tables, "measurements": table[(table["seed"] < 2) & (table["model"] == "wrn")]}
+    found = findings(few, asked)["C3"]
+    assert found.status == "undetermined"
+    assert "cannot decide" in found.reason
+    alone = {**tables, "measurements": table[table["source"] == "artefacts"]}
+    found = findings(alone, asked)["C3"]
+    assert found.status == "not measured here"
+    assert "one amount of source training: all images" in found.reason
+
+
+def test_another_setting_beside_the_amount_is_no_comparison_of_amounts() -> None:
+    tables = preset_tables("gutstein_mini", loss_with_the_whole_source)
+    settings = tables["settings"].copy()
+    settings.loc[settings["source"] == "artefacts_mini", "source_training"] = "epochs 100"
+    found = findings({**tables, "settings": settings}, primary("gutstein_mini"))["C3"]
+    assert found.status == "not measured here"
+
+
+def test_the_default_study_says_that_it_has_one_amount_of_source_training() -> None:
+    found = findings(preset_tables("default"), primary("default"))["C3"]
+    assert found.status == "not measured here"
+    assert "one amount of source training: all images" in found.reason
+
+
+def step_on(tables: Mapping[str, pd.DataFrame]) -> dict:
+    """Run the step on tables that another job made; return what it wrote."""
+
+    def made(_: Job, work: store.Work) -> dict:
+        for name, table in tables.items():
+            write_table(work.out / f"{name}.parquet", table)
+        return {}
+
+    gathered = Job("tables", "early_stopping", "code")
+    store.run(gathered, made)
+    asked = {"primary": {"source": "latin", "model": "net", "target": "cyrillic"}}
+    asked["primary"] |= {"arm": "finetune", "shots": 5}
+    job = Job("claims", "all", "code", {}, {"statistics": asked}, {"tables": (gathered,)})
+    artifact = store.run(job, make)
+    written = read_json(artifact.file("claims.json"))
+    table = pd.read_csv(artifact.file("claims.csv"))
+    assert table["status"].tolist() == [claim["status"] for claim in written["claims"]]
+    return written
+
+
+def test_the_step_writes_every_claim_with_number_interval_and_judgement(project: Path) -> None:
+    written = step_on({"measurements": measurements(EARLIER)})
+    first, *_, last = written["claims"]
+    assert first["status"] == "supported"
+    assert first["low"] < first["value"] < first["high"]
+    assert (last["status"], last["value"]) == ("not measured here", None)
+    assert "target cyrillic" in written["judged_on"]["early_stopping"]
+
+
+def test_the_step_says_what_is_wrong_with_tables_that_cannot_be_judged(project: Path) -> None:
+    only_source = measurements(EARLIER)
+    only_source = only_source[only_source["mode"] == "pretrain"]
+    written = step_on({"measurements": only_source})
+    assert {claim["status"] for claim in written["claims"]} == {"undetermined"}
+    assert all("no fine-tuning runs" in claim["reason"] for claim in written["claims"])
+
+
+def test_a_study_that_was_not_run_measures_nothing() -> None:
+    about, found = judge_study(read_claims(), "early_stopping", None, Statistics())
+    assert about == "This study was not run."
+    assert {one.status for one in found.values()} == {"not measured here"}
+
+
+def test_a_file_of_several_contrasts_needs_one_to_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "runs.parquet"
+    joined(measurements(EARLIER), measurements(FLAT, shots="1")).to_parquet(file)
+    with pytest.raises(TableError, match="2 contrasts fit"):
+        claims_text([], file)
+    assert "shots 1" in claims_text([], file, ["shots=1"]).splitlines()[0]
 
 
 def test_a_broken_claims_file_is_named_with_its_key(tmp_path: Path) -> None:
@@ -91,7 +206,7 @@ def test_a_broken_claims_file_is_named_with_its_key(tmp_path: Path) -> None:
         read_claims(tmp_path / "none.yaml")
     broken = tmp_path / "claims.yaml"
     broken.write_text(CLAIMS.read_text().replace("judged_by: late_fall", "judged_by: late"))
-    with pytest.raises(ClaimsError, match=r"claims\.C2\.judged_by"):
+    with pytest.raises(ClaimsError, match=r"claims\.C2: judged_by 'late' is not"):
         read_claims(broken)
     broken.write_text("claims: [")
     with pytest.raises(ClaimsError, match="not YAML"):

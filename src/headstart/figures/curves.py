@@ -6,8 +6,15 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from headstart.figures.labels import caption, label_edge, panel_title, write_caption
+from headstart.figures.labels import (
+    caption,
+    label_edge,
+    panel_heading,
+    within_percent,
+    write_caption,
+)
 from headstart.figures.prepare import (
     PANEL,
     PERCENT,
@@ -39,8 +46,9 @@ def curves_figure(
         for index, (axis, panel) in enumerate(zip(axes[0], panels, strict=True)):
             part = table[(table[["target", "arm", "mode", "shots"]] == list(panel)).all(axis=1)]
             _curve_panel(axis, part)
-            axis.set_title(panel_title(*panel[:3]))
+            axis.set_title(panel_heading(*panel))
             axis.set_xlabel("target epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.set_ylabel("target validation accuracy (%)" if index == 0 else "")
         write_caption(figure, caption(runs, confidence))
     return figure, table
@@ -84,6 +92,7 @@ def _curve_panel(axis: Axes, table: pd.DataFrame) -> None:
         x = part["target_epoch"].astype(float)
         axis.plot(x, part["mean"], style, color=colour)
         axis.fill_between(x, part["low"], part["high"], color=colour, alpha=0.2, linewidth=0)
+    within_percent(axis)
     last = table[table["target_epoch"] == table["target_epoch"].max()]
     names = {"scratch": "scratch", "source-best": "source-best"}
     labels = [

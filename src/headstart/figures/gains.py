@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from headstart.figures.labels import panel_title, spaced, write_caption
-from headstart.figures.prepare import PERCENT
+from headstart.figures.labels import panel_heading, sample_size, spaced, write_caption
+from headstart.figures.prepare import PERCENT, by_number
 from headstart.figures.style import BLUE, GREY, ORANGE, paper_style
 from headstart.statistics.bands import simultaneous_bands
 from headstart.statistics.selection import at_learning_rate, tune_learning_rate
@@ -31,6 +31,16 @@ def gains_figure(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw the gain of every start over source-best for one model, with the verdict of each panel."""
     mine = verdicts[verdicts["model"] == model]
+    mine = mine.sort_values(
+        ["primary", "target", "arm", "shots"],
+        key=lambda column: (
+            column.map(by_number)
+            if column.name == "shots"
+            else ~column
+            if column.name == "primary"
+            else column
+        ),
+    )
     rows = -(-len(mine) // PER_ROW)
     columns = min(len(mine), PER_ROW)
     drawn = []
@@ -90,9 +100,8 @@ def verdict_words(verdict: pd.Series) -> str:
 
 
 def _panel(axis: Axes, table: pd.DataFrame, verdict: pd.Series) -> None:
-    title = panel_title(verdict["target"], verdict["arm"], verdict["mode"])
-    star = "*" if verdict["primary"] else ""
-    axis.set_title(f"{title}, {verdict['shots']} shots{star}", pad=16)
+    title = panel_heading(*(str(verdict[name]) for name in ("target", "arm", "mode", "shots")))
+    axis.set_title(title + ("*" if verdict["primary"] else ""), pad=16)
     words = axis.annotate(
         verdict_words(verdict),
         (0, 1),
@@ -139,14 +148,12 @@ def _axes(axis: Axes, table: pd.DataFrame, x: np.ndarray) -> None:
 
 
 def _caption(verdicts: pd.DataFrame, confidence: float) -> str:
-    seeds, draws = int(verdicts["n_seeds"].max()), verdicts["n_draws"].max()
+    seeds = int(verdicts["n_seeds"].max())
     band = f"Band: {confidence:.0%}, simultaneous over the epochs of a panel."
-    networks = f"{seeds} source networks" if seeds > 1 else "1 source network"
     star = " Star: the contrast chosen before looking." if verdicts["primary"].any() else ""
-    text = (
-        f"n = {networks} × {draws} draws; learning rate of every start chosen on validation images. "
+    return (
+        f"{sample_size(seeds, int(verdicts['n_draws'].max()))}; learning rate of every start chosen on validation images. "
         f"{band if seeds > 1 else 'No band: one network has no spread.'} "
         "Ring: the epoch that the verdict speaks of, chosen on validation images. "
         f"Grey: the margin of equivalence, ±{verdicts['margin'].max():g}.{star} Linear up to ±{LINEAR_UP_TO:g} points, then logarithmic."
     )
-    return "\n".join(textwrap.wrap(text, 60 * min(len(verdicts), PER_ROW)))

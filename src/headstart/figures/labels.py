@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +13,8 @@ from headstart.figures.style import GREY
 
 # Height on the axis, text, colour.
 Label = tuple[float, str, str]
+# Letters of a title that fit above the narrowest panel.
+HEADING = 30
 
 
 def panel_title(target: str, arm: str, mode: str) -> str:
@@ -21,6 +22,33 @@ def panel_title(target: str, arm: str, mode: str) -> str:
     if mode == "relearn":
         return f"relearning {target}" + ("" if arm == "relearn" else f", {arm}")
     return f"to {target}" + ("" if arm == "finetune" else f", {arm}")
+
+
+def shots_words(shots: str) -> str:
+    """Return a number of images per class in words."""
+    return {"1": "1 shot", "all": "all images"}.get(str(shots), f"{shots} shots")
+
+
+def panel_heading(target: str, arm: str, mode: str, shots: str, *details: str) -> str:
+    """Return what a panel shows and from how many images, in lines that fit above a panel."""
+    # Lines break between parts, never inside one.
+    parts = [part.replace(" ", "\xa0") for part in (shots_words(shots), *details)]
+    words = ", ".join([panel_title(target, arm, mode), *parts])
+    return textwrap.fill(words, HEADING).replace("\xa0", " ")
+
+
+def sample_size(seeds: int, draws: int | str | None = None) -> str:
+    """Return `n = 8 source networks × 2 draws`, in the singular where it is one."""
+    networks = f"n = {seeds} source network" + ("s" if seeds != 1 else "")
+    if draws is None:
+        return networks
+    return f"{networks} × {draws} draw" + ("s" if draws != 1 else "")
+
+
+def within_percent(axis: Axes) -> None:
+    """Let the vertical axis end at 0 and 100 %, whatever a band of few networks asks for."""
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(max(bottom, -2), min(top, 102))
 
 
 def spaced(positions: Sequence[float], gap: float) -> list[int]:
@@ -35,23 +63,30 @@ def spaced(positions: Sequence[float], gap: float) -> list[int]:
     return kept if kept[-1] == last else [*kept, last]
 
 
-def label_edge(axis: Axes, labels: list[Label], *, lines: int) -> None:
+def label_edge(axis: Axes, labels: list[Label], *, lines: int, beside: int = 4) -> None:
     """Write labels at the right edge, at their heights, moved apart where they would overlap.
 
-    Heights are those of the axis as it is now, so limits must be final.
+    `beside` is their distance from the edge in points. Heights are those of the axis as it is now, so limits must be final.
     """
     bottom, top = axis.get_ylim()
     size = axis.get_window_extent().height / axis.figure.dpi * 72
-    gap = (top - bottom) * (8.5 * lines + 1) / max(size, 1)
-    previous = -np.inf
-    for height, text, colour in sorted(labels):
-        place = max(height, previous + gap)
-        previous = place
+    # A caption will take some of the height that is there now.
+    gap = 1.15 * (top - bottom) * (8.5 * lines + 1) / max(size, 1)
+    ordered = sorted(labels)
+    places: list[float] = []
+    for height, *_ in ordered:
+        places.append(max(height, places[-1] + gap) if places else height)
+    # What the last one has too much at the top, those below it give way for.
+    limit = top
+    for index in reversed(range(len(places))):
+        places[index] = min(places[index], limit)
+        limit = places[index] - gap
+    for place, (_, text, colour) in zip(places, ordered, strict=True):
         axis.annotate(
             text,
             (1.0, place),
             xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
+            xytext=(beside, 0),
             textcoords="offset points",
             va="center",
             color=colour,
@@ -68,9 +103,16 @@ def write_caption(figure: Figure, words: str) -> None:
     figure.supxlabel(lines, fontsize=7, color=GREY)
 
 
+def band_words(seeds: int, confidence: float) -> str:
+    """Return what bands are, or why there are none."""
+    if seeds == 1:
+        return "no bands, for one network has no spread"
+    return f"bands: pointwise {confidence:.0%} t-intervals over source networks"
+
+
 def caption(runs: pd.DataFrame, confidence: float) -> str:
     """Return the sentence on numbers that stands under a figure."""
     return (
-        f"n = {runs['seed'].nunique()} source networks × {runs['draw'].nunique()} draws of the target images; "
-        f"bands: pointwise {confidence:.0%} t-intervals over source networks; learning rate and epoch chosen on validation images."
+        f"{sample_size(runs['seed'].nunique(), runs['draw'].nunique())} of the target images; "
+        f"{band_words(runs['seed'].nunique(), confidence)}; learning rate and epoch chosen on validation images."
     )

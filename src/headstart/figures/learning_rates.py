@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from headstart.figures.labels import panel_title, write_caption
+from headstart.figures.labels import panel_heading, sample_size, write_caption
 from headstart.figures.prepare import (
     PANEL,
     all_runs,
@@ -18,7 +18,7 @@ from headstart.figures.prepare import (
     common_epochs,
     source_history,
 )
-from headstart.figures.style import BLUE, VERMILION, paper_style
+from headstart.figures.style import BLUE, paper_style
 
 CELL = ["source_epoch", "learning_rate"]
 BEST = -1
@@ -46,8 +46,7 @@ def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
             1, len(panels), figsize=(width * len(panels), height), squeeze=False
         )
         for index, (axis, (names, part)) in enumerate(zip(axes[0], panels, strict=True)):
-            target, arm, mode, shots = map(str, names)
-            axis.set_title(f"{panel_title(target, arm, mode)}, {shots} shots")
+            axis.set_title(panel_heading(*map(str, names)))
             _panel(axis, part)
             axis.set_ylabel("learning rate" if index == 0 else "")
         write_caption(figure, _caption(table))
@@ -82,7 +81,7 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     axis.grid(False)
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.tick_params(length=0)
-    names = ["source-\nbest" if epoch == BEST else str(epoch) for epoch in epochs]
+    names = ["\nsource-\nbest" if epoch == BEST else str(epoch) for epoch in epochs]
     axis.set_xticks(range(len(epochs)), names)
     axis.set_yticks(range(len(grid)), [f"{rate:g}" for rate in grid.index])
     axis.set_xlabel("source epoch")
@@ -93,9 +92,9 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     for epoch, rate, chosen, best in marked.itertuples(index=False, name=None):
         x, y = epochs.index(epoch), list(grid.index).index(rate)
         if chosen:
-            axis.plot(x, y - 0.34, "o", color=VERMILION, markersize=2.5)
+            axis.plot(x, y - 0.34, "o", color="black", mec="white", mew=0.5, markersize=3.5)
         if best:
-            frame = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=VERMILION, lw=1.8)
+            frame = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", lw=1.8)
             frame.set_clip_on(False)
             axis.add_patch(frame)
 
@@ -115,14 +114,12 @@ def _caption(table: pd.DataFrame) -> str:
         table["learning_rate"] == rates.transform("max")
     )
     at_edge, panels = int((table["best"] & extreme).sum()), int(table["best"].sum())
-    seeds = int(table["seeds"].max())
-    networks = f"{seeds} source network" + ("s" if seeds > 1 else "")
     edge = f" In {at_edge} of {panels} panels it lies at the edge of the grid: a rate beyond it may be better."
     if rates.nunique().max() == 2:
         edge = " Two rates cannot bracket an optimum: one outside or between them may be better."
     elif not at_edge:
         edge = ""
     return (
-        f"Mean test accuracy (%), n = {networks} × {table['draws'].max()} draws. "
+        f"Mean test accuracy (%), {sample_size(int(table['seeds'].max()), int(table['draws'].max()))}. "
         f"Dot: the rate that validation prefers. Frame: best on validation.{edge}"
     )

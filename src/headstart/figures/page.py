@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+SECONDS = "computing time"
+"""The column that differs from one run of a study to the next."""
 STYLE = """
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; background: #fff;
        font: 16px/1.5 "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
@@ -50,11 +52,14 @@ def section(title: str, parts: Iterable[str]) -> Iterator[str]:
 
 
 def table(frame: pd.DataFrame, name: str = "") -> str:
-    """Return a table of text; a cell of one word in lower case has that word as its class, for its look."""
+    """Return a table of text; `name` is its class, and a decided claim stands out."""
     head = "".join(f"<th>{escape(column)}</th>" for column in frame.columns)
     rows = []
     for row in frame.itertuples(index=False, name=None):
-        cells = "".join(f"<td{_class(cell)}>{escape(cell)}</td>" for cell in row)
+        cells = "".join(
+            f"<td{_class(column, cell)}>{escape(cell)}</td>"
+            for column, cell in zip(frame.columns, row, strict=True)
+        )
         rows.append(f"<tr>{cells}</tr>")
     body = "\n".join(rows)
     kind = f' class="{name}"' if name else ""
@@ -71,6 +76,7 @@ def picture(path: Path, words: str, files: Sequence[str]) -> str:
     )
 
 
-def _class(cell: object) -> str:
-    text = str(cell)
-    return f' class="{text}"' if text.isalpha() and text.islower() else ""
+def _class(column: object, cell: object) -> str:
+    if column == SECONDS:
+        return ' class="seconds"'
+    return f' class="{cell}"' if cell in ("supported", "contradicted") else ""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headstart.figures.epochs import epoch_axis, position
-from headstart.figures.labels import write_caption
+from headstart.figures.labels import band_words, sample_size, write_caption
 from headstart.figures.prepare import PERCENT, mean_over_seeds, source_history
 from headstart.figures.style import CYCLE, GREY, MARKERS, ORANGE, paper_style
 
@@ -113,7 +113,7 @@ def _draw(axis: Axes, panel: Panel, table: pd.DataFrame, looks: dict[str, tuple[
     axis.set_ylabel(panel.label)
     axis.set_xlabel("source epoch")
     top = max(axis.get_ylim()[1], panel.least_top)
-    axis.set_ylim(-0.03 * top, top)  # room for markers at zero
+    axis.set_ylim(-0.03 * top, 1.04 * top)  # room for markers at both ends
 
 
 def _ticks(table: pd.DataFrame) -> list[int]:
@@ -138,7 +138,8 @@ def _task_label(task: str, source: str) -> str:
 
 
 def _caption(table: pd.DataFrame, confidence: float) -> str:
+    seeds = int(table["seeds"].max())
     return (
-        f"n = {table['seeds'].max()} source networks; bands: {confidence:.0%} t-intervals over them; "
+        f"{sample_size(seeds)}; {band_words(seeds, confidence)}; "
         "read on validation images; a line per task whose images are read."
     )

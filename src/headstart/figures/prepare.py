@@ -11,6 +11,37 @@ RUN = ["seed", "source_epoch", "draw", "learning_rate"]
 PERCENT = 100.0
 
 
+def panels_of(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Return target, arm, mode and shots of every panel with its rows; few shots come before many."""
+    panels = [(tuple(map(str, names)), part) for names, part in table.groupby(PANEL)]
+    return sorted(panels, key=lambda panel: (*panel[0][:3], by_number(panel[0][3])))
+
+
+def by_number(shots: str) -> float:
+    """Return a number of shots for sorting; all images come last."""
+    return float(shots) if str(shots).isdigit() else float("inf")
+
+
+def networks(measurements: pd.DataFrame, mode: str | None = None) -> list[tuple[str, str, str]]:
+    """Return name, source and model of all that has rows of this mode, or was fine-tuned, sorted.
+
+    The name is the model's; where a model was pre-trained on several sources, both.
+    """
+    about = measurements["draw"].notna() if mode is None else measurements["mode"] == mode
+    rows = measurements[about]
+    pairs = sorted(set(zip(rows["source"], rows["model"], strict=True)))
+    models = [model for _, model in pairs]
+    return sorted(
+        (model if models.count(model) == 1 else f"{source}_{model}", source, model)
+        for source, model in pairs
+    )
+
+
+def of_network(table: pd.DataFrame, source: str, model: str) -> pd.DataFrame:
+    """Return the rows of one source and model."""
+    return table[(table["source"] == source) & (table["model"] == model)]
+
+
 def all_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     """Return one row per run of a model, at every learning rate.
 
@@ -40,6 +71,15 @@ def tuned_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     return runs.merge(chosen, on=[*cell, "learning_rate"]).sort_values(
         PANEL + RUN, ignore_index=True
     )
+
+
+def with_peaks(runs: pd.DataFrame, measurements: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return runs with `peak`, the largest test accuracy among the epochs where it was read, in percent."""
+    rows = measurements[
+        (measurements["model"] == model) & (measurements["metric"] == "oracle_peak")
+    ]
+    peaks = rows[PANEL + RUN].assign(peak=rows["value"] * PERCENT)
+    return runs.merge(peaks, on=PANEL + RUN, how="left")
 
 
 def source_history(measurements: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -32,7 +32,11 @@ FIGURES = {
     "curves": "Accuracy while the target trains",
     "plasticity": "Can the checkpoints still learn?",
 }
-STATUS = ("supported", "contradicted", "undetermined", "not measured here")
+# The order of steps in the list of what ran; steps of single studies stand where STUDIED says.
+STEPS = ("data", "pretrain", "transfer", "", "tables", "claims", "figures")
+STUDIED = STEPS.index("")
+OF_NETWORK = ["source", "model"]
+OF_ARM = ["target", "arm", "mode", "target_dataset", "target_classes", "target_training"]
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
@@ -119,7 +123,7 @@ def _figures(drawn: Artifact | None) -> Iterator[str]:
         kind = kinds[index] if index < len(kinds) else ""
         title = FIGURES.get(kind, name.replace("_", " "))
         rest = name.removeprefix(kind).strip("_").replace("_", " ")
-        words = f"{title}: {rest}" if kind and rest else title
+        words = f"{title} – {rest}" if kind and rest else title
         files = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
         links = [file for file in files if file in drawn.manifest["files"]]
         shown.append(picture(drawn.file(f"{name}.png"), words, links))
@@ -131,9 +135,14 @@ def _settings(tables: Artifact | None) -> Iterator[str]:
         return
     described = read_table(tables.file("settings.parquet"))
     note = "Settings at their default are left out."
-    yield from section(
-        "How networks were trained", [table(described, "settings"), f"<p class=note>{note}</p>"]
-    )
+    networks = described.drop(columns=OF_ARM).drop_duplicates()
+    tables_of = [networks, described[[*OF_NETWORK, *OF_ARM]]]
+    shown = [table(one.rename(columns=_words), "settings") for one in tables_of]
+    yield from section("How networks were trained", [*shown, f"<p class=note>{note}</p>"])
+
+
+def _words(column: str) -> str:
+    return column.replace("_", " ")
 
 
 def _what_ran(artifacts: list[Artifact]) -> Iterator[str]:
@@ -146,19 +155,19 @@ def _what_ran(artifacts: list[Artifact]) -> Iterator[str]:
             "seconds": [float(manifest["seconds"]) for manifest in manifests],
         }
     )
-    order = ["data", "check", "pretrain", "transfer", "plasticity"]
-    rows = [
-        {
-            "step": step,
-            "jobs": str(len(part)),
-            "device": ", ".join(sorted(part["device"].unique())),
-            "computing time": _duration(part["seconds"].sum()),
-        }
-        for step, part in sorted(
-            frame.groupby("step"),
-            key=lambda one: (order.index(one[0]) if one[0] in order else len(order), one[0]),
+    known = {step: place for place, step in enumerate(STEPS)}
+    steps = sorted(set(frame["step"]), key=lambda step: (known.get(step, STUDIED), step))
+    rows = []
+    for step in steps:
+        part = frame[frame["step"] == step]
+        rows.append(
+            {
+                "step": step,
+                "jobs": str(len(part)),
+                "device": ", ".join(sorted(part["device"].unique())),
+                page.SECONDS: _duration(part["seconds"].sum()),
+            }
         )
-    ]
     versions: dict[str, set[str]] = {}
     for manifest in manifests:
         for package, version in manifest["packages"].items():

@@ -8,10 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import epoch_axis, position
-from headstart.figures.labels import Label, caption, label_edge, panel_title, write_caption
+from headstart.figures.labels import (
+    Label,
+    caption,
+    label_edge,
+    panel_title,
+    shots_words,
+    within_percent,
+    write_caption,
+)
 from headstart.figures.prepare import (
     PANEL,
     at_source_best,
+    by_number,
     common_epochs,
     mean_over_seeds,
     source_history,
@@ -64,7 +73,10 @@ def _accuracy_panel(
     """Draw dots for runs, a line through the means, scratch and source-best; return the table."""
     drawn = [runs.assign(drawn="run", mean=runs["test"])]
     several = runs["shots"].nunique() > 1
-    for index, (shots, part) in enumerate(runs.groupby("shots")):
+    labels: list[Label] = []
+    order = sorted(runs["shots"].unique(), key=by_number)
+    for index, shots in enumerate(order):
+        part = runs[runs["shots"] == shots]
         colour, marker = CYCLE[index], MARKERS[index]
         shared = common_epochs(part)
         means = mean_over_seeds(shared, [*PANEL, "source_epoch"], "test", confidence)
@@ -75,14 +87,14 @@ def _accuracy_panel(
         axis.fill_between(
             centre, means["low"], means["high"], color=colour, alpha=0.18, linewidth=0
         )
-        label = f"{shots} shots" if several else "mean over source networks"
-        axis.plot(
-            centre, means["mean"], marker=marker, markersize=4, color=colour, label=label, zorder=3
-        )
+        axis.plot(centre, means["mean"], marker=marker, markersize=4, color=colour, zorder=3)
         best = mean_over_seeds(at_source_best(part, history), PANEL, "test", confidence)
         drawn += [means.assign(drawn="mean"), best.assign(drawn="source-best")]
-        labels = _reference_lines(axis, means, best, history)
-        label_edge(axis, labels if not several else [], lines=2)
+        levels = _reference_lines(axis, means, best, history)
+        end = float(means["mean"].iloc[-1])
+        labels += [(end, f"{shots_words(shots)}\n{end:.1f}", colour)] if several else levels
+    within_percent(axis)
+    label_edge(axis, labels, lines=2)
     axis.set_ylabel("target test accuracy (%)" if first else "")
     return pd.concat(drawn, ignore_index=True)
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from headstart.figures.labels import sample_size, shots_words
+
 CONTRAST = ["source", "model", "target", "arm", "shots"]
 WIDTH = 100
 
@@ -42,13 +44,13 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def sentence(row: Mapping[Any, Any]) -> str:
     """Return one verdict as a sentence with effect, interval and n, then its reason."""
-    words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {row['shots']} shots: {row['verdict']}"
+    words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {shots_words(row['shots'])}: {row['verdict']}"
     if np.isfinite(row["effect"]):
         words += f", {row['effect']:+.1f} points"
         if np.isfinite(row["interval_low"]):
             words += f" [{row['interval_low']:+.1f}, {row['interval_high']:+.1f}]"
         words += f" from epoch {row['chosen_epoch']}"
-    size = f"n = {row['n_seeds']} source networks × {row['n_draws']} draws"
+    size = sample_size(row["n_seeds"], row["n_draws"])
     first = "Primary contrast. " if row["primary"] else ""
     return f"{first}{words} ({size}). {row['reason']}"
 

@@ -97,6 +97,9 @@ class StudyTables(Mapping[str, pd.DataFrame]):
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
 
+    def __contains__(self, name: object) -> bool:
+        return name in set(self)
+
     def __getitem__(self, name: str) -> pd.DataFrame:
         return read_table(self.artifact.file(f"{name}.parquet"))
 

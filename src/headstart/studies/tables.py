@@ -119,6 +119,8 @@ def _source_rows(artifact: Artifact) -> pd.DataFrame:
 
 def _end_rows(artifact: Artifact) -> pd.DataFrame:
     runs = read_table(artifact.file("runs.parquet")).astype({"diverged": float})
+    # The chosen epoch is one of those where test accuracy was read, though no curve may hold it.
+    runs["oracle_peak"] = runs[["oracle_peak", "test_accuracy"]].max(axis=1)
     return _melt(runs, GRID, END_MEASURES, artifact, **_arm(artifact))
 
 

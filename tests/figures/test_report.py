@@ -1,0 +1,98 @@
+"""The page that a person sends to another."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from headstart.artifacts import store
+from headstart.artifacts.files import write_json, write_table
+from headstart.artifacts.keys import Job
+from headstart.figures import page, report
+from headstart.figures.verdicts import sentence
+
+PNG = b"\x89PNG pretended"
+CLAIM = {
+    "claim": "C1",
+    "study": "early_stopping",
+    "statement": "Earlier < later & so on.",
+    "published": "+6.3 points",
+    "source": "logs",
+    "status": "supported",
+    "reason": "Because.",
+    "unit": "points",
+    "value": 3.04,
+    "low": 1.96,
+    "high": 4.0,
+}
+
+
+def verdicts() -> pd.DataFrame:
+    row = {"source": "latin", "target": "cyrillic", "model": "net", "arm": "finetune", "shots": "5"}
+    row |= {"verdict": "earlier-better", "reason": "It is.", "primary": True, "chosen_epoch": 2}
+    row |= {"effect": 3.0, "interval_low": 2.0, "interval_high": 4.0, "p_adjusted": 0.004}
+    return pd.DataFrame([row | {"n_seeds": 8, "n_draws": 1}])
+
+
+def written() -> str:
+    """Return the report on artifacts of a study that nobody ran."""
+
+    def tables(_: Job, work: store.Work) -> dict:
+        write_table(work.out / "verdicts.parquet", verdicts())
+        return {}
+
+    def figures(_: Job, work: store.Work) -> dict:
+        for name in ("gains_net", "transfer_net", "unknown_kind"):
+            (work.out / f"{name}.png").write_bytes(PNG)
+        (work.out / "gains_net.csv").write_text("a\n")
+        return {}
+
+    def claims(_: Job, work: store.Work) -> dict:
+        content = {"papers": {"early_stopping": "A paper."}, "claims": [CLAIM]}
+        judged_on = {"early_stopping": "Judged on: latin."}
+        write_json(work.out / "claims.json", {**content, "judged_on": judged_on})
+        return {}
+
+    gathered, drawn = (Job(step, "early_stopping", "code") for step in ("tables", "figures"))
+    judged = Job("claims", "all", "code")
+    for job, function in ((gathered, tables), (drawn, figures), (judged, claims)):
+        store.run(job, function)
+    inputs = {"tables": (gathered,), "figures": (drawn,), "claims": (judged,)}
+    job = Job("report", "all", "code", {}, {}, inputs)
+    return store.run(job, report.make).file("report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_versions(project) -> None:
+    text = written()
+    assert "Primary contrast. latin to cyrillic, net, finetune, 5 shots: earlier-better" in text
+    assert "+3.0 [+2.0, +4.0] points" in text
+    assert '<td class="supported">supported</td>' in text
+    assert "Earlier &lt; later &amp; so on." in text
+    order = [text.index(f"figures/{name}.png") for name in ("transfer_net", "gains_net")]
+    assert sorted(order) == order
+    assert "<b>unknown kind</b>" in text
+    assert 'href="figures/gains_net.csv"' in text
+    assert "gains_net.pdf" not in text
+    assert "numpy " in text
+
+
+def test_the_same_artifacts_give_the_same_bytes(project) -> None:
+    first = written()
+    for path in (project / "results" / "report").iterdir():
+        path.rename(project / path.name)
+    assert written() == first
+
+
+def test_a_verdict_is_a_sentence_with_effect_interval_and_n() -> None:
+    row = verdicts().iloc[0].to_dict()
+    said = sentence(row)
+    assert "earlier-better, +3.0 points [+2.0, +4.0] from epoch 2" in said
+    assert "(n = 8 source networks × 1 draw). It is." in said
+    assert "points" not in sentence({**row, "effect": float("nan")})
+
+
+def test_text_is_escaped_and_decided_claims_stand_out() -> None:
+    frame = pd.DataFrame({"<b>": ["a & b", "contradicted"]})
+    text = page.table(frame)
+    assert "<th>&lt;b&gt;</th>" in text
+    assert "a &amp; b" in text
+    assert '<td class="contradicted">' in text
