@@ -21,6 +21,7 @@ TITLE = "Why and when does pre-training help?"
 # The questions of the studies, by name; a study without an entry has its name as its heading.
 QUESTIONS = {
     "early_stopping": "Is the source-optimal checkpoint the best one to fine-tune?",
+    "invariance": "What do vision transformers forget, learn and move between layers?",
 }
 # What figures show, in the order of the page, by the first words of their names.
 FIGURES = {
@@ -31,6 +32,12 @@ FIGURES = {
     "learning_rates": "Learning rates",
     "curves": "Accuracy while the target trains",
     "plasticity": "Can the checkpoints still learn?",
+    "invariance_tasks": "What classifying and reconstructing forget and learn, by depth",
+    "invariance_starts": "What is forgotten and learnt from the pretrained start and from scratch",
+    "invariance_flow": "Where invariances end up: flow, excess compression, control",
+    "invariance_dynamics": "Forgetting, learning and accuracy while the target trains",
+    "invariance_robustness": "Does the spread of forgetting follow robustness?",
+    "invariance_trust": "How well the networks were inverted",
 }
 # The order of steps in the list of what ran; steps of single studies stand where STUDIED says.
 STEPS = ("data", "pretrain", "transfer", "", "tables", "claims", "figures")
@@ -101,9 +108,10 @@ def _claims(study: str, claims: Mapping[str, Any]) -> Iterator[str]:
 def _ours(claim: Mapping[str, Any]) -> str:
     if claim["value"] is None:
         return "–"
-    number = f"{claim['value']:+.1f}"
+    digits = 1 if claim["unit"] == "points" else 2
+    number = f"{claim['value']:+.{digits}f}"
     if claim["low"] is not None and claim["high"] is not None:
-        number += f" [{claim['low']:+.1f}, {claim['high']:+.1f}]"
+        number += f" [{claim['low']:+.{digits}f}, {claim['high']:+.{digits}f}]"
     return f"{number} {claim['unit']}"
 
 

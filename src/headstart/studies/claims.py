@@ -25,7 +25,7 @@ from headstart.params import Statistics
 from headstart.statistics.findings import Finding
 from headstart.statistics.report import read_runs
 from headstart.statistics.tables import TableError, UndecidableError, contrasts, find_contrast
-from headstart.studies import early_claims
+from headstart.studies import early_claims, invariance_claims
 from headstart.studies.verdicts import contrast_from_words
 
 CLAIMS = Path(__file__).resolve().parents[3] / "claims.yaml"
@@ -47,7 +47,10 @@ class Study:
     judges: Mapping[str, Callable[[Any], Finding]]
 
 
-STUDIES = {"early_stopping": Study(early_claims.Judge, early_claims.JUDGES)}
+STUDIES = {
+    "early_stopping": Study(early_claims.Judge, early_claims.JUDGES),
+    "invariance": Study(invariance_claims.Judge, invariance_claims.JUDGES),
+}
 
 
 class ClaimsError(ValueError):

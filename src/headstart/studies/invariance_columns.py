@@ -13,6 +13,7 @@ PLACE = {
     **dict.fromkeys(("study", "source", "model", "target", "arm", "mode"), "str"),
     **dict.fromkeys(("seed", "source_epoch"), "int64"),
     "random_start": "bool",
+    "given_weights": "bool",
     "target_seed": "int64",
 }
 OUTCOMES = (

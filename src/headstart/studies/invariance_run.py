@@ -52,6 +52,7 @@ class Run:
             "seed": int(subject.job.wildcards["seed"]),
             "source_epoch": self.source_epoch,
             "random_start": self.arm in self.options.scratch,
+            "given_weights": subject.model.weights is not None,
             "target_seed": int(self.target_seed),
             "device": self.work.device,
         }
