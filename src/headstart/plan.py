@@ -337,7 +337,8 @@ class Plan:
             ]
             for run in runs:
                 learning = run.wildcards["arm"] in options.dynamics.learning
-                on_the_way = options.dynamics.epochs if learning else ()
+                last = self.params.trajectory[model][run.wildcards["arm"]].epochs
+                on_the_way = [e for e in options.dynamics.epochs if e <= last and learning]
                 epochs = [*map(str, on_the_way), options.end]
                 inverted.append(self._add_inversions(run, run.wildcards, options, epochs, target))
             self._add_invariance(pretrain, target, runs, inverted, options)

@@ -75,7 +75,8 @@ class Dynamics(Section):
     """What is measured on the way, besides the end."""
 
     epochs: tuple[Natural, ...] = Field(
-        default=(), description="target epochs, kept by every arm; none: the end alone"
+        default=(),
+        description="target epochs, kept by every arm that lasts so long; none: the end alone",
     )
     learning: tuple[Name, ...] = Field(
         default=(), description="arms whose networks are inverted at each of these epochs too"

@@ -134,7 +134,8 @@ def _invariance_problems(params: Params) -> list[str]:
                 problems.append(f"{path}.arms: {arm!r} is not in `trajectory.{model}`; {remedy}")
                 continue
             kept = arms[arm].kept_epochs()
-            missing = [epoch for epoch in part.dynamics.epochs if epoch not in kept]
+            reached = [epoch for epoch in part.dynamics.epochs if epoch <= arms[arm].epochs]
+            missing = [epoch for epoch in reached if epoch not in kept]
             if missing:
                 problems.append(
                     f"{path}.dynamics.epochs: {missing} are not kept by trajectory.{model}.{arm}, "

@@ -41,7 +41,9 @@ class Run:
         self.reached = subject.checkpoints(artifact)
         self.source_epoch = subject.source.epoch(self.asked)
         self.end = self.reached.epoch(self.options.end)
-        self.epochs = sorted({*self.options.dynamics.epochs, self.end})
+        last = self.reached.epoch("last")
+        reached = {epoch for epoch in self.options.dynamics.epochs if epoch <= last}
+        self.epochs = sorted(reached | {self.end})
         self.started = subject.inversions(PRETRAINED, self.asked, "0")
         self.ended = subject.inversions(self.arm, self.asked, self.target_seed)
         self.columns = {
