@@ -12,6 +12,7 @@ include: "workflow/rules/transfer.smk"
 include: "workflow/rules/trajectory.smk"
 include: "workflow/rules/plasticity.smk"
 include: "workflow/rules/knowledge.smk"
+include: "workflow/rules/invariance.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -25,6 +26,8 @@ localrules:
     stage_plasticity,
     stage_values,
     stage_knowledge,
+    stage_inversions,
+    stage_invariance,
     stage_tables,
     stage_claims,
     stage_figures,
@@ -43,6 +46,8 @@ rule all:
         rules.stage_plasticity.input,
         rules.stage_values.input,
         rules.stage_knowledge.input,
+        rules.stage_inversions.input,
+        rules.stage_invariance.input,
         rules.stage_tables.input,
         rules.stage_claims.input,
         rules.stage_figures.input,

@@ -10,7 +10,12 @@ from ruamel.yaml import YAML
 
 LETTERS = [*"CDFGIJLNQRSUVWYZ"]
 CLASSES = 3
-MODELS = {"wrn": {"depth": 10, "width": 1}, "convnet": {"width": 2}}
+TRANSFORMER = {"patch_size": 6, "embed_dim": 8, "depth": 3, "num_heads": 2}
+MODELS = {
+    "wrn": {"depth": 10, "width": 1},
+    "convnet": {"width": 2},
+    "timm": {"kwargs": TRANSFORMER, "weights": None},
+}
 
 
 def read(preset: str) -> dict[str, Any]:
@@ -42,10 +47,16 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         "plasticity": {"enabled": False},
     }
     small.pop("statistics", None)
-    small.pop("trajectory", None)
+    small["trajectory"] = {
+        model: {arm: _trajectory(part) for arm, part in arms.items()}
+        for model, arms in raw.get("trajectory", {}).items()
+    }
+    small["invariance"] = {
+        model: _invariance(part) for model, part in raw.get("invariance", {}).items()
+    }
     small["transfer"] = {
         model: {arm: _transfer(part) for arm, part in arms.items()}
-        for model, arms in raw["transfer"].items()
+        for model, arms in raw.get("transfer", {}).items()
     }
     return small
 
@@ -73,9 +84,27 @@ def _training(part: dict[str, Any]) -> dict[str, Any]:
 
 def _pretrain(part: dict[str, Any]) -> dict[str, Any]:
     checkpoints = {"log_spaced": False, "around_drops": None}
-    return {**_training(part), "seeds": part["seeds"][:1], "checkpoints": checkpoints}
+    small = {**_training(part), "seeds": part["seeds"][:1], "checkpoints": checkpoints}
+    return small | ({} if part["epochs"] else {"epochs": 0})
 
 
 def _transfer(part: dict[str, Any]) -> dict[str, Any]:
     grid = {name: part[name][:1] for name in ("draws", "learning_rates")}
     return {**_training(part), **grid, "shots": [2], "source_epochs": [0, 2, "best"]}
+
+
+def _trajectory(part: dict[str, Any]) -> dict[str, Any]:
+    starts = [epoch if isinstance(epoch, str) else min(epoch, 2) for epoch in part["source_epochs"]]
+    grid = {"source_epochs": starts[:1], "targets": part["targets"][:1], "seeds": []}
+    return {**_training(part), **grid, "target_epochs": [1, 2]}
+
+
+def _invariance(part: dict[str, Any]) -> dict[str, Any]:
+    inversions = part["inversions"] | {"images": 8, "seeds": [0], "descent": {"steps": 2}}
+    small = {**part, "inversions": inversions, "components": 2, "resamples": 4}
+    if "dynamics" in part:
+        small["dynamics"] = part["dynamics"] | {"epochs": [1, 2]}
+    if "robustness" in part:
+        names = part["robustness"]["corruptions"][:2]
+        small["robustness"] = {"corruptions": names, "severities": [1, 5], "images": 6}
+    return small

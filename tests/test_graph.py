@@ -116,7 +116,7 @@ def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -
         job.name for job in edited.jobs("transfer") if job.full_key not in keys(PLAN, "transfer")
     }
     assert fresh == {f"latin-convnet-cyrillic-finetune-seed{seed}" for seed in (0, 1)}
-    others = {job.full_key for job in PLAN.jobs() if job.name == "knowledge"}
+    others = {job.full_key for job in PLAN.jobs() if job.name in ("knowledge", "invariance")}
     for step in ("tables", "claims", "figures", "report", "publish"):
         assert keys(edited, step) & keys(PLAN, step) <= others
 

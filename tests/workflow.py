@@ -89,6 +89,8 @@ class Project:
                 "plasticity",
                 "values",
                 "knowledge",
+                "inversions",
+                "invariance",
                 "tables",
                 "figures",
                 "claims",

@@ -20,6 +20,8 @@ from headstart.plan import STEPS, Plan
 from headstart.upkeep import external, housekeeping
 
 PARAMS = Path("params.yaml")
+# Steps that compute with networks; all others need no torch.
+ON_DEVICE = ("pretrain", "transfer", "trajectory", "plasticity", "inversions", "invariance")
 
 app = App(
     name="headstart",
@@ -51,7 +53,7 @@ def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
 
 
 def _device(step: str, asked: str) -> str:
-    if step not in ("pretrain", "transfer", "trajectory", "plasticity", "values"):
+    if step not in ON_DEVICE:
         return "cpu"
     device = importlib.import_module("headstart.training.device")
     chosen = device.choose_device(asked, locks=STORE / "devices")

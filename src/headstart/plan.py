@@ -18,6 +18,7 @@ from headstart.artifacts.keys import SHORT, Job
 from headstart.params import (
     Analysis,
     Comparison,
+    Invariance,
     Params,
     Pretrain,
     Scores,
@@ -30,6 +31,7 @@ from headstart.params import (
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 CLAIMS = ROOT / "claims.yaml"
+PUBLISHED_INVARIANCE = ROOT / "published" / "invariance_figures.csv"
 PUBLISHED = [ROOT / "published" / f"early_stopping{part}.csv" for part in ("", "_protocols")]
 
 
@@ -51,8 +53,10 @@ class Step:
 # Sections that decide which jobs there are; each step along the way reads those before it and its own.
 PRETRAINED = ("datasets", "tasks", "models", "pretrain")
 TRANSFERRED = (*PRETRAINED, "transfer")
-TABULATED = (*TRANSFERRED, "trajectory", "plasticity", "knowledge", "statistics")
-LOOKED_INTO = (*PRETRAINED, "trajectory", "knowledge")
+TRAINED = (*PRETRAINED, "trajectory")
+LOOKED_INTO = (*TRAINED, "knowledge")
+INVERTED = (*TRAINED, "invariance")
+TABULATED = (*TRANSFERRED, "trajectory", "plasticity", "knowledge", "invariance", "statistics")
 DRAWN = (*TABULATED, "figures")
 
 STEPS = {
@@ -62,7 +66,7 @@ STEPS = {
         Step(
             "check",
             "headstart.studies.check:make",
-            (*TRANSFERRED, "trajectory", "knowledge", "runtime"),
+            (*TRANSFERRED, "trajectory", "knowledge", "invariance", "runtime"),
             versioned=False,
         ),
         Step(
@@ -78,7 +82,7 @@ STEPS = {
         Step(
             "trajectory",
             "headstart.studies.trajectory:make",
-            (*PRETRAINED, "trajectory"),
+            TRAINED,
         ),
         Step(
             "plasticity",
@@ -94,6 +98,16 @@ STEPS = {
             "knowledge",
             "headstart.studies.knowledge.measure:make",
             LOOKED_INTO,
+        ),
+        Step(
+            "inversions",
+            "headstart.studies.inversions:make",
+            INVERTED,
+        ),
+        Step(
+            "invariance",
+            "headstart.studies.invariance:make",
+            INVERTED,
         ),
         Step(
             "tables",
@@ -159,6 +173,8 @@ class Plan:
                 self._add_trajectories(model, arm, trajectory)
         for model, knowledge in params.knowledge.items():
             self._add_knowledge(Comparison(model, knowledge, params.trajectory, params.pretrain))
+        for model, invariance in params.invariance.items():
+            self._add_invariances(model, invariance)
         if params.plasticity.enabled:
             for source, model, seed in self._pretrain:
                 if model in (params.plasticity.models or params.pretrain):
@@ -166,6 +182,8 @@ class Plan:
         self._add_early_stopping()
         if params.knowledge:
             self._add_figures(self._add("tables", "knowledge", inputs=self._of("knowledge")))
+        if self._by_step["invariance"]:
+            self._add_invariance_tables()
         self._add_products()
 
     def jobs(self, *steps: str) -> list[Job]:
@@ -383,6 +401,101 @@ class Plan:
                 "data": tuple(self._data[dataset] for dataset in datasets),
             },
         )
+
+    def _add_invariances(self, model: str, options: Invariance) -> None:
+        """Add inversions and comparisons of the runs of a model, from each of its source networks."""
+        groups: dict[tuple[str, ...], list[Job]] = {}
+        for run in self._by_step["trajectory"]:
+            if run.wildcards["model"] == model and run.wildcards["arm"] in options.arms:
+                group = tuple(run.wildcards[name] for name in ("source", "target", "seed"))
+                groups.setdefault(group, []).append(run)
+        for (source, target, seed), runs in groups.items():
+            pretrain = self._pretrain[source, model, int(seed)]
+            starts = dict.fromkeys(run.wildcards["source_epoch"] for run in runs)
+            inverted = [
+                self._add_inversions(
+                    pretrain, {"arm": "pretrained", "source_epoch": epoch}, options, [epoch], target
+                )
+                for epoch in starts
+            ]
+            for run in runs:
+                learning = run.wildcards["arm"] in options.dynamics.learning
+                last = self.params.trajectory[model][run.wildcards["arm"]].epochs
+                on_the_way = [e for e in options.dynamics.epochs if e <= last and learning]
+                epochs = [*map(str, on_the_way), options.end]
+                inverted.append(self._add_inversions(run, run.wildcards, options, epochs, target))
+            self._add_invariance(pretrain, target, runs, inverted, options)
+
+    def _add_inversions(
+        self,
+        network: Job,
+        names: Mapping[str, str],
+        options: Invariance,
+        epochs: list[str],
+        target: str,
+    ) -> Job:
+        """Add the job that inverts a pretrained network, or a run at some of its epochs."""
+        source, model, seed = (network.wildcards[name] for name in ("source", "model", "seed"))
+        arm, source_epoch = names["arm"], names["source_epoch"]
+        target_seed = names.get("target_seed", "0")
+        return self._add(
+            "inversions",
+            f"{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}",
+            wildcards={
+                "source": source,
+                "model": model,
+                "target": target,
+                "arm": arm,
+                "source_epoch": source_epoch,
+                "seed": seed,
+                "target_seed": target_seed,
+            },
+            params={
+                "task": canonical(self.params.tasks[target]),
+                "model": canonical(self.params.models[model]),
+                "inversions": canonical(options.inversions),
+                "epochs": epochs,
+            },
+            inputs={"network": (network,), "data": (self._data_of(target),)},
+        )
+
+    def _add_invariance(
+        self,
+        pretrain: Job,
+        target: str,
+        runs: list[Job],
+        inverted: list[Job],
+        options: Invariance,
+    ) -> None:
+        """Add the job that compares all runs from one source network with it."""
+        names = {name: pretrain.wildcards[name] for name in ("source", "model", "seed")}
+        source, model, seed = names.values()
+        self._add(
+            "invariance",
+            f"{source}-{model}-{target}-seed{seed}",
+            wildcards={**names, "target": target},
+            params={
+                "task": canonical(self.params.tasks[target]),
+                "model": canonical(self.params.models[model]),
+                "invariance": canonical(options),
+            },
+            inputs={
+                "pretrain": (pretrain,),
+                "trajectory": tuple(runs),
+                "inversions": tuple(inverted),
+                "data": (self._data_of(target),),
+            },
+        )
+
+    def _add_invariance_tables(self) -> None:
+        digest = file_sha256(PUBLISHED_INVARIANCE)
+        tables = self._add(
+            "tables",
+            "invariance",
+            params={"published": {PUBLISHED_INVARIANCE.name: digest}},
+            inputs=self._of("invariance"),
+        )
+        self._add_figures(tables)
 
     def _add_early_stopping(self) -> None:
         statistics = {"statistics": canonical(self.params.statistics)}

@@ -158,8 +158,8 @@ def test_a_diverged_run_with_one_lucky_epoch_is_flagged_and_cannot_win(
 ) -> None:
     spike, real = iter([0.1, 31 / 65, 0.1, 0.1, 0.1]), evaluate
 
-    def lucky(net: Network, batches: object) -> evaluation.Evaluation:
-        result = real(net, batches)  # type: ignore[arg-type]
+    def lucky(net: Network, batches: object, objective: object) -> evaluation.Evaluation:
+        result = real(net, batches, objective)  # type: ignore[arg-type]
         if getattr(batches, "num_images", 0) != 24:
             return result
         return evaluation.Evaluation(result.loss, next(spike))

@@ -7,6 +7,7 @@ rule tables:
         transfer=ancient(needs(PLAN, "transfer")),
         plasticity=ancient(needs(PLAN, "plasticity")),
         knowledge=ancient(needs(PLAN, "knowledge")),
+        invariance=ancient(needs(PLAN, "invariance")),
     output:
         "results/tables/{study}-{key}/manifest.json",
     log:

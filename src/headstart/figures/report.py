@@ -22,6 +22,7 @@ TITLE = "Why and when does pre-training help?"
 QUESTIONS = {
     "early_stopping": "Is the source-optimal checkpoint the best one to fine-tune?",
     "knowledge": "Which interactions does fine-tuning preserve, discard and learn?",
+    "invariance": "What do vision transformers forget, learn and move between layers?",
 }
 # What figures show, in the order of the page, by the first words of their names.
 FIGURES = {
@@ -36,6 +37,12 @@ FIGURES = {
     "knowledge_exclusivity": "What training from scratch finds too of the preserved",
     "knowledge_approach": "The way of interactions to the end of training",
     "knowledge_sparsity": "Are interactions few, and do they match the network?",
+    "invariance_tasks": "What classifying and reconstructing forget and learn, by depth",
+    "invariance_starts": "What is forgotten and learnt from the pretrained start and from scratch",
+    "invariance_flow": "Where invariances end up: flow, excess compression, control",
+    "invariance_dynamics": "Forgetting, learning and accuracy while the target trains",
+    "invariance_robustness": "Does the spread of forgetting follow robustness?",
+    "invariance_trust": "How well the networks were inverted",
 }
 # The order of steps in the list of what ran; steps of single studies stand where STUDIED says.
 STEPS = ("data", "pretrain", "transfer", "", "tables", "claims", "figures")
@@ -106,9 +113,10 @@ def _claims(study: str, claims: Mapping[str, Any]) -> Iterator[str]:
 def _ours(claim: Mapping[str, Any]) -> str:
     if claim["value"] is None:
         return "–"
-    number = f"{claim['value']:+.1f}"
+    digits = 1 if claim["unit"] == "points" else 2
+    number = f"{claim['value']:+.{digits}f}"
     if claim["low"] is not None and claim["high"] is not None:
-        number += f" [{claim['low']:+.1f}, {claim['high']:+.1f}]"
+        number += f" [{claim['low']:+.{digits}f}, {claim['high']:+.{digits}f}]"
     return f"{number} {claim['unit']}"
 
 

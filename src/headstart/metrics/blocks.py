@@ -1,5 +1,6 @@
 """Networks as functions from images to the outputs of their blocks."""
 
+import copy
 from collections.abc import Callable
 from typing import cast
 
@@ -57,6 +58,33 @@ def every_block(network: nn.Module) -> Callable[[Tensor], list[Tensor]]:
     if isinstance(network, nn.Sequential):
         return lambda images: _outputs(network, images)
     return lambda images: _tokens(network, list(range(blocks)), images)
+
+
+def late_blocks_replaced(network: nn.Module, other: nn.Module, first: int) -> nn.Module:
+    """A copy of a network whose blocks from `first` on are those of another of the same kind.
+
+    What comes before the first block, and after the last, stays the network's own.
+
+    Raises:
+        TypeError: a network has no numbered blocks.
+        ValueError: different numbers of blocks, or a block that does not exist.
+    """
+    blocks = number_of_blocks(network)
+    if number_of_blocks(other) != blocks or not 0 <= first < blocks:
+        raise ValueError(
+            f"blocks {first} to {blocks - 1} of {number_of_blocks(other)} cannot take the place "
+            f"of those of a network with {blocks}: give two networks of the same kind"
+        )
+    result = copy.deepcopy(network)
+    into, source = _numbered(result), _numbered(other)
+    for block in range(first, blocks):
+        into[block] = copy.deepcopy(source[block])
+    return result
+
+
+def _numbered(network: nn.Module) -> nn.Sequential | nn.ModuleList:
+    found = network if isinstance(network, nn.Sequential) else network.blocks
+    return cast(nn.Sequential | nn.ModuleList, found)
 
 
 def _require_evaluation(network: nn.Module) -> None:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from headstart.metrics.half_samples import half_sample_interval
 from headstart.metrics.similarity import cka_grid
 from headstart.metrics.stir import TargetGrams, stir_grid
 
@@ -76,9 +77,7 @@ def excess_compression(
     than pt did. Zero for ft = pt. Expansion (j > i) is not identifiable: with exact inversions
     STIR(pt[j] | pt[i]) = 1 there, so nothing can exceed it.
 
-    The interval comes from half-samples of the images, without replacement: a half-sample scatters
-    about the whole as the whole does about the truth, and has no duplicates, which would look
-    similar to themselves and bias the debiased form.
+    The interval comes from half-samples of the images (`half_sample_interval`).
 
     Args:
         finetuned: Grams of ft on X and on the X′ of pt.
@@ -94,18 +93,10 @@ def excess_compression(
         pair = (stir_grid(grams.subset(images), debiased) for grams in (finetuned, baseline))
         return (next(pair) - next(pair)).mean(0)
 
-    count = finetuned.originals.shape[-1]
-    if count < 8:
-        raise ValueError(f"an interval from half-samples needs at least 8 images, found {count}")
-    device = finetuned.originals.device
-    value = difference(torch.arange(count, device=device))
-    orders = (
-        torch.randperm(count, generator=generator, device=generator.device)
-        for _ in range(resamples)
+    grams = finetuned.originals
+    found = half_sample_interval(
+        difference, grams.shape[-1], generator, resamples, confidence, grams.device
     )
-    draws = torch.stack([difference(order[: count // 2].to(device)) for order in orders])
-    tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=value.dtype)
-    lower, upper = (draws - draws.mean(0)).quantile(tails.to(device), dim=0)
-    earlier = torch.ones_like(value, dtype=torch.bool).tril(-1)
-    cells = (torch.where(earlier, x, torch.nan) for x in (value, value + lower, value + upper))
+    earlier = torch.ones_like(found[0], dtype=torch.bool).tril(-1)
+    cells = (torch.where(earlier, x, torch.nan) for x in found)
     return ExcessCompression(*cells)

@@ -17,7 +17,13 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from headstart.metrics.grams import linear_grams, undefined_reason, unit_grams
+from headstart.metrics.grams import (
+    MINIMUM_IMAGES,
+    linear_gram,
+    linear_grams,
+    undefined_reason,
+    unit_grams,
+)
 
 EveryLayer = Callable[[Tensor], Sequence[Tensor]]
 
@@ -143,12 +149,26 @@ def stir_by_residual(
     If STIR falls from group to group, it measures the inversions rather than the networks. Groups
     of fewer than 4 images are NaN with that reason.
     """
+    grams = linear_gram(originals), linear_gram(inverted)
+    return residual_groups(*grams, residuals, groups, debiased)
+
+
+def residual_groups(
+    originals: Float64[Tensor, "images images"],
+    inverted: Float64[Tensor, "images images"],
+    residuals: Float[Tensor, " images"],
+    groups: int = 4,
+    debiased: bool = True,
+) -> list[ResidualGroup]:
+    """`stir_by_residual` from the Grams of X and X′."""
     result = []
     for part in residuals.argsort().tensor_split(groups):
         bound = float(residuals[part].max()) if len(part) else float("nan")
-        if len(part) < 4:
+        if len(part) < MINIMUM_IMAGES:
             result.append(ResidualGroup(bound, len(part), float("nan"), "fewer than 4 images"))
-        else:
-            here = stir([originals[part]], [inverted[part]], debiased)
-            result.append(ResidualGroup(bound, len(part), here.value, here.reason))
+            continue
+        whole = TargetGrams(originals[None, None], inverted[None, None, None])
+        here = whole.subset(part.to(originals.device))
+        value = float(stir_grid(here, debiased)[0, 0, 0])
+        result.append(ResidualGroup(bound, len(part), value, stir_reason(here, 0, 0, debiased)))
     return result

@@ -16,6 +16,14 @@ from headstart.params.datasets import (
     TorchvisionName,
 )
 from headstart.params.inference import Contrast, Statistics
+from headstart.params.invariance import (
+    Descent,
+    Dynamics,
+    Gate,
+    Invariance,
+    Inversions,
+    Robustness,
+)
 from headstart.params.knowledge import (
     Analysis,
     Arm,
@@ -53,11 +61,16 @@ __all__ = [
     "Contrast",
     "ConvNet",
     "Dataset",
+    "Descent",
     "Digits",
+    "Dynamics",
     "Figures",
+    "Gate",
     "Glyphs",
     "GridPlayers",
     "ImageFolder",
+    "Invariance",
+    "Inversions",
     "Knowledge",
     "MaskPlayers",
     "Model",
@@ -68,6 +81,7 @@ __all__ = [
     "Plasticity",
     "Pretrain",
     "RandomLabels",
+    "Robustness",
     "Runtime",
     "Schedule",
     "Scores",

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from headstart.params import comparison
 from headstart.params.datasets import Dataset, Task
 from headstart.params.inference import Statistics, unknown_primary
+from headstart.params.invariance import Invariance
 from headstart.params.knowledge import Knowledge
 from headstart.params.models import Model
 from headstart.params.plasticity import Plasticity
@@ -41,6 +42,7 @@ class Params(Section):
     pretrain: dict[Name, Pretrain]
     transfer: dict[Name, dict[Name, Transfer]] = Field(default_factory=dict)
     trajectory: dict[Name, dict[Name, Trajectory]] = Field(default_factory=dict)
+    invariance: dict[Name, Invariance] = Field(default_factory=dict)
     plasticity: Plasticity = Plasticity()
     knowledge: dict[Name, Knowledge] = Field(default_factory=dict)
     statistics: Statistics = Statistics()
@@ -82,6 +84,7 @@ def _broken_references(params: Params) -> list[str]:
             if model in params.pretrain:
                 problems += _missing_epochs(path, transfer, params.pretrain[model])
     problems += _trajectory_problems(params)
+    problems += _invariance_problems(params)
     for model in params.plasticity.models:
         known("plasticity.models", model, "pretrain")
     problems += _repeated("plasticity", params.plasticity, ("models",))
@@ -118,6 +121,42 @@ def _trajectory_problems(params: Params) -> list[str]:
                 problems.append(
                     f"{path}.seeds: no network is pre-trained from {unknown}; "
                     f"known are {list(pretrain.seeds)}"
+                )
+    return problems
+
+
+def _invariance_problems(params: Params) -> list[str]:
+    """List arms that do not exist, scratch arms that are not random, and epochs that no run keeps."""
+    problems = []
+    for model, part in params.invariance.items():
+        path, arms = f"invariance.{model}", params.trajectory.get(model, {})
+        problems += _repeated(path, part, ("arms", "scratch", "control"))
+        problems += _repeated(f"{path}.inversions", part.inversions, ("seeds", "kinds", "layers"))
+        problems += _repeated(f"{path}.dynamics", part.dynamics, ("epochs",))
+        problems += _repeated(f"{path}.robustness", part.robustness, ("corruptions", "severities"))
+        if not arms:
+            remedy = suggest(model, list(params.trajectory))
+            problems.append(f"{path}: no arm of `trajectory` has the model {model!r}; {remedy}")
+            continue
+        for arm in part.arms:
+            if arm not in arms:
+                remedy = suggest(arm, list(arms))
+                problems.append(f"{path}.arms: {arm!r} is not in `trajectory.{model}`; {remedy}")
+                continue
+            kept = arms[arm].kept_epochs()
+            reached = [epoch for epoch in part.dynamics.epochs if epoch <= arms[arm].epochs]
+            missing = [epoch for epoch in reached if epoch not in kept]
+            if missing:
+                problems.append(
+                    f"{path}.dynamics.epochs: {missing} are not kept by trajectory.{model}.{arm}, "
+                    f"which keeps {list(kept)}; add them to `target_epochs` there"
+                )
+        random = params.models[model].weights is None if model in params.models else True
+        for arm in part.scratch:
+            if arm in arms and (set(arms[arm].source_epochs) != {0} or not random):
+                problems.append(
+                    f"{path}.scratch: {arm!r} does not start from random weights; "
+                    "it needs source_epochs [0] and a model without `weights`"
                 )
     return problems
 

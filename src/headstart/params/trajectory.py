@@ -13,9 +13,10 @@ from headstart.params.types import Count, Name, Natural, Positive, TrajectoryEpo
 class Trajectory(Training):
     """One arm of training on a target task that keeps its weights at chosen target epochs."""
 
-    mode: Literal["finetune", "probe"] = Field(
+    mode: Literal["finetune", "probe", "reconstruct"] = Field(
         default="finetune",
-        description="finetune: everything learns (source epoch 0 is scratch); probe: the head alone",
+        description="finetune: everything learns (source epoch 0 is scratch); probe: the head alone; "
+        "reconstruct: everything learns to draw the image again from the patch tokens",
     )
     targets: tuple[Name, ...] = Field(min_length=1)
     source_epochs: tuple[TrajectoryEpoch, ...] = Field(

@@ -10,6 +10,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Work
 from headstart.networks.build import build
 from headstart.params import Params, Training, Trajectory, Transfer, parse
+from headstart.studies import block_checks
 from headstart.studies.knowledge.subjects import check_subjects
 from headstart.tasks.checks import find_problems
 from headstart.tasks.classes import resolve_classes
@@ -41,6 +42,7 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
         *_task_problems(params, counts),
         *_shape_problems(params, shapes),
         *_knowledge_problems(params, counts, shapes),
+        *block_checks.image_problems(params, counts),
     ]
     problems += [] if problems else _network_problems(params, shapes)
     if problems:
@@ -139,6 +141,7 @@ def _network_problems(params: Params, shapes: Mapping[str, Shape]) -> list[str]:
             except ValueError as error:
                 problems.append(f"models.{model}: {error}")
                 continue
+            problems += block_checks.network_problems(params, model, network)
             problems += [] if batch_norms(network) else _nothing_to_recalibrate(params, model)
     return problems
 

@@ -25,7 +25,7 @@ from headstart.params import Statistics
 from headstart.statistics.findings import Finding
 from headstart.statistics.report import read_runs
 from headstart.statistics.tables import TableError, UndecidableError, contrasts, find_contrast
-from headstart.studies import early_claims
+from headstart.studies import early_claims, invariance_claims
 from headstart.studies.knowledge import claims as knowledge_claims
 from headstart.studies.verdicts import contrast_from_words
 
@@ -51,6 +51,7 @@ class Study:
 STUDIES = {
     "early_stopping": Study(early_claims.Judge, early_claims.JUDGES),
     "knowledge": Study(knowledge_claims.Judge, knowledge_claims.JUDGES),
+    "invariance": Study(invariance_claims.Judge, invariance_claims.JUDGES),
 }
 
 

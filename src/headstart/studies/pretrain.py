@@ -22,7 +22,7 @@ from headstart.networks.build import build
 from headstart.networks.network import Network
 from headstart.networks.weights import state_digest
 from headstart.params import Pretrain
-from headstart.studies.reporting import Reporter
+from headstart.studies.reporting import Reporter, in_words
 from headstart.studies.sections import model_of, pretrain_of, task_of
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches, normalization
 from headstart.tasks.dataset import read
@@ -167,8 +167,8 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
     """Return what a run's manifest says of its end."""
     best = outcome.history[outcome.best_epoch]
     last = outcome.history[-1]
-    text = f"best epoch {best.epoch}: validation {best.validation_accuracy:.1%}; last epoch {last.epoch}: "
-    text += f"validation {last.validation_accuracy:.1%}"
+    text = f"best epoch {best.epoch}: validation {in_words(best)}; last epoch {last.epoch}: "
+    text += f"validation {in_words(last)}"
     if outcome.diverged:
         text += f"; DIVERGED ({outcome.reason}), scored by its last epoch"
     return {"best_epoch": best.epoch, "diverged": outcome.diverged, "text": text}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from headstart.artifacts.store import Work
@@ -20,7 +21,7 @@ class Reporter:
     ) -> None:
         self.work, self.epochs = work, epochs
         self.quiet_seconds, self.prefix = quiet_seconds, prefix
-        self.best, self.best_epoch = -1.0, 0
+        self.best: EpochRecord | None = None
         self.started = self.shown = time.monotonic()
         self.first: int | None = None
 
@@ -29,19 +30,36 @@ class Reporter:
         now = time.monotonic()
         if self.first is None:
             self.first, self.started = record.epoch, now
-        if record.validation_accuracy > self.best:
-            self.best, self.best_epoch = record.validation_accuracy, record.epoch
+        if self.best is None or _score(record) > _score(self.best):
+            self.best = record
         done = record.epoch - self.first
         left = (now - self.started) / done * (self.epochs - record.epoch) if done else None
         detail = now - self.shown < self.quiet_seconds
         self.shown = self.shown if detail else now
         self.work.say(
             f"{self.prefix}epoch {record.epoch:>3}/{self.epochs}  loss {record.train_loss:6.3f}  "
-            f"accuracy {record.train_accuracy:6.1%}  validation {record.validation_accuracy:6.1%}  "
-            f"best {self.best:6.1%} (epoch {self.best_epoch})"
+            f"{_accuracy(record)}validation {in_words(record):>6}  "
+            f"best {in_words(self.best):>6} (epoch {self.best.epoch})"
             + ("" if left is None else f"  {duration(left)} left"),
             detail=detail,
         )
+
+
+def in_words(record: EpochRecord) -> str:
+    """Return an epoch's validation accuracy, or its loss where there are no classes."""
+    if math.isnan(record.validation_accuracy):
+        return f"loss {record.validation_loss:.4f}"
+    return f"{record.validation_accuracy:.1%}"
+
+
+def _accuracy(record: EpochRecord) -> str:
+    known = not math.isnan(record.train_accuracy)
+    return f"accuracy {record.train_accuracy:6.1%}  " if known else ""
+
+
+def _score(record: EpochRecord) -> float:
+    accuracy = record.validation_accuracy
+    return -record.validation_loss if math.isnan(accuracy) else accuracy
 
 
 def duration(seconds: float) -> str:

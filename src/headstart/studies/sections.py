@@ -7,7 +7,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from headstart.params import Model, Plasticity, Pretrain, Task, Trajectory, Transfer
+from headstart.params import (
+    Invariance,
+    Inversions,
+    Model,
+    Plasticity,
+    Pretrain,
+    Task,
+    Trajectory,
+    Transfer,
+)
 
 
 def model_of(params: Mapping[str, Any]) -> Model:
@@ -45,3 +54,13 @@ def trajectory_of(params: Mapping[str, Any]) -> Trajectory:
 def plasticity_of(params: Mapping[str, Any]) -> Plasticity:
     """Return what a plasticity job measures; its model is a wildcard of the job."""
     return Plasticity.model_validate(params["plasticity"])
+
+
+def inversions_of(params: Mapping[str, Any]) -> Inversions:
+    """Return how a job inverts a network."""
+    return Inversions.model_validate(params["inversions"])
+
+
+def invariance_of(params: Mapping[str, Any]) -> Invariance:
+    """Return what an invariance job measures, its arms included."""
+    return Invariance.model_validate(params["invariance"])

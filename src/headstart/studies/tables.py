@@ -17,6 +17,7 @@ from headstart.params import Statistics
 from headstart.statistics.convergence import convergence_rows
 from headstart.statistics.protocol import published_beside
 from headstart.statistics.report import one_line
+from headstart.studies import invariance_tables
 from headstart.studies.knowledge.columns import STUDY as KNOWLEDGE
 from headstart.studies.knowledge.tables import gather
 from headstart.studies.settings import PROTOCOLS, VALUES, settings
@@ -67,6 +68,8 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     """
     if job.name == KNOWLEDGE:
         return gather(job, work)
+    if job.name == invariance_tables.STUDY:
+        return invariance_tables.make(job, work)
     check_lineage(job)
     work.say(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"

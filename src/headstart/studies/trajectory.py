@@ -13,6 +13,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Work
 from headstart.networks.network import Network
+from headstart.networks.reconstruction import reconstructor
 from headstart.params import Selection, Trajectory
 from headstart.studies.pretrain import (
     EVALUATION_BATCH,
@@ -28,6 +29,7 @@ from headstart.tasks.dataset import read
 from headstart.tasks.task import Task, draw_shots, make_task
 from headstart.training.features import cached, head_only
 from headstart.training.loop import Outcome, fit
+from headstart.training.objectives import CLASSIFICATION, RECONSTRUCTION
 
 
 def make(job: Job, work: Work) -> Mapping[str, Any]:
@@ -40,6 +42,8 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     source_epoch = pretrained.epoch(_number(job.wildcards["source_epoch"]))
     head_seed = options.head_seed + int(job.wildcards["target_seed"])
     network = pretrained.start(source_epoch, len(task.classes), head_seed)
+    if options.mode == "reconstruct":
+        network = reconstructor(network, shape[-3], head_seed)
     keeper = WholeKeeper(work.state / "checkpoints", options.kept_epochs(), network)
     work.say(
         f"{work.device}, from source epoch {source_epoch}, {options.epochs} epochs, "
@@ -92,7 +96,7 @@ def _train(
         EvaluationBatches(part, statistics, EVALUATION_BATCH, work.device, options.channels_last)
         for part in (task.validation, task.test)
     )
-    trained = network
+    trained, draws = network, options.mode == "reconstruct"
     if options.mode == "probe":
         trained = head_only(network)
         train, validation, test = (cached(network, part) for part in (train, validation, test))
@@ -104,7 +108,8 @@ def _train(
         options,
         options.learning_rate,
         derive_seed("training", *names),
-        selection=Selection(),
+        objective=RECONSTRUCTION if draws else CLASSIFICATION,
+        selection=Selection(metric="loss" if draws else "accuracy"),
         test_epochs=keeper.epochs,
         keep=keeper,
         resume=work.state / "resume.pt",

@@ -10,6 +10,7 @@ import torch
 from headstart import params
 from headstart.networks.network import Network
 from headstart.training.data import EvaluationData, TrainingBatches
+from headstart.training.objectives import CLASSIFICATION, Objective
 from headstart.training.records import EpochRecord, Outcome, Progress
 from headstart.training.resume import read_state, write_state
 from headstart.training.run import Run
@@ -30,6 +31,7 @@ def fit(
     learning_rate: float,
     seed: int,
     *,
+    objective: Objective = CLASSIFICATION,
     selection: params.Selection,
     test_epochs: Collection[int] | Literal["all"],
     keep: Keep | None = None,
@@ -50,6 +52,7 @@ def fit(
     comes from `seed` and the epoch; torch's global generators are given back as they were.
 
     Args:
+        objective: what is minimised; one without classes has NaN for accuracies.
         keep: called at epoch 0 and after every epoch, so that the caller can save checkpoints.
         resume: a file for the state of an unfinished run, written between epochs at most every
             `save_every_seconds`. Where it exists and fits, training goes on from it and ends in the
@@ -61,7 +64,7 @@ def fit(
     Raises:
         TrainingError: `bfloat16` without CUDA, or a head that does not fit the number of classes.
     """
-    updates = Updates(network, train, training, learning_rate, seed)
+    updates = Updates(network, train, training, learning_rate, seed, objective)
     run = Run(network, updates, validation, test, selection, test_epochs)
     fingerprint = f"{fingerprint}\n{run.identity()}"
     state = read_state(resume, fingerprint, updates.device) if resume else None

@@ -42,11 +42,9 @@ class Run:
         self.history: list[EpochRecord] = []
         self.best_state: State = {}
         self.lost_at: int | None = None
-        classes, outputs = self.train.num_classes, network.head.out_features
-        if classes != outputs:
-            raise TrainingError(
-                f"the head has {outputs} classes, the images have {classes}; give it a new head"
-            )
+        self.objective = updates.objective
+        if misfit := self.objective.misfit(network, self.train.num_classes):
+            raise TrainingError(misfit)
 
     @property
     def finished(self) -> bool:
@@ -59,7 +57,8 @@ class Run:
         # Of a subclass, such as Transfer, only what training reads: a longer grid changes no run.
         training = {name: getattr(updates.training, name) for name in params.Training.model_fields}
         rules = (training, self.selection, sorted(self.test_epochs), updates.rate, updates.seed)
-        return f"{rules} torch {torch.__version__} {updates.device.type}"
+        goal = type(self.objective).__name__
+        return f"{goal} {rules} torch {torch.__version__} {updates.device.type}"
 
     def advance(self) -> EpochRecord:
         """Train one epoch, or none the first time, and measure."""
@@ -70,7 +69,7 @@ class Run:
             validation = Evaluation(last.validation_loss, last.validation_accuracy)
         else:
             train = self._train(epoch)
-            validation = evaluate(self.network, self.validation)
+            validation = evaluate(self.network, self.validation, self.objective)
         record = self._record(epoch, train, validation)
         record = replace(record, seconds=time.monotonic() - started)
         self.history.append(record)
@@ -110,7 +109,7 @@ class Run:
         accuracy = self.history[best].test_accuracy
         if self.test is not None and accuracy is None:
             self.network.load_state_dict(state)
-            accuracy = evaluate(self.network, self.test).accuracy
+            accuracy = evaluate(self.network, self.test, self.objective).accuracy
             self.network.load_state_dict(final)
         state = {name: tensor.cpu() for name, tensor in state.items()}
         history = tuple(self.history)
@@ -118,7 +117,7 @@ class Run:
 
     def _verdict(self) -> tuple[int, str]:
         """Return the best epoch, and why the run counts as diverged; then the best is the last."""
-        reason = divergence(self.history, self.train.num_classes)
+        reason = divergence(self.history, self.train.num_classes, self.objective)
         best = self.history[-1].epoch if reason else best_epoch(self.history, self.selection)
         return best, reason
 
@@ -131,7 +130,7 @@ class Run:
 
     def _measure_start(self) -> Evaluation:
         """Measure the first epoch's batches before any update, in evaluation mode."""
-        return evaluate(self.network, self.train.epoch(0))
+        return evaluate(self.network, self.train.epoch(0), self.objective)
 
     def _record(self, epoch: int, train: Evaluation, validation: Evaluation) -> EpochRecord:
         return EpochRecord(
@@ -150,7 +149,7 @@ class Run:
     def _read_test(self, epoch: int) -> float | None:
         if self.test is None or (epoch not in self.test_epochs and epoch < self.epochs):
             return None
-        return evaluate(self.network, self.test).accuracy
+        return evaluate(self.network, self.test, self.objective).accuracy
 
     def _lost(self, train: Evaluation) -> bool:
         """Return whether every logit is NaN, for every image and for ever.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from headstart.params import Selection
+from headstart.training.objectives import CLASSIFICATION, Objective
 from headstart.training.records import EpochRecord
 
 DIVERGENCE_FACTOR = 10.0
@@ -31,19 +32,22 @@ def _score(record: EpochRecord, selection: Selection) -> float:
     return -record.validation_loss if math.isfinite(record.validation_loss) else -math.inf
 
 
-def divergence(history: Sequence[EpochRecord], classes: int) -> str:
+def divergence(
+    history: Sequence[EpochRecord], classes: int, objective: Objective = CLASSIFICATION
+) -> str:
     """Return why a run counts as diverged, or an empty text where it does not.
 
     It has diverged where the training loss of any epoch is not finite, or above 10 × max(loss
-    at the start, ln of the number of classes); ln is the loss of a network that knows nothing.
+    at the start, loss of a network that knows nothing: ln of the number of classes).
     """
     start = history[0].train_loss
     known = start if math.isfinite(start) else 0.0
-    limit = DIVERGENCE_FACTOR * max(known, math.log(classes))
+    blind, words = objective.blind(classes)
+    limit = DIVERGENCE_FACTOR * max(known, blind)
     for record in history:
         if not math.isfinite(record.train_loss):
             return f"training loss {record.train_loss} at epoch {record.epoch}"
         if record.train_loss > limit:
-            bound = f"{limit:.4g} = 10 × max(start {known:.4g}, ln {classes})"
+            bound = f"{limit:.4g} = 10 × max(start {known:.4g}, {words})"
             return f"training loss {record.train_loss:.4g} at epoch {record.epoch} exceeds {bound}"
     return ""

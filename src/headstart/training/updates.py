@@ -1,7 +1,6 @@
 """The updates of one epoch: batches in, moved weights and the loss on the way out."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headstart import params
@@ -11,6 +10,7 @@ from headstart.training.data import TrainingBatches
 from headstart.training.device import compiled, seed_generators
 from headstart.training.errors import TrainingError
 from headstart.training.evaluation import Evaluation, Tally, device_of
+from headstart.training.objectives import CLASSIFICATION, Objective
 from headstart.training.optimizers import build_optimizer
 from headstart.training.schedules import learning_rate
 
@@ -25,9 +25,10 @@ class Updates:
         training: params.Training,
         rate: float,
         seed: int,
+        objective: Objective = CLASSIFICATION,
     ) -> None:
         self.network, self.device, self.train = network, device_of(network), train
-        self.training, self.rate, self.seed = training, rate, seed
+        self.training, self.rate, self.seed, self.objective = training, rate, seed, objective
         if training.precision == "bfloat16" and self.device.type != "cuda":
             raise TrainingError(
                 f"precision: 'bfloat16' needs CUDA, the device is {self.device.type}; use float32"
@@ -50,7 +51,7 @@ class Updates:
         """
         seed_generators(derive_seed("epoch", self.seed, epoch), self.device)
         self.network.train()
-        tally = Tally(self.device)
+        tally = Tally(self.device, self.objective.classifies)
         for step, (inputs, labels) in enumerate(self.train.epoch(epoch)):
             self._step(inputs, labels, self.rate_at(epoch, step), tally)
         return tally.read()
@@ -62,7 +63,7 @@ class Updates:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             logits = self.forward(inputs)
         logits = logits.float() if low else logits
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
+        loss = self.objective.loss(logits, inputs, labels, self.training.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         if self.training.clip_norm is not None:

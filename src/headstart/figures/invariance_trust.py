@@ -1,0 +1,97 @@
+"""How far to trust an inversion: residuals, self-STIR, and STIR among well and badly inverted images."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headstart.figures.invariance import Look, at_end, drawn_rows, sample_words, series_names
+from headstart.figures.labels import write_caption
+from headstart.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILION, paper_style
+
+MEASURES = {
+    "residual": ("Residual", "median, of the distance to other images"),
+    "pass_rate": ("Pass rate", "share of images that converged"),
+    "self_stir": ("Self-STIR", "STIR of a network given itself"),
+}
+COLUMNS = {
+    "residual_pt": ("residual", "pt"),
+    "residual_ft": ("residual", "ft"),
+    "pass_rate_pt": ("pass_rate", "pt"),
+    "pass_rate_ft": ("pass_rate", "ft"),
+    "stir_pt_given_pt": ("self_stir", "pt"),
+    "stir_ft_given_ft": ("self_stir", "ft"),
+}
+LOOKS: dict[str, Look] = {
+    "pretrained": (GREY, "D"),
+    "random": (ORANGE, "v"),
+    "fine-tuned": (BLUE, "o"),
+    "reconstructing": (VERMILION, "s"),
+    "from scratch": (GREEN, "^"),
+}
+
+
+def trust_figure(
+    measurements: pd.DataFrame, residuals: pd.DataFrame, runs: pd.DataFrame
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw residuals, pass rates and self-STIR by block, and self-STIR by quantile of the residual."""
+    table = trust_table(measurements, residuals, runs)
+    with paper_style():
+        figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.1), squeeze=False)
+        for axis, (measure, (title, unit)) in zip(axes[0], MEASURES.items(), strict=False):
+            _panel(axis, table[table["measure"] == measure], "layer")
+            axis.set(title=title, ylabel=unit, xlabel="block")
+            axis.set_xticks(sorted(table["layer"].dropna().astype(int).unique()))
+        last = axes[0, -1]
+        _panel(last, table[table["measure"] == "group"], "group")
+        last.set(title="… by residual", ylabel="self-STIR", xlabel="best to worst inverted images")
+        last.set_xticks([])
+        axes[0, 0].set_yscale("log")
+        axes[0, 0].legend(loc="best", fontsize=7)
+        write_caption(figure, _caption(runs))
+    return figure, table
+
+
+def trust_table(
+    measurements: pd.DataFrame, residuals: pd.DataFrame, runs: pd.DataFrame
+) -> pd.DataFrame:
+    """Return means over networks. Columns: network, measure, layer or group, value, networks."""
+    rows = at_end(drawn_rows(measurements, list(COLUMNS)), runs)
+    rows = rows[rows["layer"] == rows["reference_layer"]]
+    named = pd.DataFrame([COLUMNS[each] for each in rows["measure"]], index=rows.index)
+    rows = rows.assign(measure=named[0], role=named[1])
+    groups = residuals[residuals["form"] == "debiased"]
+    groups = groups.assign(
+        series=series_names(groups), measure="group", role=groups["network"], layer=float("nan")
+    )
+    both = pd.concat([rows, groups], ignore_index=True)
+    both["network"] = both["series"].mask(both["role"] == "pt", "pretrained")
+    both.loc[(both["role"] == "pt") & both["random_start"], "network"] = "random"
+    keys = ["network", "measure", "layer", "group"]
+    return both.groupby(keys, as_index=False, dropna=False).agg(
+        value=("value", "mean"), networks=("seed", "nunique")
+    )
+
+
+def _panel(axis: Axes, table: pd.DataFrame, x: str) -> None:
+    for name, part in table.groupby("network"):
+        colour, marker = LOOKS.get(str(name), ("#222222", "X"))
+        line = part.sort_values(x)
+        axis.plot(
+            line[x].astype(float),
+            line["value"],
+            marker=marker,
+            markersize=4,
+            color=colour,
+            linewidth=1.2,
+            label=name,
+        )
+
+
+def _caption(runs: pd.DataFrame) -> str:
+    return (
+        f"{sample_words(runs)}; means over networks. With exact inversions self-STIR is 1 and the "
+        "residual 0; forgetting and learning are differences to the self-STIR measured here."
+    )

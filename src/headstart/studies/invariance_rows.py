@@ -1,0 +1,230 @@
+"""Comparisons of two networks as rows of a tidy table: grids, intervals, gates and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headstart.artifacts.seeds import derive_seed
+from headstart.metrics.comparison import Comparison, grids
+from headstart.metrics.grams import MINIMUM_IMAGES, undefined_reason
+from headstart.metrics.half_samples import half_sample_interval
+from headstart.metrics.invariance import ExcessCompression, excess_compression
+from headstart.metrics.stir import (
+    TargetGrams,
+    data_processing_violations,
+    stir_grid,
+    stir_reason,
+)
+from headstart.params import Invariance
+from headstart.studies.inverted import Convergence
+
+FEWEST_FOR_INTERVALS = 2 * MINIMUM_IMAGES
+FORMS = {"debiased": True, "biased": False}
+NOT_IDENTIFIABLE = (
+    "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
+)
+# Which network's inversions a measure rests on; CKA rests on none.
+RESTS_ON = {
+    "stir_pt_given_pt": "pt",
+    "stir_ft_given_pt": "pt",
+    "forgetting": "pt",
+    "forgetting_paper": "pt",
+    "flow": "pt",
+    "excess_compression": "pt",
+    "stir_ft_given_ft": "ft",
+    "stir_pt_given_ft": "ft",
+    "learning": "ft",
+    "learning_paper": "ft",
+}
+Row = dict[str, Any]
+Gates = Mapping[str, Mapping[int, Convergence]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Makes rows for one pair of networks; `layers` names those of the grids, counted from 1.
+
+    `gates` holds the convergence of every layer, of "pt" and, where it was inverted, of "ft".
+    """
+
+    pair: Comparison
+    layers: Sequence[int]
+    gates: Gates
+    options: Invariance
+
+    def whole(self) -> Iterator[Row]:
+        """Yield every cell of every grid, with an interval over images, in both forms."""
+        for form, debiased in FORMS.items():
+            names = list(grids(self.pair, debiased))
+            value, low, high = self._intervals(names, debiased)
+            for index, name in enumerate(names):
+                cells = self._cells(name, form, value[index], low[index], high[index])
+                yield from (self._judged(row, debiased) for row in cells)
+
+    def diagonal(self) -> Iterator[Row]:
+        """Yield the cells i = j without intervals: what the dynamics are made of."""
+        for form, debiased in FORMS.items():
+            for name, grid in grids(self.pair, debiased).items():
+                nothing = torch.full_like(grid, torch.nan)
+                for row in self._cells(name, form, grid, nothing, nothing):
+                    if row["layer"] == row["reference_layer"]:
+                        yield self._judged(row, debiased)
+
+    def compression(self, controls: Mapping[str, Mapping[int, TargetGrams]]) -> Iterator[Row]:
+        """Yield C(i, j), that of every control, and how far ft exceeds the strictest of each kind.
+
+        `controls` maps a kind and the first replaced layer to the Grams of that network.
+        """
+        ft, pt = self.pair.ft_given_pt, self.pair.pt_given_pt
+        for form, debiased in FORMS.items():
+            yield from self._compressed("excess_compression", form, self._excess(ft, pt, debiased))
+            for kind, networks in controls.items():
+                over = {}
+                for first, grams in networks.items():
+                    own = self._excess(grams, pt, debiased)
+                    yield from self._compressed(f"compression_{kind}", form, own, first)
+                    over[first] = self._excess(ft, grams, debiased)
+                strictest, chosen = _strictest(over)
+                yield from self._compressed(f"excess_over_{kind}", form, strictest, chosen)
+
+    def checks(self) -> Iterator[Row]:
+        """Yield residuals, pass rates, and cells that exact inversions rule out."""
+        selves = {"pt": self.pair.pt_given_pt, "ft": self.pair.ft_given_ft}
+        for network, gate in self.gates.items():
+            for layer, found in gate.items():
+                place = {"layer": layer, "reference_layer": layer, "n": self.pair.images}
+                values = {
+                    "residual": found.residual,
+                    "pass_rate": found.pass_rate,
+                    "pass_rate_strict": found.strict_pass_rate,
+                }
+                for name, value in values.items():
+                    reason = found.reason if name == "pass_rate" else None
+                    row = {**place, "measure": f"{name}_{network}", "value": value}
+                    yield {**row, "reason": reason or ""}
+            if grams := selves[network]:
+                yield from self._violations(network, grams)
+
+    def _violations(self, network: str, grams: TargetGrams) -> Iterator[Row]:
+        pair = Comparison(grams, grams)
+        broken = data_processing_violations(grids(pair)["stir_pt_given_pt"])
+        for j, reference in enumerate(self.layers):
+            for i, layer in enumerate(self.layers):
+                if layer >= reference:
+                    yield {
+                        "measure": f"data_processing_{network}",
+                        "form": "debiased",
+                        "reference_layer": reference,
+                        "layer": layer,
+                        "value": float(broken[j, i]),
+                        "n": self.pair.images,
+                        "reason": "",
+                    }
+
+    def _intervals(self, names: list[str], debiased: bool) -> tuple[Tensor, Tensor, Tensor]:
+        def stacked(images: Tensor) -> Tensor:
+            found = grids(self.pair.subset(images), debiased)
+            return torch.stack([found[name] for name in names])
+
+        device, images = self.pair.pt_given_pt.originals.device, self.pair.images
+        if images < FEWEST_FOR_INTERVALS:
+            value = stacked(torch.arange(images, device=device))
+            return value, torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
+        return half_sample_interval(
+            stacked,
+            images,
+            _half_samples(),
+            self.options.resamples,
+            self.options.confidence,
+            device,
+        )
+
+    def _excess(self, ft: TargetGrams, other: TargetGrams, debiased: bool) -> ExcessCompression:
+        if self.pair.images < FEWEST_FOR_INTERVALS:
+            value = (stir_grid(ft, debiased) - stir_grid(other, debiased)).mean(0).tril(-1)
+            nothing = torch.full_like(value, torch.nan)
+            return ExcessCompression(value, nothing, nothing)
+        return excess_compression(
+            ft, other, _half_samples(), self.options.resamples, self.options.confidence, debiased
+        )
+
+    def _compressed(
+        self, name: str, form: str, found: ExcessCompression, first: int | Tensor | None = None
+    ) -> Iterator[Row]:
+        for row in self._cells(name, form, found.value, found.lower, found.upper):
+            at = self.layers.index(row["reference_layer"]), self.layers.index(row["layer"])
+            if at[1] >= at[0]:
+                yield {**row, "reason": NOT_IDENTIFIABLE}
+                continue
+            chosen = int(first[at]) if isinstance(first, Tensor) else first
+            yield self._judged({**row, "first_replaced": chosen}, form == "debiased")
+
+    def _cells(
+        self, name: str, form: str, value: Tensor, low: Tensor, high: Tensor
+    ) -> Iterator[Row]:
+        for j, reference in enumerate(self.layers):
+            for i, layer in enumerate(self.layers):
+                yield {
+                    "measure": name,
+                    "form": form,
+                    "reference_layer": reference,
+                    "layer": layer,
+                    "value": float(value[j, i]),
+                    "low": float(low[j, i]),
+                    "high": float(high[j, i]),
+                    "n": self.pair.images,
+                    "reason": "",
+                }
+
+    def _judged(self, row: Row, debiased: bool) -> Row:
+        """Put a reason to a value that is NaN, or that rests on inversions that did not converge."""
+        network = RESTS_ON.get(row["measure"], "pt")
+        rests = not row["measure"].startswith("cka")
+        failed = self.gates[network][row["reference_layer"]].reason if rests else None
+        if failed and self.options.gate.unconverged == "nan":
+            nothing = dict.fromkeys(("value", "low", "high"), float("nan"))
+            return {**row, **nothing, "reason": failed}
+        if row["value"] != row["value"]:
+            return {**row, "reason": self._undefined(row, network, rests, debiased)}
+        return {**row, "reason": failed or ""}
+
+    def _undefined(self, row: Row, network: str, rests: bool, debiased: bool) -> str:
+        """Say why a cell is NaN: the first of its terms that is undefined."""
+        j, i = (self.layers.index(row[name]) for name in ("reference_layer", "layer"))
+        pair = self.pair
+        if not rests:
+            for grams in (*pair.pt_given_pt.originals[:, [j, i]].flatten(0, 1),
+                          *pair.ft_given_pt.originals[:, i]):  # fmt: skip
+                if reason := undefined_reason(grams, debiased):
+                    return reason
+        terms = (pair.pt_given_pt, pair.ft_given_pt)
+        if network == "ft":
+            terms = (pair.pt_given_ft, pair.ft_given_ft)  # type: ignore[assignment]
+        for place in dict.fromkeys((i, j)):
+            for grams in terms:
+                if reason := stir_reason(grams, j, place, debiased):
+                    return reason
+        return "a half-sample of the images is undefined"
+
+
+def _half_samples() -> torch.Generator:
+    """The same half-samples for every statistic, so that intervals of differences are paired."""
+    return torch.Generator().manual_seed(derive_seed("invariance half-samples"))
+
+
+def _strictest(over: Mapping[int, ExcessCompression]) -> tuple[ExcessCompression, Tensor]:
+    """Return, cell by cell, the comparison with the control that leaves least, and which it was."""
+    firsts = list(over)
+    values = torch.stack([over[first].value for first in firsts])
+    least = values.nan_to_num(torch.inf).argmin(0, keepdim=True)
+
+    def chosen(name: str) -> Tensor:
+        return torch.stack([getattr(over[f], name) for f in firsts]).gather(0, least)[0]
+
+    strictest = ExcessCompression(chosen("value"), chosen("lower"), chosen("upper"))
+    return strictest, torch.tensor(firsts, device=least.device)[least[0]]
