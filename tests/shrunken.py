@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 LETTERS = [*"CDFGIJLNQRSUVWYZ"]
 CLASSES = 3
 MODELS = {"wrn": {"depth": 10, "width": 1}, "convnet": {"width": 2}}
+TRANSFORMER = {"patch_size": 6, "embed_dim": 8, "depth": 3, "num_heads": 2}
 
 
 def read(preset: str) -> dict[str, Any]:
@@ -36,18 +37,36 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         **raw,
         "datasets": dict.fromkeys(raw["datasets"], letters | {"alphabets": ["latin"]}),
         "tasks": _tasks(raw["tasks"]),
-        "models": {name: {**m, **MODELS.get(m["kind"], {})} for name, m in raw["models"].items()},
+        "models": {name: _model(model) for name, model in raw["models"].items()},
         "pretrain": {name: _pretrain(part) for name, part in raw["pretrain"].items()},
         "runtime": {"device": "cpu"},
         "plasticity": {"enabled": False},
     }
     small.pop("statistics", None)
-    small.pop("trajectory", None)
+    small["trajectory"] = {
+        model: {arm: _trajectory(part) for arm, part in arms.items()}
+        for model, arms in raw.get("trajectory", {}).items()
+    }
+    small["knowledge"] = {
+        model: _knowledge(part) for model, part in raw.get("knowledge", {}).items()
+    }
     small["transfer"] = {
         model: {arm: _transfer(part) for arm, part in arms.items()}
-        for model, arms in raw["transfer"].items()
+        for model, arms in raw.get("transfer", {}).items()
     }
     return small
+
+
+def _model(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a tiny model: timm's transformers stay timm's, its convolutional ones become `convnet`.
+
+    Given weights are left out; a test that needs some writes its own.
+    """
+    if model["kind"] != "timm":
+        return {**model, **MODELS.get(model["kind"], {})}
+    if model["name"].startswith("vit"):
+        return {"kind": "timm", "name": "vit_tiny_patch16_224", "kwargs": TRANSFORMER}
+    return {"kind": "convnet", **MODELS["convnet"]}
 
 
 def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
@@ -73,9 +92,29 @@ def _training(part: dict[str, Any]) -> dict[str, Any]:
 
 def _pretrain(part: dict[str, Any]) -> dict[str, Any]:
     checkpoints = {"log_spaced": False, "around_drops": None}
-    return {**_training(part), "seeds": part["seeds"][:1], "checkpoints": checkpoints}
+    small = {**_training(part), "seeds": part["seeds"][:1], "checkpoints": checkpoints}
+    return small | ({} if part["epochs"] else {"epochs": 0})
 
 
 def _transfer(part: dict[str, Any]) -> dict[str, Any]:
     grid = {name: part[name][:1] for name in ("draws", "learning_rates")}
     return {**_training(part), **grid, "shots": [2], "source_epochs": [0, 2, "best"]}
+
+
+def _trajectory(part: dict[str, Any]) -> dict[str, Any]:
+    small = {**_training(part), "source_epochs": _starts(part["source_epochs"]), "seeds": []}
+    return small | {"targets": part["targets"][:1], "target_epochs": [1], "shots": "all"}
+
+
+def _starts(epochs: list[int | str]) -> list[int | str]:
+    """Return starts that a shrunken pre-training keeps: 0, 2, `best` and `last`."""
+    kept = [epoch if isinstance(epoch, str) else 2 * bool(epoch) for epoch in epochs]
+    return list(dict.fromkeys(kept))
+
+
+def _knowledge(part: dict[str, Any]) -> dict[str, Any]:
+    starts = {"followed": _starts(part["followed"])} if "followed" in part else {}
+    roles = ("finetuned", "second", "probe", "scratch", "random_probe", "and_or")
+    small = {name: part[name] for name in roles if name in part} | starts
+    players = {"kind": "grid", "rows": 2, "columns": 2}
+    return small | {"images": 6, "players": players, "permutations": 2, "resamples": 10}
