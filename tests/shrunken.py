@@ -10,12 +10,8 @@ from ruamel.yaml import YAML
 
 LETTERS = [*"CDFGIJLNQRSUVWYZ"]
 CLASSES = 3
+MODELS = {"wrn": {"depth": 10, "width": 1}, "convnet": {"width": 2}}
 TRANSFORMER = {"patch_size": 6, "embed_dim": 8, "depth": 3, "num_heads": 2}
-MODELS = {
-    "wrn": {"depth": 10, "width": 1},
-    "convnet": {"width": 2},
-    "timm": {"kwargs": TRANSFORMER, "weights": None},
-}
 
 
 def read(preset: str) -> dict[str, Any]:
@@ -41,7 +37,7 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         **raw,
         "datasets": dict.fromkeys(raw["datasets"], letters | {"alphabets": ["latin"]}),
         "tasks": _tasks(raw["tasks"]),
-        "models": {name: {**m, **MODELS.get(m["kind"], {})} for name, m in raw["models"].items()},
+        "models": {name: _model(model) for name, model in raw["models"].items()},
         "pretrain": {name: _pretrain(part) for name, part in raw["pretrain"].items()},
         "runtime": {"device": "cpu"},
         "plasticity": {"enabled": False},
@@ -51,6 +47,9 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         model: {arm: _trajectory(part) for arm, part in arms.items()}
         for model, arms in raw.get("trajectory", {}).items()
     }
+    small["knowledge"] = {
+        model: _knowledge(part) for model, part in raw.get("knowledge", {}).items()
+    }
     small["invariance"] = {
         model: _invariance(part) for model, part in raw.get("invariance", {}).items()
     }
@@ -59,6 +58,18 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         for model, arms in raw.get("transfer", {}).items()
     }
     return small
+
+
+def _model(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a tiny model: timm's transformers stay timm's, its convolutional ones become `convnet`.
+
+    Given weights are left out; a test that needs some writes its own.
+    """
+    if model["kind"] != "timm":
+        return {**model, **MODELS.get(model["kind"], {})}
+    if model["name"].startswith("vit"):
+        return {"kind": "timm", "name": "vit_tiny_patch16_224", "kwargs": TRANSFORMER}
+    return {"kind": "convnet", **MODELS["convnet"]}
 
 
 def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
@@ -94,9 +105,22 @@ def _transfer(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trajectory(part: dict[str, Any]) -> dict[str, Any]:
-    starts = [epoch if isinstance(epoch, str) else min(epoch, 2) for epoch in part["source_epochs"]]
-    grid = {"source_epochs": starts[:1], "targets": part["targets"][:1], "seeds": []}
-    return {**_training(part), **grid, "target_epochs": [1, 2]}
+    small = {**_training(part), "source_epochs": _starts(part["source_epochs"]), "seeds": []}
+    return small | {"targets": part["targets"][:1], "target_epochs": [1], "shots": "all"}
+
+
+def _starts(epochs: list[int | str]) -> list[int | str]:
+    """Return starts that a shrunken pre-training keeps: 0, 2, `best` and `last`."""
+    kept = [epoch if isinstance(epoch, str) else 2 * bool(epoch) for epoch in epochs]
+    return list(dict.fromkeys(kept))
+
+
+def _knowledge(part: dict[str, Any]) -> dict[str, Any]:
+    starts = {"followed": _starts(part["followed"])} if "followed" in part else {}
+    roles = ("finetuned", "second", "probe", "scratch", "random_probe", "and_or")
+    small = {name: part[name] for name in roles if name in part} | starts
+    players = {"kind": "grid", "rows": 2, "columns": 2}
+    return small | {"images": 6, "players": players, "permutations": 2, "resamples": 10}
 
 
 def _invariance(part: dict[str, Any]) -> dict[str, Any]:

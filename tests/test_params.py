@@ -127,6 +127,63 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
             ["cyrilic"],
             "'cyrilic' is not in `tasks`; did you mean 'cyrillic'?",
         ),
+        (
+            "knowledge.convnet.players",
+            {"kind": "grid", "rows": 5, "columns": 5},
+            "25 players are asked for, 1 to 16 are possible",
+        ),
+        (
+            "knowledge.convnet.players",
+            {"kind": "grid", "rows": 2, "columns": 2, "cells": [[0, 0], [2, 0]]},
+            "each belongs there once, within 2 rows and 2 columns",
+        ),
+        (
+            "knowledge.convnet.players",
+            {"kind": "masks", "path": "x", "sha256": "0" * 64, "players": 17},
+            "17 players are asked for, 1 to 16 are possible",
+        ),
+        (
+            "knowledge.convnet.baseline",
+            {"kind": "learned"},
+            "`path` and `sha256` belong to kind learned",
+        ),
+        (
+            "knowledge.convnet.finetuned",
+            "finetun",
+            "knowledge.convnet.finetuned: trajectory.convnet has no arm 'finetun'; its arms: finetune",
+        ),
+        (
+            "knowledge.convnet.probe",
+            "scratch",
+            "knowledge.convnet.probe: trajectory.convnet.scratch has mode finetune, probe is needed",
+        ),
+        (
+            "knowledge.convnet.scratch",
+            {"arm": "scratch", "model": "resnet"},
+            "knowledge.convnet.scratch: trajectory.resnet has no arm 'scratch'; its arms: none",
+        ),
+        (
+            "knowledge.convnet.source_epochs",
+            [2],
+            "knowledge.convnet.source_epochs: [2] are not run by the arm 'finetune'; there are [4]",
+        ),
+        (
+            "knowledge.convnet.target_epochs",
+            [0, 7],
+            "knowledge.convnet.target_epochs: [7] are not kept by the arm 'finetune', which keeps",
+        ),
+        (
+            "trajectory.convnet.probe.source_epochs",
+            ["last"],
+            "needs [0] in trajectory.convnet.probe.source_epochs, which has [4]",
+        ),
+        (
+            "trajectory.convnet.scratch.epochs",
+            3,
+            "train 2 and 3 epochs; give both the same, to compare their paths",
+        ),
+        ("knowledge.convnet.images", 1, "images: input should be greater than or equal to 2"),
+        ("knowledge.resnet", {}, "trajectory.resnet has no arm 'finetune'; its arms: none"),
         ("pretrain.convnet.repeats", 0, "pretrain.convnet.repeats: input should be greater"),
         ("transfer.convnet.finetune.test_epochs", [99], "[99] lie after the last epoch, 2"),
         ("transfer.resnet", {}, "transfer.resnet: 'resnet' is not in `pretrain`"),

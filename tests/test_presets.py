@@ -9,18 +9,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from checkout import ROOT
-from shrunken import read, shrunken, write
+from shrunken import CLASSES, read, shrunken, write
 from workflow import Project, new_project
 
 from headstart.artifacts import store
+from headstart.artifacts.files import file_sha256
+from headstart.networks.build import build
 from headstart.params import Params, load, parse
 from headstart.plan import STEPS, Plan
 from headstart.studies.check import _network_problems
 from headstart.tasks import cifar100
+from headstart.training.checkpoints import load as load_weights
+from headstart.training.checkpoints import save
 
 PUBLISHED = ("gutstein_cifar100", "gutstein_mini", "gutstein_caltech")
 NEW = (*PUBLISHED, "recommended")
+JIANG = ("jiang_fine_grained", "jiang_cifar10")
 EVERY_TEN = (*range(0, 201, 10),)
 
 
@@ -119,6 +125,62 @@ def train(plan: Plan) -> dict[str, pd.DataFrame]:
         module, _, function = STEPS[job.step].function.partition(":")
         artifact = store.run(job, getattr(importlib.import_module(module), function))
     return {name: artifact_table(artifact, name) for name in ("measurements", "curves")}
+
+
+def test_snakemake_plans_a_preset_on_knowledge_without_its_data_and_weights(
+    planned: Project,
+) -> None:
+    planned.headstart("use", "jiang_cifar10")
+    output = planned.snakemake("-n")
+    plan = Plan(preset("jiang_cifar10"))
+    for step in ("pretrain", "trajectory", "values", "knowledge"):
+        assert re.search(rf"^{step} +{len(plan.jobs(step))}$", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", JIANG)
+def test_the_numbers_of_a_preset_on_knowledge_stand_in_its_comment(name: str) -> None:
+    plan = Plan(preset(name))
+    comment = (ROOT / "presets" / f"{name}.yaml").read_text().split("\n\n")[0]
+    assert f"Runs: {len(plan.jobs('trajectory'))} trajectories;" in comment
+    masked = 0
+    for job in plan.jobs("values"):
+        scores = plan.params.knowledge["vgg16"]
+        networks = sum(len(set(epochs) - {"last"}) for epochs in job.params["epochs"])
+        masked += networks * scores.images * 2**scores.players.count
+    assert f" {masked / 1e6:.0f} million masked images" in comment
+
+
+def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weights(
+    project: Path,
+) -> None:
+    raw = shrunken(read("jiang_cifar10"))
+    kept = ("vgg16", "vgg16_random")
+    raw["trajectory"] = {name: raw["trajectory"][name] for name in kept}
+    raw["pretrain"] = {name: raw["pretrain"][name] for name in kept}
+    raw["knowledge"] = {"vgg16": raw["knowledge"]["vgg16"]}
+    model = parse(raw).models["vgg16"]
+    given = build(model, 1, 12, CLASSES, seed=5).state_dict()
+    save(given, project / "given.safetensors")
+    sha256 = file_sha256(project / "given.safetensors")
+    raw["models"]["vgg16"]["weights"] = {"path": "given.safetensors", "sha256": sha256}
+    plan = Plan(parse(raw))
+    for job in plan.jobs("data", "check", "pretrain", "trajectory", "values", "knowledge"):
+        module, _, function = STEPS[job.step].function.partition(":")
+        artifact = store.run(job, getattr(importlib.import_module(module), function))
+    assert artifact.manifest["summary"]["measurements"] > 1000
+    probes = {job.wildcards["model"]: job for job in plan.jobs("values") if "probe" in job.name}
+    starts = {
+        name: load_weights(job.inputs["trajectory"][0].path / "epoch-0000.safetensors")
+        for name, job in probes.items()
+    }
+    names = [name for name in given if name.startswith("backbone.")]
+    assert all(torch.equal(starts["vgg16"][name], given[name]) for name in names)
+    assert not all(torch.equal(starts["vgg16_random"][name], given[name]) for name in names)
+    table = artifact_table(artifact, "measurements")
+    share = table[(table["metric"] == "preserved_of_pretrained") & table["order"].isna()]
+    assert {"null_random_backbone", "ceiling_second_run"} <= set(
+        share.loc[share["value"].notna(), "reading"]
+    )
 
 
 def artifact_table(artifact: store.Artifact, name: str) -> pd.DataFrame:

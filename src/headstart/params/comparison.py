@@ -57,7 +57,7 @@ class Comparison:
         again = tuple(epoch for epoch in self.source_epochs if epoch in there)
         return self.options.second, arm.target_seeds, again
 
-    def place(self, role: Literal["scratch", "null"]) -> tuple[str, str]:
+    def place(self, role: Literal["scratch", "random_probe"]) -> tuple[str, str]:
         """Return model and arm of a role that may belong to another model."""
         arm: Arm = getattr(self.options, role)
         return arm.model or self.model, arm.arm
@@ -77,9 +77,9 @@ class Comparison:
                 self.model, probe, self.source_epochs, self._first(self.model, probe), ("best",)
             ),
         ]
-        roles: tuple[tuple[Literal["scratch", "null"], tuple[TargetEpoch, ...]], ...] = (
+        roles: tuple[tuple[Literal["scratch", "random_probe"], tuple[TargetEpoch, ...]], ...] = (
             ("scratch", path),
-            ("null", ("best",)),
+            ("random_probe", ("best",)),
         )
         for role, epochs in roles:
             model, arm = self.place(role)
@@ -93,7 +93,7 @@ class Comparison:
             "finetuned": [self.model, self.options.finetuned],
             "probe": [self.model, self.options.probe],
             "scratch": [*self.place("scratch")],
-            "null": [*self.place("null")],
+            "null": [*self.place("random_probe")],
             "second": [self.model, again],
             "second_seeds": [*target_seeds],
             "starts": [str(epoch) for epoch in self.source_epochs],
@@ -143,7 +143,11 @@ def _missing_arms(path: str, model: str, options: Knowledge, trajectory: Traject
         "second": (model, options.second, "finetune"),
         "probe": (model, options.probe, "probe"),
         "scratch": (options.scratch.model or model, options.scratch.arm, "finetune"),
-        "null": (options.null.model or model, options.null.arm, "probe"),
+        "random_probe": (
+            options.random_probe.model or model,
+            options.random_probe.arm,
+            "probe",
+        ),
     }
     problems = []
     for role, (of, arm, mode) in asked.items():

@@ -186,8 +186,9 @@ class Knowledge(Scores, Analysis):
     )
     probe: Name = Field(default="probe", description="arm of mode probe: the pretrained network")
     scratch: Arm = Field(default=Arm(arm="scratch"), description="from source epoch 0")
-    null: Arm = Field(
-        default=Arm(arm="probe"), description="probe of source epoch 0, a random backbone"
+    random_probe: Arm = Field(
+        default=Arm(arm="probe"),
+        description="a probe of source epoch 0, on a random backbone: the null",
     )
     targets: tuple[Name, ...] = Field(default=(), description="none: all of `finetuned`")
     seeds: tuple[Natural, ...] = Field(default=(), description="none: all of `finetuned`")

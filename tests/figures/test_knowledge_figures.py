@@ -1,0 +1,147 @@
+"""Figures of the knowledge study: what they draw, from tables whose numbers are known."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from headstart.figures import (
+    knowledge_approach,
+    knowledge_exclusivity,
+    knowledge_orders,
+    knowledge_sparsity,
+    knowledge_summary,
+)
+from headstart.figures.knowledge_select import Comparison, comparisons, main_start, starts
+
+mpl.use("Agg")
+NAME = Comparison("latin", "convnet", "cyrillic")
+ORDERS = (1, 2, 3)
+
+
+def row(metric: str, value: float, **names: object) -> dict[str, object]:
+    base = {**NAME._asdict(), "network": "finetuned", "seed": None, "start": "best"}
+    base |= {"source_epoch": 20.0, "target_epoch": None, "split": "test", "subset": "all"}
+    base |= {"metric": metric, "order": None, "variant": "normalised", "reading": "measured"}
+    numbers = {"value": value, "low": value - 0.01, "high": value + 0.01}
+    return {**base, **numbers, "n": 20, "seeds": 2, "undefined": 0, "reason": "", **names}
+
+
+@pytest.fixture(scope="module")
+def measurements() -> pd.DataFrame:
+    rows = []
+    for reading in ("measured", "null_permuted", "null_other_image", "ceiling_second_run"):
+        for order in ORDERS:
+            for part in ("preserved", "discarded", "new"):
+                rows.append(row(f"strength_{part}", 0.1 * order, reading=reading, order=order))
+            rows.append(row("preserved_of_pretrained", 0.3, reading=reading, order=order))
+        for start, epoch in (("best", 20.0), ("1", 1.0)):
+            where = {"start": start, "source_epoch": epoch, "reading": reading}
+            rows.append(row("exclusivity", 0.35, **where))
+            rows.append(row("preserved_of_pretrained", 0.3, **where))
+    for network in ("finetuned", "scratch"):
+        for epoch in (0, 1, 4):
+            for target in ("own_end", "common_target"):
+                for reading in ("measured", "null_permuted"):
+                    value = epoch / 4 if reading == "measured" else 0.15
+                    where = {"network": network, "target_epoch": epoch, "reading": reading}
+                    rows.append(row(f"similarity_to_{target}", value, **where))
+            for seed in (0, 1):
+                where = {"network": network, "target_epoch": epoch, "seed": seed, "variant": ""}
+                where |= {"split": "validation", "reading": "", "seeds": 1, "n": 0}
+                rows.append(row("loss", 3 - epoch / 2, **where))
+                rows.append(row("accuracy", epoch / 5, **where))
+    for network in ("probe", "finetuned", "scratch"):
+        for seed in (0, 1):
+            where = {"network": network, "seed": seed, "target_epoch": 4, "variant": ""}
+            rows.append(row("accuracy_at_validation_best", 0.7 + seed / 10, **where))
+    rows.append(row("margin_of_everything", 2.5, variant="raw"))
+    integers = dict.fromkeys(("seed", "order", "target_epoch"), "Int64")
+    return pd.DataFrame(rows).astype(integers)
+
+
+@pytest.fixture(scope="module")
+def example() -> tuple[pd.DataFrame, pd.DataFrame]:
+    pixels = [
+        {**NAME._asdict(), "row": r, "column": c, "player": (r // 2) * 2 + c // 2 - 1}
+        | {"channel_0": 20 * r + c}
+        for r in range(4)
+        for c in range(4)
+    ]
+    parts = [("preserved", 1, "0 2", 2, 1.5), ("new", 1, "1", 1, -0.7)]
+    names = ["part", "rank", "players", "order", "value"]
+    strongest = pd.DataFrame(parts, columns=names).assign(label="Д", start="best", **NAME._asdict())
+    return pd.DataFrame(pixels), strongest
+
+
+def test_orders_draw_percent_of_the_main_start_and_say_how_many_speak(
+    measurements: pd.DataFrame, example: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    figure, table = knowledge_orders.orders_figure(measurements, *example, NAME, 0.95)
+    assert set(table["start"]) == {"best"}
+    shares = table[table["metric"] == "preserved_of_pretrained"]
+    assert shares["value"].tolist() == pytest.approx([30.0] * len(shares))
+    assert "n = 2 source networks × 10 test images" in " ".join(figure.get_supxlabel().split())
+    titles = [axis.get_title(loc="center") for axis in figure.axes]
+    assert {"“Д”", "preserved\n+1.50, order 2", "new\n−0.70, order 1"} <= set(titles)
+
+
+def test_exclusivity_draws_starts_by_epoch_between_nulls_and_ceilings(
+    measurements: pd.DataFrame,
+) -> None:
+    assert starts(measurements) == ["1", "best"]
+    assert main_start(measurements) == "best"
+    figure, table = knowledge_exclusivity.exclusivity_figure(measurements, 0.95)
+    upper, lower = figure.axes
+    assert [tick.get_text() for tick in lower.get_xticklabels()] == ["1", "best"]
+    ratios = table[table["metric"] == "exclusivity"]
+    assert ratios["value"].tolist() == pytest.approx([35.0] * 8)
+    assert {"pretrained", "fine-tuned"} <= {
+        text.removeprefix("accuracy, ") for text in lower.get_legend_handles_labels()[1]
+    }
+    assert "null: other image" in upper.get_legend_handles_labels()[1]
+
+
+def test_the_way_to_the_end_draws_both_targets_and_what_was_learnt(
+    measurements: pd.DataFrame,
+) -> None:
+    assert knowledge_approach.followed(measurements, NAME) == ["best"]
+    figure, table = knowledge_approach.approach_figure(measurements, NAME, "best", 0.95)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == [
+        "Similarity to its own end",
+        "Similarity to the fine-tuned end",
+        "Loss",
+        "Accuracy",
+    ]
+    accuracy = table[(table["metric"] == "accuracy") & (table["target_epoch"] == 4)]
+    assert accuracy["value"].tolist() == pytest.approx([80.0] * 4)
+
+
+def test_sparsity_draws_the_best_start_of_every_comparison() -> None:
+    kept = [1, 3, 7]
+    rows = [
+        {**NAME._asdict(), "network": network, "start": start, "kept": k, "images": 10}
+        | {"strength": 1 / k, "strength_low": 0.5 / k, "strength_high": 1 / k}
+        | {"explained": k / 7, "explained_low": k / 8, "explained_high": k / 7}
+        | {"dealt_explained": -3.0}
+        for network in ("probe", "finetuned", "scratch")
+        for start in ("1", "best")
+        for k in kept
+    ]
+    figure, table = knowledge_sparsity.sparsity_figure(pd.DataFrame(rows), 0.95)
+    assert set(table["start"]) == {"best"}
+    assert len(figure.axes) == 2
+
+
+def test_summaries_have_a_row_for_each_start_and_leave_gaps_where_nothing_was_measured(
+    measurements: pd.DataFrame,
+) -> None:
+    assert list(comparisons(measurements)) == [NAME]
+    shares = knowledge_summary.shares(measurements)
+    first = shares[shares["share"].str.startswith("of the preserved")].iloc[0]
+    assert first["here"] == "35.0 [34.0, 36.0]"
+    assert first["chance: random backbone"] == "–"
+    margins = knowledge_summary.counterfactual(measurements)
+    assert margins["all interactions"].tolist() == ["–", "2.5 [2.5, 2.5]"]

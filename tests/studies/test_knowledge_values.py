@@ -1,0 +1,226 @@
+"""Scores of masked images: those of the network, kept by content, and never of a wrong question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_jobs import STUDY
+
+from headstart.artifacts import store
+from headstart.artifacts.files import file_sha256, read_json
+from headstart.artifacts.keys import Job
+from headstart.params import Baseline, MaskPlayers, Params, Scores
+from headstart.plan import Plan
+from headstart.studies import check, data, pretrain, trajectory
+from headstart.studies.knowledge import subjects, values
+from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.pretrained import Pretrained
+from headstart.studies.sections import model_of, task_of
+from headstart.tasks.batches import Normalization
+from headstart.tasks.dataset import read
+from headstart.tasks.errors import TaskError
+from headstart.tasks.task import Task, make_task
+from headstart.training.checkpoints import load
+
+pytestmark = pytest.mark.usefixtures("project")
+ARM: dict[str, Any] = {"targets": ["target"], "learning_rate": 0.1, "epochs": 2, "batch_size": 8}
+ARM |= {"seeds": [0]}
+PLAYERS = {"kind": "grid", "rows": 2, "columns": 2}
+SCORES = {"images": 5, "players": PLAYERS, "chunk_size": 6, "repeat_images": 2}
+
+
+def plan(trained: bool = True, **options: Any) -> Plan:
+    """Return a plan whose images are made and, unless told otherwise, its networks trained."""
+    arms = {
+        "finetune": {**ARM, "source_epochs": [2]},
+        "scratch": {**ARM, "source_epochs": [0]},
+        "probe": {**ARM, "mode": "probe", "source_epochs": [0, 2]},
+    }
+    raw = {**STUDY, "transfer": {}, "trajectory": {"convnet": arms}}
+    raw["pretrain"] = {"convnet": {**STUDY["pretrain"]["convnet"], "seeds": [0]}}
+    of = Plan(Params.model_validate({**raw, "knowledge": {"convnet": {**SCORES, **options}}}))
+    functions = {"data": data.make, "pretrain": pretrain.make, "trajectory": trajectory.make}
+    for job in of.jobs(*functions if trained else ("data",)):
+        store.run(job, functions[job.step])
+    return of
+
+
+def of_arm(of: Plan, arm: str) -> Job:
+    return next(job for job in of.jobs("values") if job.wildcards["arm"] == arm)
+
+
+def target(job: Job) -> Task:
+    return make_task("target", task_of(job.params), read(job.inputs["data"][0].path))
+
+
+def test_values_are_the_log_odds_of_the_network_on_images_masked_by_hand() -> None:
+    job = of_arm(plan(), "finetune")
+    artifact = store.run(job, values.make)
+    images = load(artifact.file("images.safetensors"))
+    told = read_json(artifact.file("states.json"))
+    assert [state["target_epoch"] for state in told["states"]] == [0, 1, 2]
+    state = told["states"][-1]
+    tensors = values.read_values(artifact, state)
+    source = store.open_artifact(job.inputs["trajectory"][0])
+    network = Pretrained(source, model_of(job.params), images["pixels"].shape, "cpu").at(2).eval()
+    seen = Normalization.from_dict(read_json(source.file("normalization.json")))
+    task = target(job)
+    mean = task.train.images.double().mean()  # one channel
+    for index, label in enumerate(images["labels"].tolist()):
+        for subset in range(16):
+            shown = torch.zeros(8, 8, dtype=torch.bool)
+            for player, (row, column) in enumerate(((0, 0), (0, 4), (4, 0), (4, 4))):
+                if subset >> player & 1:
+                    shown[row : row + 4, column : column + 4] = True
+            pixels = torch.where(shown, images["pixels"][index].double(), mean).float()
+            with torch.no_grad():
+                logits = network(seen.apply(pixels.unsqueeze(0)))[0]
+            others = torch.cat([logits[:label], logits[label + 1 :]])
+            expected = float(logits[label] - others.logsumexp(0))
+            assert float(tensors["values"][index, subset]) == pytest.approx(expected, abs=1e-4)
+    torch.testing.assert_close(tensors["repeat"], tensors["values"][:2])
+    assert torch.equal(images["pixels"], task.test.images[images["positions"]])
+
+
+def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(values, "PART", 2)
+    computed: list[int] = []
+    real = values.subset_scores
+
+    def counted(network: Any, inputs: Any, labels: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if len(computed) == 4:
+            computed.append(0)
+            raise KeyboardInterrupt
+        computed.append(len(labels))
+        return real(network, inputs, labels, *rest)
+
+    monkeypatch.setattr(values, "subset_scores", counted)
+    of = plan()
+    job = of_arm(of, "finetune")
+    with pytest.raises(KeyboardInterrupt):
+        store.run(job, values.make)
+    first = store.run(job, values.make)
+    # Three networks × 5 images, and 2 of the best one again; nothing twice.
+    assert sum(computed) == 3 * 5 + 2
+    before = len(computed)
+    more = of_arm(plan(images=7), "finetune")
+    second = store.run(more, values.make)
+    assert sum(computed[before:]) == 3 * 3  # parts of 2: images 5 to 7 lie in new ones
+    one, two = (
+        values.read_values(each, {"file": "state-000.safetensors"}) for each in (first, second)
+    )
+    assert torch.equal(two["values"][:5], one["values"])
+
+
+def test_images_are_balanced_over_classes_and_fewer_are_among_more() -> None:
+    job = of_arm(plan(trained=False), "probe")
+    test = target(job).test
+    chosen = [
+        subsets.tolist() for subsets in (subjects.balanced(test, n, "target") for n in (4, 9))
+    ]
+    assert chosen[1][:4] == chosen[0]
+    assert sorted(test.labels[chosen[0]].tolist()) == [0, 1, 2, 3]
+    assert max(torch.bincount(test.labels[chosen[1]])) == 3
+    assert subjects.balanced(test, 9, "other").tolist() != chosen[1]
+
+
+@pytest.mark.parametrize("kind", ["mean", "zero", "blurred", "shift", "learned"])
+def test_hidden_pixels_show_what_was_asked_for(kind: str, project: Path) -> None:
+    task = target(of_arm(plan(trained=False), "probe"))
+    seen = Normalization((0.5,), (0.25,))
+    images = seen.apply(task.test.images[:3].float())
+    options: dict[str, Any] = {"kind": kind}
+    if kind == "learned":
+        save_file({"baseline": torch.full((1, 8, 8), 7.0)}, project / "learned.safetensors")
+        options |= {"path": "learned.safetensors"}
+        options |= {"sha256": file_sha256(project / "learned.safetensors")}
+    hidden = subjects.hidden_by(Baseline.model_validate(options), images, seen, task)
+    mean = (float(task.train.images.float().mean()) / 255 - 0.5) / 0.25
+    expected = {
+        "mean": torch.full((1, 1, 1), mean),
+        "zero": torch.zeros(1, 1, 1),
+        "shift": torch.clamp(torch.full_like(images, mean), images - 2, images + 2),
+        "learned": torch.full_like(images, 7.0),
+    }
+    if kind == "blurred":
+        assert hidden.shape == images.shape
+        assert float(hidden.var()) < float(images.var())
+        return
+    torch.testing.assert_close(hidden, expected[kind], rtol=1e-4, atol=1e-4)
+
+
+def masks(project: Path, **tensors: torch.Tensor) -> dict[str, Any]:
+    path = project / "masks.safetensors"
+    numbers = torch.ones(2, 8, 8, dtype=torch.int64)
+    numbers[:, 4:] = 2
+    save_file({"positions": torch.tensor([3, 1]), "segmentation": numbers, **tensors}, path)
+    return {"kind": "masks", "path": path.name, "sha256": file_sha256(path), "players": 2}
+
+
+def test_players_may_be_parts_that_somebody_drew(project: Path) -> None:
+    of = plan(players=masks(project))
+    artifact = store.run(of_arm(of, "probe"), values.make)
+    images = load(artifact.file("images.safetensors"))
+    assert images["positions"].tolist() == [3, 1]
+    assert images["players"].shape == (2, 2, 8, 8)
+    tensors = values.read_values(artifact, read_json(artifact.file("states.json"))["states"][0])
+    assert tensors["values"].shape == (2, 4)
+
+
+def checked(**options: Any) -> str:
+    """Return what the check says of a section `knowledge`, before any network trains."""
+    raw = {**STUDY, "transfer": {}}
+    arms = {"finetune": {**ARM, "source_epochs": [2]}, "scratch": {**ARM, "source_epochs": [0]}}
+    arms["probe"] = {**ARM, "mode": "probe", "source_epochs": [0, 2]}
+    raw |= {"trajectory": {"convnet": arms}, "knowledge": {"convnet": {**SCORES, **options}}}
+    of = Plan(Params.model_validate(raw))
+    for job in of.jobs("data"):
+        store.run(job, data.make)
+    (job,) = of.jobs("check")
+    with pytest.raises(TaskError) as error:
+        store.run(job, check.make)
+    return str(error.value)
+
+
+def test_what_cannot_be_evaluated_is_said_before_any_network_trains(project: Path) -> None:
+    said = checked(images=13)
+    assert said == (
+        "knowledge.convnet: on target: 13 images are asked for, the test part has 12; ask for fewer"
+    )
+    said = checked(players={"kind": "grid", "rows": 9, "columns": 9, "cells": [[0, 0], [3, 3]]})
+    assert "player 0 has no pixels" in said
+    assert "coarser grid" in said
+    other = torch.zeros(2, 4, 4, dtype=torch.int64)
+    assert "has shape (2, 4, 4), (2, 8, 8)" in checked(players=masks(project, segmentation=other))
+    absent = torch.ones(2, 8, 8, dtype=torch.int64)
+    assert "has no pixels" in checked(players=masks(project, segmentation=absent))
+    beyond = torch.tensor([1, 99])
+    assert "within the 12 test images" in checked(players=masks(project, positions=beyond))
+    wrong = masks(project) | {"sha256": "0" * 64}
+    assert "but the params say 000" in checked(players=wrong)
+
+
+def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = of_arm(plan(), "finetune")
+    real = Pretrained.at
+
+    def softened(self: Pretrained, epoch: int) -> Any:
+        network = real(self, epoch)
+        network.register_forward_hook(lambda _m, _i, logits: logits.softmax(-1))
+        return network
+
+    monkeypatch.setattr(Pretrained, "at", softened)
+    with pytest.raises(KnowledgeError, match="look like probabilities"):
+        store.run(job, values.make)
+
+
+def test_the_number_of_players_is_known_without_images() -> None:
+    assert Scores().players.count == 12
+    masked = MaskPlayers(kind="masks", path="x", sha256="0" * 64, players=3)
+    assert masked.count == 3
