@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
@@ -49,15 +50,13 @@ def dynamics_figure(
         figure, axes = plt.subplots(
             len(names), len(panels), figsize=(10.4, 0.5 + 2.1 * len(names)), squeeze=False
         )
-        for row, name in zip(axes, names, strict=True):
-            mine = table[table["series"] == name]
-            for axis, measure in zip(row, panels, strict=True):
-                _panel(axis, mine[mine["measure"] == measure], measure)
-                if row is axes[0]:
-                    axis.set_title(MEASURES.get(measure, "Accuracy"), fontsize=8.5)
-                axis.set_xlabel("target epoch" if row is axes[-1] else "")
-            row[0].set_ylabel(name)
-            epoch_axis(row, sorted(int(epoch) for epoch in mine["target_epoch"].unique()))
+        for (row, column), axis in np.ndenumerate(axes):
+            mine = table[table["series"] == names[row]]
+            epochs = sorted(int(epoch) for epoch in mine["target_epoch"].unique())
+            _panel(axis, mine[mine["measure"] == panels[column]], panels[column], epochs)
+            axis.set_title("" if row else MEASURES.get(panels[column], "Accuracy"), fontsize=8.5)
+            axis.set_xlabel("target epoch" if row == len(names) - 1 else "")
+            axis.set_ylabel("" if column else names[row])
         write_caption(figure, _caption(runs))
     return figure, table
 
@@ -87,17 +86,18 @@ def _published(published: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for measure, figure in PUBLISHED.items():
         rows = published[published["figure"] == figure]
-        level = rows["series"].str.extract(r"(\d+)$")[0].fillna(0).astype(int)
+        level = rows["series"].str.extract(r"(\d+)$")[0].fillna("0").astype(int)
         parts.append(rows.assign(measure=measure, level=level, target_epoch=rows["x"].astype(int)))
     table = pd.concat(parts, ignore_index=True).assign(series=PUBLISHED_NAME)
     table["levels"] = table.groupby("measure")["level"].transform("max")
     return table[["series", "measure", "target_epoch", "level", "levels", "value"]]
 
 
-def _panel(axis: Axes, table: pd.DataFrame, measure: str) -> None:
-    if table["value"].isna().all():
+def _panel(axis: Axes, table: pd.DataFrame, measure: str, epochs: list[int]) -> None:
+    if table["value"].isna().all() or table["target_epoch"].nunique() < 2:
+        words = "not measured\non the way" if measure in MEASURES else "no classes"
         axis.text(
-            0.5, 0.5, "not measured\non the way", ha="center", va="center",
+            0.5, 0.5, words, ha="center", va="center",
             transform=axis.transAxes, fontsize=7.5, color="#6E6E6E",
         )  # fmt: skip
         axis.set(xticks=[], yticks=[])
@@ -111,6 +111,7 @@ def _panel(axis: Axes, table: pd.DataFrame, measure: str) -> None:
         last = float(line["value"].iloc[-1])
         if level in few and last == last:
             labels.append((last, _label(int(str(level)), measure), colour))
+    epoch_axis(np.array([axis]), epochs)
     label_edge(axis, labels, lines=1)
 
 

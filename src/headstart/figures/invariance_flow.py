@@ -49,14 +49,12 @@ def flow_figure(
         figure, axes = plt.subplots(
             len(names), len(kinds), figsize=(2.6 * len(kinds), 2.6 * len(names)), squeeze=False
         )
-        for row, name in zip(axes, names, strict=True):
-            for axis, kind in zip(row, kinds, strict=True):
-                part = table[(table["series"] == name) & (table["measure"] == kind)]
-                _matrix(axis, part, limit)
-                first, top = axis is row[0], row is axes[0]
-                axis.set_title(PANELS[kind] if top else "", fontsize=8.5)
-                axis.set_ylabel(f"{name}\nblock i of the start" if first else "")
-                axis.set_xlabel("block j of the run" if row is axes[-1] else "")
+        for (row, column), axis in np.ndenumerate(axes):
+            name, kind = names[row], kinds[column]
+            _matrix(axis, table[(table["series"] == name) & (table["measure"] == kind)], limit)
+            axis.set_title(PANELS[kind] if row == 0 else "", fontsize=8.5)
+            axis.set_ylabel("" if column else f"{name}\nblock i of the start")
+            axis.set_xlabel("block j of the run" if row == len(names) - 1 else "")
         write_caption(figure, _caption(runs))
     return figure, table
 

@@ -45,7 +45,9 @@ def layers_figure(
         for axis, (measure, (title, unit)) in zip(axes[0], PANELS.items(), strict=True):
             _panel(axis, table[table["measure"] == measure], looks)
             axis.set(title=title, ylabel=unit, xlabel="depth of the layer (share of all blocks)")
-        axes[0, -1].legend(handles=_legend(looks, table), loc="upper left", handlelength=2.8)
+        figure.legend(
+            handles=_legend(looks, table), loc="outside upper center", ncols=4, handlelength=2.8
+        )
         write_caption(figure, _caption(runs))
     return figure, table
 
@@ -109,8 +111,7 @@ def _legend(looks: dict[str, tuple[str, str]], table: pd.DataFrame) -> list[Line
         for name, (colour, marker) in looks.items()
     ]
     if (table["drawn"] == "published").any():
-        words = PUBLISHED.replace(", ", ",\n", 1)
-        handles.append(Line2D([], [], color=GREY, linestyle=":", label=words))
+        handles.append(Line2D([], [], color=GREY, linestyle=":", label=PUBLISHED))
     return handles
 
 

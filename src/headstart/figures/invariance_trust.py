@@ -12,8 +12,8 @@ from headstart.figures.labels import write_caption
 from headstart.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILION, paper_style
 
 MEASURES = {
-    "residual": ("Residual", "median, of the distance to other images"),
-    "pass_rate": ("Pass rate", "share of images that converged"),
+    "residual": ("Residual", "median share of the\ndistance to other images"),
+    "pass_rate": ("Pass rate", "images that converged (share)"),
     "self_stir": ("Self-STIR", "STIR of a network given itself"),
 }
 COLUMNS = {
@@ -49,7 +49,8 @@ def trust_figure(
         last.set(title="… by residual", ylabel="self-STIR", xlabel="best to worst inverted images")
         last.set_xticks([])
         axes[0, 0].set_yscale("log")
-        axes[0, 0].legend(loc="best", fontsize=7)
+        axes[0, 1].set_ylim(-0.03, 1.03)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
         write_caption(figure, _caption(runs))
     return figure, table
 

@@ -159,7 +159,8 @@ class Rows:
         for row in self._cells(name, form, found.value, found.lower, found.upper):
             at = self.layers.index(row["reference_layer"]), self.layers.index(row["layer"])
             if at[1] >= at[0]:
-                yield {**row, "reason": NOT_IDENTIFIABLE}
+                if not isinstance(first, int):  # once, not for every control
+                    yield {**row, "reason": NOT_IDENTIFIABLE}
                 continue
             chosen = int(first[at]) if isinstance(first, Tensor) else first
             yield self._judged({**row, "first_replaced": chosen}, form == "debiased")

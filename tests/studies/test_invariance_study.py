@@ -1,0 +1,332 @@
+"""The invariance study on a tiny transformer: what is stored, verified, refused and explained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from headstart.artifacts import store
+from headstart.artifacts.files import ArtifactError, read_table
+from headstart.artifacts.keys import Job, sha256_of
+from headstart.artifacts.store import Artifact, describe_files, open_artifact
+from headstart.params import Params, ParamsError, parse
+from headstart.plan import Plan
+from headstart.studies import data, invariance, inversions, pretrain, tables, trajectory
+from headstart.studies.backbones import Checkpoints
+from headstart.studies.invariance_rows import NOT_IDENTIFIABLE
+from headstart.studies.probes import probe_images
+from headstart.tasks.dataset import read
+from headstart.tasks.task import make_task
+from headstart.training.checkpoints import load, save
+
+TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "optimizer": {"name": "adamw"}}
+ARM = {**TRAINING, "targets": ["target"], "target_epochs": [1, 2]}
+STUDY: dict[str, Any] = {
+    "datasets": {
+        "letters": {"kind": "glyphs", "size": 12, "train_per_class": 8, "test_per_class": 4,
+                    "alphabets": ["latin"]},
+    },
+    "tasks": {
+        "source": {"dataset": "letters", "classes": ["A", "B", "C"], "validation_per_class": 2},
+        "target": {"dataset": "letters", "classes": ["D", "E", "F"], "validation_per_class": 2},
+    },
+    "models": {
+        "vit": {"kind": "timm", "name": "vit_tiny_patch16_224",
+                "kwargs": {"patch_size": 6, "embed_dim": 8, "depth": 3, "num_heads": 2}},
+    },
+    "pretrain": {"vit": {**TRAINING, "sources": ["source"], "seeds": [0]}},
+    "trajectory": {
+        "vit": {
+            "finetune": {**ARM, "source_epochs": ["last"]},
+            "reconstruct": {**ARM, "mode": "reconstruct", "source_epochs": ["last"]},
+            "scratch": {**ARM, "source_epochs": [0]},
+        },
+    },
+    "invariance": {
+        "vit": {
+            "arms": ["finetune", "reconstruct", "scratch"],
+            "scratch": ["scratch"],
+            "inversions": {
+                "images": 10,
+                "seeds": [0, 1],
+                "descent": {"steps": 60, "step_size": 0.1, "method": "adam", "decay": True},
+            },
+            "control": ["random", "scratch"],
+            "components": 3,
+            "groups": 2,
+            "resamples": 10,
+            "dynamics": {"epochs": [0, 1], "learning": ["finetune"]},
+            "robustness": {"corruptions": ["fog"], "severities": [1, 3], "images": 6},
+        },
+    },
+    "plasticity": {"enabled": False},
+}  # fmt: skip
+MAKES = {
+    "data": data.make,
+    "pretrain": pretrain.make,
+    "trajectory": trajectory.make,
+    "inversions": inversions.make,
+    "invariance": invariance.make,
+}
+RUN = ["arm", "target_epoch", "form", "measure", "reference_layer", "layer"]
+
+
+def changed(**options: Any) -> Params:
+    part = {**STUDY["invariance"]["vit"], **options}
+    return parse({**STUDY, "invariance": {"vit": part}})
+
+
+def done(plan: Plan, *steps: str) -> list[Artifact]:
+    return [store.run(job, MAKES[job.step]) for job in plan.jobs(*steps)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project folder in which the study has run once."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        plan = Plan(parse(STUDY))
+        done(plan, *MAKES)
+        (job,) = (job for job in plan.jobs("tables") if job.name == "invariance")
+        store.run(job, tables.make)
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Return the plan of the finished study, in a copy of its folder that is the current one."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Plan(parse(STUDY))
+
+
+@pytest.fixture
+def gathered(finished: Path) -> dict[str, pd.DataFrame]:
+    (folder,) = (finished / "results" / "tables").glob("invariance-*")
+    return {path.stem: read_table(path) for path in folder.glob("*.parquet")}
+
+
+def job_of(plan: Plan, step: str, arm: str, source_epoch: str | None = None) -> Job:
+    (job,) = (
+        job
+        for job in plan.jobs(step)
+        if job.wildcards["arm"] == arm and source_epoch in (None, job.wildcards["source_epoch"])
+    )
+    return job
+
+
+def test_each_network_is_inverted_once_for_all_comparisons(copied: Plan) -> None:
+    names = [(job.wildcards["arm"], job.params["epochs"]) for job in copied.jobs("inversions")]
+    assert names == [
+        ("pretrained", ["2"]),
+        ("pretrained", ["0"]),
+        ("finetune", ["0", "1", "last"]),
+        ("reconstruct", ["last"]),
+        ("scratch", ["last"]),
+    ]
+
+
+def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -> None:
+    job = job_of(copied, "inversions", "finetune")
+    artifact = open_artifact(job)
+    residuals = read_table(artifact.file("residuals.parquet"))
+    stored = load(artifact.file("epoch-0002-noise-seed1.safetensors"))["pixels"]
+    assert stored.dtype == torch.float16
+    assert tuple(stored.shape) == (3, 10, 1, 12, 12)
+    (run,) = job.inputs["network"]
+    network = Checkpoints(open_artifact(run), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
+    rows = residuals.query("target_epoch == 2 and inversion_seed == 1 and layer == 2")
+    represent = network.pixels(2).until(2)
+    (letters,) = job.inputs["data"]
+    whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
+    probes = probe_images(whole, changed().invariance["vit"].inversions)
+    assert rows["image"].tolist() == probes.positions[1].tolist()
+    target, found = represent(probes.pixels[1]), represent(stored[1].float())
+    expected = (found - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
+    np.testing.assert_allclose(rows["residual"], expected, rtol=1e-4)
+    assert (rows["residual"] < rows["seed_residual"]).all()
+
+
+def test_what_a_network_sees_is_the_normalised_picture(copied: Plan) -> None:
+    (job,) = copied.jobs("pretrain")
+    network = Checkpoints(open_artifact(job), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
+    pixels = torch.arange(144).reshape(1, 1, 12, 12).float() / 143
+    expected = network.normalization.apply(255 * pixels)
+    torch.testing.assert_close(network.pixels(0).normalized(pixels), expected)
+
+
+def test_at_epoch_0_nothing_is_forgotten_or_learnt(gathered: dict[str, pd.DataFrame]) -> None:
+    table = gathered["measurements"].query("arm == 'finetune' and target_epoch == 0")
+    for measure in ("forgetting", "learning", "cka_divergence"):
+        values = table.loc[table["measure"] == measure, "value"].dropna()
+        np.testing.assert_allclose(values, 0, atol=1e-9)
+    same = table.loc[table["measure"] == "subspace_similarity", "value"]
+    np.testing.assert_allclose(same, 1, atol=1e-6)
+
+
+def test_every_value_is_a_number_or_has_a_reason(gathered: dict[str, pd.DataFrame]) -> None:
+    table = gathered["measurements"]
+    assert (table["reason"][table["value"].isna()] != "").all()
+    assert not table.duplicated([*RUN, "kind", "first_replaced"]).any()
+    ended = table[(table["measure"] == "forgetting") & table["low"].notna()]
+    assert (ended["low"] <= ended["value"]).all()
+    assert (ended["high"] >= ended["value"]).all()
+
+
+def test_forgetting_is_measured_against_self_stir_and_its_published_form_against_1(
+    gathered: dict[str, pd.DataFrame],
+) -> None:
+    table = gathered["measurements"].query("arm == 'reconstruct' and kind == 'noise'")
+    keyed = table.pivot_table(index=["form", "reference_layer", "layer"], columns="measure",
+                              values="value")  # fmt: skip
+    given = keyed["stir_ft_given_pt"]
+    np.testing.assert_allclose(keyed["forgetting"], keyed["stir_pt_given_pt"] - given)
+    np.testing.assert_allclose(keyed["forgetting_paper"], 1 - given)
+
+
+def test_expansion_is_not_identifiable_and_compression_is_compared_with_controls(
+    gathered: dict[str, pd.DataFrame],
+) -> None:
+    table = gathered["measurements"].query("arm == 'finetune' and form == 'debiased'")
+    excess = table[table["measure"] == "excess_compression"]
+    later = excess["layer"] >= excess["reference_layer"]
+    assert set(excess["reason"][later]) == {NOT_IDENTIFIABLE}
+    earlier = excess[~later].set_index(["reference_layer", "layer"])["value"]
+    for kind in ("random", "scratch"):
+        beyond = table[table["measure"] == f"excess_over_{kind}"]
+        beyond = beyond.set_index(["reference_layer", "layer"])["value"].reindex(earlier.index)
+        controls = table[table["measure"] == f"compression_{kind}"]
+        strictest = controls.groupby(["reference_layer", "layer"])["value"].max()
+        expected = earlier - strictest.reindex(earlier.index)
+        np.testing.assert_allclose(beyond, expected, atol=1e-9)
+    scratch = gathered["measurements"].query("arm == 'scratch'")["measure"]
+    assert "excess_over_scratch" not in set(scratch)
+
+
+def test_robustness_is_read_for_classes_only(gathered: dict[str, pd.DataFrame]) -> None:
+    table = gathered["robustness"]
+    assert set(table["arm"]) == {"finetune", "scratch"}
+    assert set(zip(table["corruption"], table["severity"], strict=True)) == {
+        ("clean", 0),
+        ("fog", 1),
+        ("fog", 3),
+    }
+    assert set(table["target_epoch"]) == {0, 1, 2}
+
+
+def disguise(job: Job, name: str, change: Any) -> None:
+    """Change a file of an artifact, and its manifest so that nothing is amiss."""
+    artifact = open_artifact(job)
+    change(job.path / name)
+    manifest = artifact.manifest
+    manifest["files"] = describe_files(job.path)
+    manifest["digest"] = sha256_of({n: e["sha256"] for n, e in manifest["files"].items()})
+    (job.path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def nudged(path: Path) -> None:
+    state = load(path)
+    state["backbone.blocks.1.mlp.fc1.bias"] += 0.5
+    save(state, path)
+
+
+def test_scratch_that_did_not_start_from_its_seed_is_refused(copied: Plan) -> None:
+    (job,) = copied.jobs("invariance")
+    shutil.rmtree(job.path)
+    run, (source,) = job_of(copied, "trajectory", "scratch"), copied.jobs("pretrain")
+    disguise(run, "epoch-0000.safetensors", nudged)
+    with pytest.raises(ArtifactError, match="did not start from source epoch 0"):
+        store.run(job, invariance.make)
+    disguise(source, "epoch-0000.safetensors", nudged)
+    with pytest.raises(ArtifactError, match="said to be scratch, but its start is not random"):
+        store.run(job, invariance.make)
+
+
+def test_a_killed_job_goes_on_and_ends_in_the_same_tables(
+    copied: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(copied, "inversions", "reconstruct")
+    whole = open_artifact(job).manifest["files"]
+    shutil.rmtree(job.path)
+    real, calls = inversions.invert, []
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(inversions, "invert", counted)
+    with pytest.raises(KeyboardInterrupt):
+        store.run(job, inversions.make)
+    calls[:] = [1] * 10
+    assert store.run(job, inversions.make).manifest["files"] == whole
+    assert len(calls) == 10 + 6 - 3
+
+
+def test_a_layer_that_was_not_inverted_gives_nan_with_its_reason_or_is_kept_with_it(
+    copied: Plan,
+) -> None:
+    short = {"images": 10, "seeds": [0], "descent": {"steps": 1}}
+    for unconverged, undefined in (("nan", True), ("keep", False)):
+        params = changed(
+            arms=["finetune"], scratch=[], control=[], inversions=short, components=3,
+            gate={"unconverged": unconverged}, dynamics={}, robustness={},
+        )  # fmt: skip
+        plan = Plan(params)
+        done(plan, "inversions")
+        (artifact,) = done(plan, "invariance")
+        table = read_table(artifact.file("measurements.parquet"))
+        rows = table[table["measure"] == "forgetting"]
+        assert rows["reason"].str.contains("inversion did not converge: 0 of 10").all()
+        assert rows["value"].isna().all() == undefined
+        assert table.loc[table["measure"] == "cka_divergence", "value"].notna().all()
+
+
+def test_constant_features_give_nan_with_their_reason(copied: Plan) -> None:
+    def flat(path: Path) -> None:
+        save({name: torch.zeros_like(value) for name, value in load(path).items()}, path)
+
+    run = job_of(copied, "trajectory", "finetune")
+    disguise(run, "epoch-0002.safetensors", flat)
+    plan = Plan(
+        changed(arms=["finetune"], scratch=[], control=[], dynamics={}, robustness={},
+                gate={"unconverged": "keep"})
+    )  # fmt: skip
+    done(plan, "inversions")
+    (artifact,) = done(plan, "invariance")
+    table = read_table(artifact.file("measurements.parquet")).query("form == 'debiased'")
+    for measure in ("forgetting", "cka_divergence"):
+        rows = table[table["measure"] == measure]
+        assert rows["value"].isna().all()
+        assert rows["reason"].str.contains("constant features").all()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"inversions": {"images": 3}}, "greater than or equal to 4"),
+        ({"inversions": {"images": 4}, "components": 4}, "4 directions need more than as many images"),
+        ({"arms": ["finetun"], "scratch": [], "control": [], "dynamics": {}}, "did you mean 'finetune'"),
+        ({"scratch": ["finetune"]}, "'finetune' does not start from random weights"),
+        ({"dynamics": {"learning": ["probe"]}}, "dynamics.learning: \\['probe'\\] are not in `arms`"),
+        ({"inversions": {"images": 8, "kinds": ["noise", "noise"]}}, "names something twice"),
+        ({"scratch": [], "control": ["scratch"]}, "control: scratch needs an arm in `scratch`"),
+    ],
+)  # fmt: skip
+def test_wrong_params_are_named_before_anything_runs(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ParamsError, match=problem):
+        changed(**options)
+
+
+def test_epochs_that_an_arm_does_not_reach_are_not_asked_of_it() -> None:
+    plan = Plan(changed(dynamics={"epochs": [1, 9], "learning": ["finetune"]}))
+    assert job_of(plan, "inversions", "finetune").params["epochs"] == ["1", "last"]
