@@ -1,0 +1,67 @@
+"""The jobs of a params file, as they are added one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.artifacts.keys import Job
+from headstart.params import Params
+from headstart.plan.steps import STEPS, code_of_step
+
+
+class Jobs:
+    """All jobs so far; those of later steps are made of those of earlier ones.
+
+    Attributes:
+        data: by dataset.
+        check: the one that must have run before anything trains.
+        pretrained: by source, model and seed.
+        trajectories: by the values of their wildcards.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.by_key: dict[str, Job] = {}
+        self.by_step: dict[str, list[Job]] = {step: [] for step in STEPS}
+        self.data: dict[str, Job] = {}
+        self.check: Job | None = None
+        self.pretrained: dict[tuple[str, str, int], Job] = {}
+        self.trajectories: dict[tuple[str, ...], Job] = {}
+
+    def add(
+        self,
+        step: str,
+        name: str,
+        *,
+        code: str | None = None,
+        wildcards: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, tuple[Job, ...]] | None = None,
+        after: tuple[Job, ...] = (),
+    ) -> Job:
+        """Add a job, or return the one with the same key."""
+        texts = {wildcard: str(value) for wildcard, value in (wildcards or {}).items()}
+        job = Job(step, name, code or code_of_step(step), texts, params or {}, inputs or {}, after)
+        if job.key in self.by_key:
+            return self.by_key[job.key]
+        self.by_key[job.key] = job
+        self.by_step[step].append(job)
+        return job
+
+    def of(self, *steps: str) -> dict[str, tuple[Job, ...]]:
+        """Return the jobs of steps so far, as inputs whose roles are the steps' names."""
+        return {step: tuple(self.by_step[step]) for step in steps}
+
+    def data_of(self, task: str) -> Job:
+        """Return the job that makes the images of a task."""
+        return self.data[self.params.tasks[task].dataset]
+
+    def after_check(self) -> tuple[Job, ...]:
+        """Return what must have run before a network trains."""
+        return () if self.check is None else (self.check,)
+
+
+def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return a section without the fields that say which jobs there are."""
+    return {name: value for name, value in values.items() if name not in names}
