@@ -44,11 +44,11 @@ class Judge:
     def about(self) -> str:
         """Return which comparison speaks."""
         table = self.compared.table
-        seeds = table["seed"].nunique()
+        seeds = int(table["seed"].nunique())
         images = int((table["n"] / table["seeds"].clip(lower=1)).max())
         return (
             f"Judged on: {self.compared.name()}, fine-tuned from source epoch {self.compared.start}, "
-            f"{seeds} source networks, {images} test images. Intervals are over images and speak for "
+            f"{seeds} source network{'' if seeds == 1 else 's'}, {images} test images. Intervals are over images and speak for "
             "these networks; the published ones are larger, on photographs and text: whatever holds "
             "here supports or contradicts a claim elsewhere, and replicates nothing."
         )
