@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from checkout import ROOT
 from shrunken import TRANSFORMER, read, shrunken
-from workflow import Project, new_project
+from workflow import new_project
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
@@ -70,15 +70,9 @@ def test_random_weights_do_not_pass_for_those_of_imagenet(name: str) -> None:
     assert weights.sha256 == "0" * 64
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return new_project(tmp_path_factory.mktemp("planned") / "project")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_snakemake_plans_the_protocol_without_data_or_weights(planned: Project, name: str) -> None:
-    planned.headstart("use", name)
-    output, plan = planned.snakemake("-n"), Plan(preset(name))
+def test_snakemake_plans_the_protocol_without_data_or_weights(tmp_path: Path) -> None:
+    planned = new_project(tmp_path / "project", "merlin_paper")
+    output, plan = planned.snakemake("-n"), Plan(preset("merlin_paper"))
     for step in ("trajectory", "inversions", "invariance"):
         assert re.search(rf"^{step} +{len(plan.jobs(step))}$", output, re.MULTILINE)
 

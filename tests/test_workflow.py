@@ -69,7 +69,9 @@ def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finishe
     published_form = ("ranges_convnet", "ranges_vit", "stems_convnet", "stems_vit")
     for figure in ("gains_convnet", "gains_vit", "learning_rates_convnet", *published_form):
         assert {f"{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
-    assert {"early_stopping.html", "verdicts.csv"} <= names
+    for figure in ("trust_cyrillic", "flow_cyrillic", "flow_published"):
+        assert {f"invariance_{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
+    assert {"early_stopping.html", "invariance.html", "verdicts.csv"} <= names
     assert len([name for name in names if name.startswith(".")]) == 1
 
 
@@ -81,7 +83,8 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     said = finished.headstart("claims")
     assert said.count("MEASURED HERE") >= 2
     claims = json.loads((finished.folder / "claims.json").read_text())["claims"]
-    assert [claim["claim"] for claim in claims] == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    invariance = [f"I{number}" for number in range(1, 15)]
+    assert [claim["claim"] for claim in claims] == ["C1", "C2", "C3", "C4", "C5", "C6", *invariance]
     for claim in claims:
         assert f"{claim['claim']}  {claim['status'].upper()}:" in said
 
@@ -276,8 +279,8 @@ def test_an_edit_of_the_training_loop_recomputes_until_it_is_declared_the_same(
         file.write("\nUNUSED = 1\n")
     jobs = planned(copied.snakemake("-n"))
     assert (jobs["pretrain"], jobs["transfer"]) == (3, 6)
-    for step in ("pretrain", "transfer", "plasticity"):
-        assert "version 1" in copied.headstart("version", step, "--same")
+    for step in ("pretrain", "transfer", "trajectory", "plasticity", "inversions", "invariance"):
+        assert "version" in copied.headstart("version", step, "--same")
     assert "Nothing to be done" in copied.snakemake("-n")
     copied.headstart("version", "pretrain", "--bump")
     assert planned(copied.snakemake("-n"))["pretrain"] == 3
