@@ -1,24 +1,29 @@
-"""Images per second of batches on the device, against a DataLoader with PIL transforms.
+"""Images per second in training, against a plain DataLoader with PIL transforms.
 
-Both feed the same network with the same 10,000 random images of 32 × 32, shifted by up to 4 pixels,
-mirrored and normalised. Run from the repository's root:
+Both train the same network on the same 10,000 random images of 32 × 32, shifted by up to 4 pixels,
+mirrored and normalised; `--augmentation full` adds rotation and colour jitter. Ours is the study's own
+loop with batches on the device and `channels_last`, as in the presets; the other is the usual loop of
+PyTorch's tutorials. Run from the repository's root:
 
     python benchmarks/throughput.py
 
-The first epoch of each feed warms up; the fastest of the others counts. `feed` is the input alone,
-`train` a whole epoch of training. One thread computes, as in every job of the study; DataLoader
-workers have the other cores. Measured on two idle cores: the feed is
-40 x as fast as 0 workers and 25 x as fast as 2 workers; an epoch of the light network 6.9 and 3.5 x, of
-ConvNet 1.9 and 1.2 x. The heavier the network, the less the feed matters.
+The first epoch of each way warms up; the fastest of the others counts. The study runs one job of one
+thread on each core, so `2 jobs` is what its machine does: two processes train at the same time, and
+their images count together. The heavier the network, the less its feed matters. Run it on an idle
+machine: whatever else computes slows the ways of two processes or threads more than the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,24 +35,50 @@ from torchvision import transforms
 
 from headstart import params
 from headstart.networks.convnet import ConvNet
-from headstart.tasks.batches import Batch, Normalization, TrainBatches
+from headstart.networks.network import Network
+from headstart.tasks.batches import Normalization, TrainBatches
 from headstart.tasks.task import TrainImages
+from headstart.training.updates import Updates
 
 CLASSES = 10
 STATISTICS = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-Feed = Callable[[int], Iterable[Batch]]
+SHIFT, ROTATION, JITTER = 4, 15, 0.4
+RATE, MOMENTUM = 0.01, 0.9
+
+
+@dataclass(frozen=True)
+class Way:
+    """How many processes train, on how many threads each, fed by how many workers (None: by us)."""
+
+    jobs: int
+    threads: int
+    workers: int | None = None
+
+    def __str__(self) -> str:
+        feed = "headstart" if self.workers is None else f"DataLoader with {self.workers} workers"
+        return f"jobs {self.jobs}, threads of each {self.threads}, {feed}"
+
+
+# Each with all ways to use two cores; the plain loop's best one is among them.
+WAYS = (
+    *(Way(1, 1, workers) for workers in (None, 0, 2)),
+    *(Way(1, 2, workers) for workers in (None, 0, 2)),
+    *(Way(2, 1, workers) for workers in (None, 0, 1)),
+)
 
 
 class PilImages(Dataset):
     """The usual way: each image becomes a PIL image, is transformed, and becomes a tensor."""
 
-    def __init__(self, images: TrainImages) -> None:
+    def __init__(self, images: TrainImages, full: bool) -> None:
         self.pixels = images.images.permute(0, 2, 3, 1).numpy()
         self.labels = images.labels.tolist()
+        more = [transforms.RandomRotation(ROTATION), transforms.ColorJitter(JITTER, JITTER, JITTER)]
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(32, padding=4, padding_mode="edge"),
+                transforms.RandomCrop(32, padding=SHIFT, padding_mode="edge"),
                 transforms.RandomHorizontalFlip(),
+                *(more if full else []),
                 transforms.ToTensor(),
                 transforms.Normalize(STATISTICS.mean, STATISTICS.std),
             ]
@@ -60,8 +91,8 @@ class PilImages(Dataset):
         return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
 
 
-def light_network(width: int) -> nn.Module:
-    """Three convolutions with stride 2, batch normalisation, and a linear head."""
+def light_backbone(width: int) -> nn.Module:
+    """Three convolutions with stride 2 and batch normalisation."""
     layers: list[nn.Module] = []
     for channels, wider in ((3, width), (width, 2 * width), (2 * width, 4 * width)):
         layers += [
@@ -69,8 +100,12 @@ def light_network(width: int) -> nn.Module:
             nn.BatchNorm2d(wider),
             nn.ReLU(inplace=True),
         ]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, CLASSES)]
-    return nn.Sequential(*layers, *head)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def build(name: str, width: int) -> Network:
+    backbone = light_backbone(width) if name == "light" else ConvNet(3, width)
+    return Network(backbone, nn.Linear(4 * width, CLASSES))
 
 
 def random_images(number: int) -> TrainImages:
@@ -81,67 +116,82 @@ def random_images(number: int) -> TrainImages:
     return TrainImages(torch.from_numpy(pixels), torch.from_numpy(labels), names)
 
 
-def feeds(images: TrainImages, batch_size: int, device: str) -> dict[str, Feed]:
-    """Return what makes an epoch's batches, by name."""
-    augmentation = params.Augmentation(shift=4, flip=True)
-    resident = TrainBatches(images, STATISTICS, batch_size, augmentation, device, seed=0)
-
-    def loader(workers: int) -> Feed:
-        made = DataLoader(
-            PilImages(images),
-            batch_size,
-            shuffle=True,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-        )
-
-        def epoch(_: int) -> Iterator[Batch]:
-            return ((x.to(device), y.to(device)) for x, y in made)
-
-        return epoch
-
-    return {
-        "headstart": resident.epoch,
-        "DataLoader, 0 workers": loader(0),
-        "DataLoader, 2 workers": loader(2),
-    }
+def our_epoch(network: Network, images: TrainImages, options: Any) -> Callable[[int], object]:
+    """Return the study's own epoch."""
+    more = {"rotation": ROTATION, "colour_jitter": JITTER} if options.full else {}
+    augmentation = params.Augmentation(shift=SHIFT, flip=True, **more)
+    batch = options.batch_size
+    batches = TrainBatches(images, STATISTICS, batch, augmentation, options.device, 0, True)
+    optimizer = params.Optimizer(momentum=MOMENTUM)
+    training = params.Training(epochs=100, optimizer=optimizer, channels_last=True)
+    return Updates(network, batches, training, RATE, seed=0).epoch
 
 
-def measure(use: Callable[[Feed], None], feed: Feed, repeats: int, device: str) -> float:
-    """Return the seconds of the fastest epoch after a first one that does not count."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        use(feed)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+def plain_epoch(
+    network: Network, images: TrainImages, options: Any, workers: int
+) -> Callable[[int], object]:
+    """Return the usual loop over a DataLoader."""
+    data = PilImages(images, options.full)
+    keep = workers > 0
+    loader = DataLoader(
+        data, options.batch_size, shuffle=True, num_workers=workers, persistent_workers=keep
+    )
+    optimizer = torch.optim.SGD(network.parameters(), RATE, momentum=MOMENTUM, nesterov=True)
+    network.train()
 
-
-def consume(feed: Feed) -> None:
-    for _ in feed(0):
-        pass
-
-
-def training(network: nn.Module, device: str) -> Callable[[Feed], None]:
-    network.to(device).train()
-    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, nesterov=True)
-
-    def train(feed: Feed) -> None:
-        for images, labels in feed(0):
+    def epoch(_: int) -> None:
+        for inputs, labels in loader:
             optimizer.zero_grad()
-            F.cross_entropy(network(images), labels).backward()
+            logits = network(inputs.to(options.device))
+            F.cross_entropy(logits, labels.to(options.device)).backward()
             optimizer.step()
 
-    return train
+    return epoch
 
 
-def report(name: str, seconds: dict[str, float], number: int) -> None:
-    ours = seconds["headstart"]
-    for feed, each in seconds.items():
-        ratio = "" if each is ours else f"   headstart is {each / ours:5.1f} x as fast"
-        print(f"{name:22} {feed:22} {each:7.2f} s {number / each:10,.0f} images/s{ratio}")
+def job(name: str, way: Way, options: Any, barrier: Barrier, seconds: Any) -> None:
+    """Train in one process; all processes begin an epoch together and wait for each other's end."""
+    torch.set_num_threads(way.threads)
+    network, images = build(name, options.width).to(options.device), random_images(options.images)
+    if way.workers is None:
+        epoch = our_epoch(network, images, options)
+    else:
+        epoch = plain_epoch(network, images, options, way.workers)
+    for number in range(options.repeats + 1):
+        barrier.wait()
+        start = time.perf_counter()
+        epoch(number)
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+        barrier.wait()
+        seconds.put((number, time.perf_counter() - start))
+
+
+def measure(name: str, way: Way, options: Any) -> float:
+    """Return the images per second of all jobs together, in their fastest epoch after the first."""
+    context = multiprocessing.get_context("spawn")
+    barrier, seconds = context.Barrier(way.jobs), context.SimpleQueue()
+    arguments = (name, way, options, barrier, seconds)
+    jobs = [context.Process(target=job, args=arguments) for _ in range(way.jobs)]
+    for each in jobs:
+        each.start()
+    taken = [seconds.get() for _ in range(way.jobs * (options.repeats + 1))]
+    for each in jobs:
+        each.join()
+    slowest = [max(s for n, s in taken if n == number) for number in range(1, options.repeats + 1)]
+    return way.jobs * options.images / min(slowest)
+
+
+def report(name: str, speeds: dict[Way, float]) -> None:
+    """Print each way, and how much faster ours is with as many jobs and threads."""
+    print(f"\n{name}")
+    for way, speed in speeds.items():
+        ours = speeds[Way(way.jobs, way.threads)]
+        ratio = "" if way.workers is None else f"   headstart is {ours / speed:5.1f} x as fast"
+        print(f"  {way!s:54} {speed:8,.0f} images/s{ratio}", flush=True)
+    plain = max(speed for way, speed in speeds.items() if way.workers is not None)
+    best = max(speed for way, speed in speeds.items() if way.workers is None)
+    print(f"  the best of ours is {best / plain:.1f} x as fast as the best DataLoader")
 
 
 def main() -> None:
@@ -150,27 +200,18 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--augmentation", default="usual", choices=["usual", "full"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    device = options.device
-    where = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    options.full = options.augmentation == "full"
+    where = torch.cuda.get_device_name() if options.device == "cuda" else platform.machine()
     print(
-        f"torch {torch.__version__}, {where}, {os.cpu_count()} cores, {options.threads} threads, "
-        f"batches of {options.batch_size}, {options.images:,} images of 32 x 32"
+        f"torch {torch.__version__}, {where}, {os.cpu_count()} cores, {options.augmentation} "
+        f"augmentation, batches of {options.batch_size}, {options.images:,} images of 32 x 32"
     )
-    made = feeds(random_images(options.images), options.batch_size, device)
-    uses = {
-        "feed": consume,
-        f"train light, width {options.width}": training(light_network(options.width), device),
-        f"train ConvNet, width {options.width}": training(
-            nn.Sequential(ConvNet(3, options.width), nn.Linear(4 * options.width, CLASSES)), device
-        ),
-    }
-    for name, use in uses.items():
-        seconds = {each: measure(use, feed, options.repeats, device) for each, feed in made.items()}
-        report(name, seconds, options.images)
+    for name in ("light", "ConvNet"):
+        speeds = {way: measure(name, way, options) for way in WAYS}
+        report(f"{name}, width {options.width}", speeds)
 
 
 if __name__ == "__main__":

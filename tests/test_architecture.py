@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from headstart.artifacts.code import PACKAGE, imported
+from headstart.artifacts.code import PACKAGE
+from headstart.artifacts.syntax import facts_of
 
 # What a package may import; every package may import itself and the lowest two.
 ALLOWED = {
@@ -37,26 +38,23 @@ def part_of(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+def imported_parts(path: Path) -> set[str]:
+    names = facts_of(path.read_bytes()).imports
+    return {name.split(".")[1] for name in names if name.startswith("headstart.")}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path: Path) -> None:
     part = part_of(path)
     if part in ("__init__", "__main__"):
         return
-    names = {
-        name.split(".")[1] for name in imported(path.read_text()) if name.startswith("headstart.")
-    }
-    assert names <= ALLOWED[part] | LOWEST | {part}
+    assert imported_parts(path) <= ALLOWED[part] | LOWEST | {part}
 
 
 @pytest.mark.parametrize("part", ["metrics", "statistics"])
 def test_mathematics_and_inference_know_nothing_of_the_rest(part: str) -> None:
     for path in (PACKAGE / part).rglob("*.py"):
-        names = {
-            name.split(".")[1]
-            for name in imported(path.read_text())
-            if name.startswith("headstart.")
-        }
-        assert names <= {part}, path
+        assert imported_parts(path) <= {part}, path
 
 
 @pytest.mark.parametrize("part", ["statistics", "figures", "plan", "params"])

@@ -2,12 +2,15 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 
 import pytest
 from checkout import ROOT
 
-from headstart.artifacts import code
+from headstart.artifacts import code, syntax_cache
+from headstart.artifacts.syntax import facts_of, syntax
+from headstart.artifacts.syntax_cache import SyntaxCache
 from headstart.plan import STEPS
 
 BASE = '''"""Doc."""
@@ -34,7 +37,6 @@ def write_package(
 
 
 def hash_of(package: Path) -> str:
-    code._file_hash.cache_clear()
     return code.source_hash("toy.main", package=package)
 
 
@@ -73,10 +75,99 @@ def test_imports_inside_functions_count(tmp_path: Path) -> None:
 
 def test_fields_that_newer_pythons_add_empty_do_not_change_the_form() -> None:
     tree = ast.parse("def f(): pass").body[0]
-    plain = code.syntax(tree)
+    plain = syntax(tree)
     tree.type_params = []
     tree.type_comment = None
-    assert code.syntax(tree) == plain
+    assert syntax(tree) == plain
+
+
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return the sources that are parsed from now on."""
+    sources: list[bytes] = []
+    monkeypatch.setattr(
+        syntax_cache, "facts_of", lambda source: sources.append(source) or facts_of(source)
+    )
+    return sources
+
+
+def test_a_process_parses_only_sources_that_no_process_has_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, path = parsed(monkeypatch), tmp_path / "syntax.json"
+    first = SyntaxCache(path)
+    facts = first.facts(BASE.encode())
+    first.save()
+    assert facts == facts_of(BASE.encode())
+    second = SyntaxCache(path)
+    assert second.facts(BASE.encode()) == facts
+    assert sources == [BASE.encode()]
+    edited = BASE.replace("+ 1", "+ 2").encode()
+    assert second.facts(edited).hash != facts.hash
+    assert sources == [BASE.encode(), edited]
+
+
+def test_an_edit_counts_even_where_size_and_time_of_the_file_stay_the_same(tmp_path: Path) -> None:
+    package = write_package(tmp_path)
+    main = package / "main.py"
+    times = (main.stat().st_atime_ns, main.stat().st_mtime_ns)
+    before = hash_of(package)
+    main.write_text(BASE.replace("+ 1", "+ 2"))
+    os.utime(main, ns=times)
+    assert hash_of(package) != before
+
+
+@pytest.mark.parametrize("damage", [b"", b"no digest", b"0" * 64 + b"\n{}"])
+def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "syntax.json"
+    path.write_bytes(damage)
+    cached = SyntaxCache(path)
+    assert cached.facts(BASE.encode()) == facts_of(BASE.encode())
+    cached.save()
+    assert path.read_bytes() != damage
+
+
+def test_a_cache_with_one_digit_changed_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "syntax.json"
+    cached = SyntaxCache(path)
+    facts = cached.facts(BASE.encode())
+    cached.save()
+    path.write_bytes(path.read_bytes().replace(facts.hash[:8].encode(), b"0" * 8))
+    sources = parsed(monkeypatch)
+    assert SyntaxCache(path).facts(BASE.encode()) == facts
+    assert sources == [BASE.encode()]
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of a folder")
+    cached = SyntaxCache(tmp_path / "file" / "syntax.json")
+    assert cached.facts(BASE.encode()) == facts_of(BASE.encode())
+    cached.save()
+
+
+def test_a_cache_keeps_what_was_asked_for_last_and_nothing_older(tmp_path: Path) -> None:
+    path = tmp_path / "syntax.json"
+    for source in (b"x = 1", b"x = 2"):
+        cached = SyntaxCache(path)
+        cached.facts(b"common = 0")
+        cached.facts(source)
+        cached.save()
+    assert len(json.loads(path.read_bytes().split(b"\n")[1])) == 2
+
+
+def test_another_python_or_another_way_of_hashing_has_a_cache_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make = syntax_cache.syntax_cache.__wrapped__
+    here = make().path
+    monkeypatch.setattr(syntax_cache.platform, "python_version", lambda: "3.99.0")
+    assert make().path != here
+    monkeypatch.undo()
+    for name in syntax_cache.MAKERS:
+        (tmp_path / name).write_text("def syntax(node): return 0\n")
+    monkeypatch.setattr(syntax_cache, "__file__", str(tmp_path / "syntax_cache.py"))
+    assert make().path.name != here.name
 
 
 def test_declaring_an_edit_the_same_takes_the_old_key_back_and_a_bump_does_not(

@@ -341,6 +341,14 @@ def test_prune_lists_first_and_deletes_only_what_no_job_needs(copied: Project) -
     assert copied.manifests("transfer")
 
 
+def test_prune_keeps_finished_runs_while_a_bundle_that_may_want_them_is_unfinished(
+    copied: Project,
+) -> None:
+    assert ".store/runs" in copied.headstart("prune")
+    copied.edit("params.yaml", LEARNING_RATES, "learning_rates: [0.1, 0.05]")
+    assert ".store/runs" not in copied.headstart("prune")
+
+
 def test_use_replaces_the_params_and_keeps_the_earlier_file(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     project.edit("params.yaml", "dots_per_inch: 100", "dots_per_inch: 93")

@@ -119,3 +119,17 @@ def test_what_cannot_be_is_refused() -> None:
     for steps, rate, batch in ((-1, 0.1, 8), (5, 0.0, 8), (5, 0.1, 1)):
         with pytest.raises(ValueError, match="zero or more steps"):
             random_label_probe(perceptron(), pictures(), steps, rate, batch_size=batch)
+
+
+def test_steps_of_adam_are_those_of_torch() -> None:
+    network, images = perceptron(), pictures(8)
+    found = random_label_probe(network, images, 3, 0.01, "adam", batch_size=8, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.randint(4, (8,), generator=generator)
+    adam = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(3):
+        order = torch.randperm(8, generator=generator)
+        adam.zero_grad()
+        F.cross_entropy(network(images[order]), labels[order]).backward()
+        adam.step()
+    assert found.loss == pytest.approx(float(F.cross_entropy(network(images), labels).detach()))

@@ -9,6 +9,8 @@ rule pretrain:
         "results/pretrain/{source}-{model}-seed{seed}-{key}/manifest.json",
     log:
         "logs/pretrain/{source}-{model}-seed{seed}-{key}.log",
+    # Long jobs first, so that no core is left without work at the end.
+    priority: 20
     resources:
         gpu=GPU,
     params:

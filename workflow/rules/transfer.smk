@@ -10,6 +10,8 @@ rule transfer:
         "results/transfer/{source}-{model}-{target}-{arm}-seed{seed}-{key}/manifest.json",
     log:
         "logs/transfer/{source}-{model}-{target}-{arm}-seed{seed}-{key}.log",
+    # Long jobs first, so that no core is left without work at the end.
+    priority: 10
     resources:
         gpu=GPU,
     params:

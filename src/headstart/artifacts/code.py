@@ -7,49 +7,16 @@ the hash itself does, so that an edit always recomputes, until `headstart versio
 
 from __future__ import annotations
 
-import ast
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from headstart.artifacts.files import write_atomically
 from headstart.artifacts.keys import sha256_of
+from headstart.artifacts.syntax_cache import syntax_cache
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS = PACKAGE / "versions.json"
-
-
-def syntax(node: object) -> Any:
-    """Return a syntax tree as nested lists, without docstrings, comments, positions and empty fields.
-
-    Empty fields are left out because newer versions of Python add new ones.
-    """
-    if isinstance(node, ast.AST):
-        fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
-        fields.pop("ctx", None)
-        fields.pop("kind", None)
-        body = fields.get("body")
-        if isinstance(body, list) and _is_docstring(node, body):
-            fields["body"] = body[1:]
-        return [
-            type(node).__name__,
-            *([name, syntax(value)] for name, value in sorted(fields.items())),
-        ]
-    if isinstance(node, list):
-        return [syntax(item) for item in node]
-    return [type(node).__name__, repr(node)]
-
-
-def _is_docstring(node: ast.AST, body: list[ast.stmt]) -> bool:
-    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    first = body[0] if body else None
-    return (
-        isinstance(node, owners)
-        and isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    )
 
 
 def module_path(name: str, package: Path = PACKAGE) -> Path | None:
@@ -64,17 +31,6 @@ def module_path(name: str, package: Path = PACKAGE) -> Path | None:
     return None
 
 
-def imported(source: str) -> set[str]:
-    """Return the dotted names that a module imports anywhere, in functions too."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
 def closure(*entries: str, package: Path = PACKAGE) -> dict[str, Path]:
     """Return the modules of the package that `entries` import, directly or not, themselves included."""
     found: dict[str, Path] = {}
@@ -85,21 +41,17 @@ def closure(*entries: str, package: Path = PACKAGE) -> dict[str, Path]:
         if path is None or name in found:
             continue
         found[name] = path
-        queue += sorted(imported(path.read_text(encoding="utf-8")))
+        queue += syntax_cache().facts(path.read_bytes()).imports
         parent = name.rpartition(".")[0]
         queue += [parent] if parent else []
     return dict(sorted(found.items()))
 
 
-@cache
-def _file_hash(path: Path, modified: int) -> str:
-    return sha256_of(syntax(ast.parse(path.read_text(encoding="utf-8"))))
-
-
 def source_hash(*entries: str, package: Path = PACKAGE) -> str:
     """Return the hash, 16 hex digits, of the syntax trees of all modules that `entries` import."""
-    files = closure(*entries, package=package)
-    trees = {name: _file_hash(path, path.stat().st_mtime_ns) for name, path in files.items()}
+    files, cached = closure(*entries, package=package), syntax_cache()
+    trees = {name: cached.facts(path.read_bytes()).hash for name, path in files.items()}
+    cached.save()
     return sha256_of(trees)[:16]
 
 
@@ -112,7 +64,9 @@ def notebook_hash(path: Path, *entries: str) -> str:
 def notebook_imports(path: Path) -> list[str]:
     """Return the dotted names that the code cells of a notebook import."""
     sources = ["".join(cell["source"]) for cell in _cells(path) if cell["cell_type"] == "code"]
-    return sorted(set().union(*map(imported, sources)))
+    return sorted(
+        {name for each in sources for name in syntax_cache().facts(each.encode()).imports}
+    )
 
 
 def _cells(path: Path) -> list[dict[str, Any]]:

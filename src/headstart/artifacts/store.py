@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -271,6 +272,7 @@ def _manifest(
     }
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that results may depend on."""
     found = {"python": platform.python_version()}

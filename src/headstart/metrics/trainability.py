@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.adam import adam
 
 from headstart.metrics.passes import evaluation_mode, require_images
 
@@ -65,8 +67,7 @@ def random_label_probe(
         torch.manual_seed(seed)
         initial, _ = _measure(pupil, images, labels, batch_size)
         made = _train(
-            pupil, images, labels, steps, _optimizer(pupil, optimizer, learning_rate),
-            batch_size, generator,
+            pupil, images, labels, steps, optimizer, learning_rate, batch_size, generator,
         )  # fmt: skip
         loss, accuracy = _measure(pupil, images, labels, batch_size)
     reason = None
@@ -93,11 +94,27 @@ def _count_classes(network: nn.Module, images: Tensor) -> int:
         return int(network(images[:1]).shape[1])
 
 
-def _optimizer(network: nn.Module, method: Method, learning_rate: float) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if method == "sgd":
-        return torch.optim.SGD(parameters, learning_rate)
-    return torch.optim.Adam(parameters, learning_rate)
+def _updates(parameters: list[Tensor], method: Method, learning_rate: float) -> Callable[[], None]:
+    """Return what makes one update of parameters from their gradients; those without one stay.
+
+    Adam is torch's function: torch's classes load its compiler, which takes longer than the probe.
+    """
+    means, squares = ([torch.zeros_like(each) for each in parameters] for _ in range(2))
+    steps = [torch.zeros((), device=each.device) for each in parameters]
+
+    @torch.no_grad()
+    def update() -> None:
+        gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in parameters]
+        if method == "sgd":
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(gradient, alpha=learning_rate)
+            return
+        adam(
+            parameters, gradients, means, squares, [], steps, amsgrad=False, beta1=0.9, beta2=0.999,
+            lr=learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+
+    return update
 
 
 def _parts(images: int, batch_size: int) -> int:
@@ -110,12 +127,15 @@ def _train(
     images: Tensor,
     labels: Int[Tensor, " images"],
     steps: int,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Method,
+    learning_rate: float,
     batch_size: int,
     generator: torch.Generator,
 ) -> int:
     """Make the steps in place; return how many had a finite loss before it."""
     network.train()
+    parameters: list[Tensor] = [x for x in network.parameters() if x.requires_grad]
+    update = _updates(parameters, optimizer, learning_rate)
     batches: list[Tensor] = []
     for step in range(steps):
         if not batches:
@@ -125,9 +145,10 @@ def _train(
         loss = F.cross_entropy(network(images[chosen]), labels[chosen])
         if not bool(loss.isfinite()):
             return step
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         loss.backward()
-        optimizer.step()
+        update()
     return steps
 
 

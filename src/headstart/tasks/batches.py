@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,9 +31,8 @@ class Normalization:
         self, values: Float32[Tensor, "b channels height width"]
     ) -> Float32[Tensor, "b channels height width"]:
         """Return values in 0..255 with mean and standard deviation taken out. Overwrites them."""
-        mean = torch.tensor(self.mean, device=values.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=values.device).view(1, -1, 1, 1)
-        return values.sub_(255 * mean).div_(255 * std)
+        mean, std = _statistics(self, values.device)
+        return values.sub_(mean).div_(std)
 
     def to_dict(self) -> dict[str, list[float]]:
         """Return what `from_dict` reads, for JSON."""
@@ -42,6 +42,16 @@ class Normalization:
     def from_dict(cls, values: dict[str, Any]) -> Normalization:
         """Return the normalisation that `to_dict` wrote."""
         return cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
+
+
+@cache
+def _statistics(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation, where white = 255, in the shape of a batch."""
+    # Kept for everybody, so they must not become tensors of the inference mode of the first caller.
+    with torch.inference_mode(False):
+        both = (normalization.mean, normalization.std)
+        mean, std = (255 * torch.tensor(each, device=device).view(1, -1, 1, 1) for each in both)
+    return mean, std
 
 
 def normalization(images: TrainImages) -> Normalization:

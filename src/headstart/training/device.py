@@ -3,10 +3,12 @@
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Literal
 
 import torch
+from torch import Tensor, nn
 
 from headstart.training.errors import TrainingError
 
@@ -52,12 +54,32 @@ def reproducible(device: torch.device) -> None:
     training (`precision: bfloat16`), and no hidden property of the hardware.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # Its twin `use_deterministic_algorithms` loads torch's compiler, which few runs use.
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
     # Filling fresh memory only helps to find bugs, and costs time at every operation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators of the CPU and of a device.
+
+    `torch.manual_seed` would note a call for every kind of device, with its stack, where there is none.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a network's compiled forward pass, as deterministic as torch was told to be."""
+    torch.use_deterministic_algorithms(
+        torch.are_deterministic_algorithms_enabled(),
+        warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    return torch.compile(network)
 
 
 def _free(count: int, locks: Path) -> int:

@@ -1,31 +1,118 @@
 """SGD with Nesterov momentum and AdamW, with weight decay on weights only."""
 
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
-from headstart.params import Optimizer
+from headstart import params
+
+ADAMW_EPSILON = 1e-8
 
 
-def build_optimizer(
-    network: nn.Module, optimizer: Optimizer, learning_rate: float
-) -> torch.optim.Optimizer:
-    """Return an optimiser of all parameters of a network that require gradients.
-
-    Without momentum there is nothing for Nesterov's rule to look ahead along: plain SGD is used.
-    Kernels are fused, one pass over all parameters.
-    """
+def build_optimizer(network: nn.Module, optimizer: params.Optimizer) -> Optimizer:
+    """Return an optimiser of all parameters of a network that require gradients."""
     groups = parameter_groups(network, optimizer.weight_decay, optimizer.decay_head)
-    if optimizer.name == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate, betas=optimizer.betas, fused=True)
-    return torch.optim.SGD(
-        groups,
-        lr=learning_rate,
-        momentum=optimizer.momentum,
-        nesterov=optimizer.nesterov and optimizer.momentum > 0,
-        fused=True,
-    )
+    return (AdamW if optimizer.name == "adamw" else SGD)(groups, optimizer)
+
+
+class Optimizer(ABC):
+    """Updates by torch's fused kernels, one pass over the parameters of a group.
+
+    The updates are those of `torch.optim`'s classes, bit for bit. Those load torch's compiler, which
+    takes longer than torch itself, and look every parameter up again at each step.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]], options: params.Optimizer) -> None:
+        self.groups, self.options = groups, options
+        self.state = [[self._fresh(each) for each in group["params"]] for group in groups]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for group in self.groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Update every parameter that has a gradient."""
+        for group, state in zip(self.groups, self.state, strict=True):
+            rows = zip(group["params"], state, strict=True)
+            moving = [(each, each.grad, *own) for each, own in rows if each.grad is not None]
+            if moving:
+                lists = [list(tensors) for tensors in zip(*moving, strict=True)]
+                self._update(lists, rate, group["weight_decay"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` reads."""
+        return {"state": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the state of an optimiser of the same parameters."""
+        self.state = state["state"]
+
+    @abstractmethod
+    def _fresh(self, parameter: Tensor) -> list[Tensor]:
+        """Return the state of a parameter before the first step."""
+
+    @abstractmethod
+    def _update(self, lists: list[list[Tensor]], rate: float, weight_decay: float) -> None:
+        """Move parameters, given these, their gradients and each tensor of their state."""
+
+
+class SGD(Optimizer):
+    """Gradient descent; without momentum there is nothing for Nesterov's rule to look ahead along."""
+
+    def _fresh(self, parameter: Tensor) -> list[Tensor]:
+        return [torch.zeros_like(parameter)]
+
+    def _update(self, lists: list[list[Tensor]], rate: float, weight_decay: float) -> None:
+        parameters, gradients, momenta = lists
+        sgd(
+            parameters,
+            gradients,
+            [*momenta],
+            fused=True,
+            weight_decay=weight_decay,
+            momentum=self.options.momentum,
+            lr=rate,
+            dampening=0.0,
+            nesterov=self.options.nesterov and self.options.momentum > 0,
+            maximize=False,
+        )
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    def _fresh(self, parameter: Tensor) -> list[Tensor]:
+        steps = torch.zeros((), device=parameter.device)
+        return [torch.zeros_like(parameter), torch.zeros_like(parameter), steps]
+
+    def _update(self, lists: list[list[Tensor]], rate: float, weight_decay: float) -> None:
+        parameters, gradients, means, squares, steps = lists
+        adamw(
+            parameters,
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            fused=True,
+            amsgrad=False,
+            beta1=self.options.betas[0],
+            beta2=self.options.betas[1],
+            lr=rate,
+            weight_decay=weight_decay,
+            eps=ADAMW_EPSILON,
+            maximize=False,
+        )
 
 
 def parameter_groups(

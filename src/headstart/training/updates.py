@@ -8,6 +8,7 @@ from headstart import params
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks.network import Network
 from headstart.training.data import TrainingBatches
+from headstart.training.device import compiled, seed_generators
 from headstart.training.errors import TrainingError
 from headstart.training.evaluation import Evaluation, Tally, device_of
 from headstart.training.optimizers import build_optimizer
@@ -34,8 +35,8 @@ class Updates:
         if training.channels_last:
             network.to(memory_format=torch.channels_last)
         # Compiling changes the forward pass only: the network keeps its parameters and their names.
-        self.forward = torch.compile(network) if training.compile else network
-        self.optimizer = build_optimizer(network, training.optimizer, rate)
+        self.forward = compiled(network) if training.compile else network
+        self.optimizer = build_optimizer(network, training.optimizer)
 
     def rate_at(self, epoch: int, step: int) -> float:
         """Return the learning rate at the middle of a step of an epoch, both counted from 0."""
@@ -47,16 +48,14 @@ class Updates:
 
         Sums stay on the device until the end, so that it never waits for the host.
         """
-        torch.manual_seed(derive_seed("epoch", self.seed, epoch))
+        seed_generators(derive_seed("epoch", self.seed, epoch), self.device)
         self.network.train()
         tally = Tally(self.device)
         for step, (inputs, labels) in enumerate(self.train.epoch(epoch)):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.rate_at(epoch, step)
-            self._step(inputs, labels, tally)
+            self._step(inputs, labels, self.rate_at(epoch, step), tally)
         return tally.read()
 
-    def _step(self, inputs: Tensor, labels: Tensor, tally: Tally) -> None:
+    def _step(self, inputs: Tensor, labels: Tensor, rate: float, tally: Tally) -> None:
         if self.training.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         low = self.training.precision == "bfloat16"
@@ -64,9 +63,9 @@ class Updates:
             logits = self.forward(inputs)
         logits = logits.float() if low else logits
         loss = F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_norm)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         tally.add(logits, labels, loss.detach() * len(labels))
