@@ -9,6 +9,8 @@ rule values:
         "results/values/{source}-{model}-{target}-{arm}-seed{seed}-{key}/manifest.json",
     log:
         "logs/values/{source}-{model}-{target}-{arm}-seed{seed}-{key}.log",
+    # Before transfers: the comparison and its figures wait for them.
+    priority: 12
     resources:
         gpu=GPU,
     params:

@@ -18,7 +18,9 @@ def position(epochs: pd.Series) -> pd.Series:
 
 
 def epoch_axis(axes: np.ndarray, epochs: list[int]) -> None:
-    """Put ticks at these epochs, ascending, where they do not stand on each other."""
+    """Put ticks at these epochs, ascending, where they do not stand on each other; none without epochs."""
+    if not epochs:
+        return
     positions = position(pd.Series(epochs, dtype=float))
     # Numbers of three digits need an eighth of a panel each.
     kept = spaced(positions.tolist(), max(0.35, 0.13 * float(positions.iloc[-1])))

@@ -48,8 +48,8 @@ class Judge:
         images = int((table["n"] / table["seeds"].clip(lower=1)).max())
         return (
             f"Judged on: {self.compared.name()}, fine-tuned from source epoch {self.compared.start}, "
-            f"{seeds} source network{'' if seeds == 1 else 's'}, {images} test images. Intervals are over images and speak for "
-            "these networks; the published ones are larger, on photographs and text: whatever holds "
+            f"{seeds} source network{'' if seeds == 1 else 's'}, {images} test images. Intervals are "
+            "over images and speak for these networks; the published ones are larger, on photographs and text: whatever holds "
             "here supports or contradicts a claim elsewhere, and replicates nothing."
         )
 
