@@ -9,9 +9,8 @@ PyTorch's tutorials. Run from the repository's root:
 
 The first epoch of each way warms up; the fastest of the others counts. The study runs one job of one
 thread on each core, so `2 jobs` is what its machine does: two processes train at the same time, and
-their images count together.
-
-MEASURED
+their images count together. The heavier the network, the less its feed matters. Run it on an idle
+machine: whatever else computes slows the ways of two processes or threads more than the others.
 """
 
 from __future__ import annotations
@@ -56,8 +55,8 @@ class Way:
     workers: int | None = None
 
     def __str__(self) -> str:
-        feed = "headstart" if self.workers is None else f"DataLoader, {self.workers} workers"
-        return f"{self.jobs} jobs of {self.threads} threads, {feed}"
+        feed = "headstart" if self.workers is None else f"DataLoader with {self.workers} workers"
+        return f"jobs {self.jobs}, threads of each {self.threads}, {feed}"
 
 
 # Each with all ways to use two cores; the plain loop's best one is among them.
@@ -189,7 +188,7 @@ def report(name: str, speeds: dict[Way, float]) -> None:
     for way, speed in speeds.items():
         ours = speeds[Way(way.jobs, way.threads)]
         ratio = "" if way.workers is None else f"   headstart is {ours / speed:5.1f} x as fast"
-        print(f"  {way!s:45} {speed:8,.0f} images/s{ratio}", flush=True)
+        print(f"  {way!s:54} {speed:8,.0f} images/s{ratio}", flush=True)
     plain = max(speed for way, speed in speeds.items() if way.workers is not None)
     best = max(speed for way, speed in speeds.items() if way.workers is None)
     print(f"  the best of ours is {best / plain:.1f} x as fast as the best DataLoader")

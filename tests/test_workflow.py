@@ -80,12 +80,13 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     assert said[1].startswith("*")
     assert "cyrillic" in said[1]
     assert "source seed cannot give a p below 0.5" in " ".join(" ".join(said).split())
-    assert finished.headstart("claims").count("MEASURED HERE") >= 2
+    said = finished.headstart("claims")
+    assert said.count("MEASURED HERE") >= 2
     claims = json.loads((finished.folder / "claims.json").read_text())["claims"]
     invariance = [f"I{number}" for number in range(1, 15)]
     assert [claim["claim"] for claim in claims] == ["C1", "C2", "C3", "C4", "C5", "C6", *invariance]
     for claim in claims:
-        assert f"{claim['claim']}  {claim['status'].upper()}:" in finished.headstart("claims")
+        assert f"{claim['claim']}  {claim['status'].upper()}:" in said
 
 
 def without_seconds(page: str) -> str:
@@ -336,6 +337,14 @@ def test_prune_lists_first_and_deletes_only_what_no_job_needs(copied: Project) -
     assert "deleted" in copied.headstart("prune", "--yes")
     assert "nothing to prune" in copied.headstart("prune")
     assert copied.manifests("transfer")
+
+
+def test_prune_keeps_finished_runs_while_a_bundle_that_may_want_them_is_unfinished(
+    copied: Project,
+) -> None:
+    assert ".store/runs" in copied.headstart("prune")
+    copied.edit("params.yaml", LEARNING_RATES, "learning_rates: [0.1, 0.05]")
+    assert ".store/runs" not in copied.headstart("prune")
 
 
 def test_use_replaces_the_params_and_keeps_the_earlier_file(tmp_path: Path) -> None:

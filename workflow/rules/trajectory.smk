@@ -10,6 +10,8 @@ rule trajectory:
         "results/trajectory/{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}-{key}/manifest.json",
     log:
         "logs/trajectory/{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}-{key}.log",
+    # What later steps look into comes before what ends in a table.
+    priority: 15
     resources:
         gpu=GPU,
     params:

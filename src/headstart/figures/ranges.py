@@ -210,10 +210,12 @@ def _caption(panels: list[tuple[str, pd.DataFrame, pd.DataFrame]]) -> str:
             "Learning rate and target epoch chosen on validation images. No published values: none has "
             "the protocol of these runs."
         )
+    experiments = sorted(values["experiment"].unique())
+    named = ("experiment " if len(experiments) == 1 else "experiments ") + ", ".join(experiments)
     notes = sorted(set(values["note"]) - {""})
     return text + (
         "Accuracy is the largest of all target epochs, chosen on test images, as published; where no "
-        "published value is beside, that of the epoch that validation chose. White marks: published, experiments "
-        f"{', '.join(sorted(values['experiment'].unique()))} of the logs of arXiv 2106.11174 "
+        "published value is beside, that of the epoch that validation chose. White marks: published, "
+        f"{named} of the logs of arXiv 2106.11174 "
         f"(published/early_stopping.csv{'; ' + '; '.join(notes) if notes else ''})."
     )

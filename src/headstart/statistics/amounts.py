@@ -3,13 +3,15 @@
 Source networks of different amounts are different networks, so nothing is paired: whole networks
 are dealt anew to the amounts, all their gains with them. Under the null hypothesis that the amount
 does not matter every deal is equally likely, and the test is exact for any dependence between
-epochs; it cannot give a p below one over the number of deals.
+epochs. With two amounts of n networks each it cannot give a p below 2 n! n! / (2 n)!, which is 0.1
+for three networks and 0.029 for four.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb, prod
+from math import factorial, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +76,7 @@ def compare_amounts(by_amount: Mapping[str, Accuracies], seed: int = 0) -> Diffe
         interval=welch[a, b],
         widest=max(max(abs(i.low), abs(i.high)) for i in welch.values()),
         p=float(np.mean(largest >= largest[0] - slack)),
-        p_floor=1 / len(deals),
+        p_floor=_floor(sizes, len(deals)),
         effects={
             name: float(values.mean()) for name, (_, values) in zip(names, chosen, strict=True)
         },
@@ -115,9 +117,7 @@ def _per_network(runs: Accuracies, epochs: npt.NDArray[np.int64]) -> tuple[Array
 def _deals(labels: npt.NDArray[np.intp], sizes: list[int], seed: int) -> Iterator[npt.NDArray]:
     """Yield the labels as they are, then all other deals of two amounts, or random ones of more."""
     yield labels
-    left = np.cumsum([0, *sizes])
-    number = prod(comb(len(labels) - start, size) for start, size in zip(left, sizes, strict=False))
-    if len(sizes) == 2 and number <= DEALS:
+    if len(sizes) == 2 and _distinct(sizes) <= DEALS:
         everyone = range(len(labels))
         for first in combinations(everyone, sizes[0]):
             deal = np.ones(len(labels), dtype=int)
@@ -128,6 +128,17 @@ def _deals(labels: npt.NDArray[np.intp], sizes: list[int], seed: int) -> Iterato
     generator = np.random.default_rng(seed)
     for _ in range(DEALS):
         yield generator.permutation(labels)
+
+
+def _distinct(sizes: list[int]) -> int:
+    """Return the number of different deals."""
+    return factorial(sum(sizes)) // prod(map(factorial, sizes))
+
+
+def _floor(sizes: list[int], deals: int) -> float:
+    """Return the smallest p: amounts of one size may change names without changing any |t|."""
+    names = prod(factorial(number) for number in Counter(sizes).values())
+    return max(names / _distinct(sizes), 1 / deals)
 
 
 def _distances(

@@ -85,7 +85,9 @@ def _prunable(plan: Plan) -> Iterator[Path]:
     for path in sorted((STORE / "partial").glob("*")):
         if path.name not in keys:
             yield path
-    for name in ("runs", "leftover", "replaced"):
+    unfinished = any(not job.manifest.exists() for job in plan.jobs("transfer"))
+    # A bundle that is not finished wants its finished runs back; which they are, only it can tell.
+    for name in ("leftover", "replaced", *(() if unfinished else ("runs",))):
         if (STORE / name).is_dir():
             yield STORE / name
 
