@@ -104,6 +104,13 @@ def flow_table(measurements: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
+    if table.empty:
+        axis.text(
+            0.5, 0.5, "the control itself", ha="center", transform=axis.transAxes, fontsize=7.5
+        )
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+        return
     layers = sorted(table["layer"].unique())
     values = table.pivot(index="reference_layer", columns="layer", values="value").to_numpy()
     sure = table.pivot(index="reference_layer", columns="layer", values="beyond_zero").to_numpy()
@@ -115,11 +122,11 @@ def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
             axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, **HATCH))
             continue
         dark = abs(values[i, j]) > 0.6 * limit
-        text = f"{values[i, j]:+.2f}" if len(layers) <= 6 else f"{values[i, j]:.2f}"
+        text = f"{values[i, j]:+.3f}" if len(layers) <= 6 else f"{values[i, j]:.2f}"
         axis.text(
             j,
             i,
-            text.replace("+0.00", "0.00").replace("-0.00", "0.00").replace("0.", "."),
+            text.replace("0.", ".", 1),
             ha="center",
             va="center",
             fontsize=size,

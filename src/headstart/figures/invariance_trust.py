@@ -50,6 +50,9 @@ def trust_figure(
         last.set_xticks([])
         axes[0, 0].set_yscale("log")
         axes[0, 1].set_ylim(-0.03, 1.03)
+        for axis in axes[0, 2:]:
+            # Differences of a millionth are nothing to look at.
+            axis.set_ylim(min(0.95, axis.get_ylim()[0]), 1.003)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
         write_caption(figure, _caption(runs))
     return figure, table

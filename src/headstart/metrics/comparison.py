@@ -4,14 +4,16 @@ Grids are indexed [reference, evaluated]: the layer that was inverted (or stands
 layer that is asked. pt and ft as in `headstart.metrics.invariance`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from headstart.metrics.invariance import cka_divergence, flow, forgetting, learning
-from headstart.metrics.similarity import cka_grid
+from headstart.metrics.grams import MINIMUM_IMAGES, unit_grams
+from headstart.metrics.half_samples import ends, half_sample_draws
+from headstart.metrics.invariance import flow, forgetting, learning
 from headstart.metrics.stir import TargetGrams, stir_grid
 
 Grid = Float64[Tensor, "references evaluated"]
@@ -41,38 +43,98 @@ class Comparison:
 
 
 def grids(pair: Comparison, debiased: bool = True) -> dict[str, Grid]:
-    """Return all grids by name, averaged over seeds; those of X′ of ft only where it was inverted.
+    """Return all grids by name, averaged over seeds; those of X′ of ft only where it was inverted."""
+    return derived(similarities(networks_of(pair), debiased))
 
-    `stir_a_given_b`; `forgetting`, `learning` with the measured self-STIR, `forgetting_paper`,
-    `learning_paper` with 1 in its place; `flow`; `cka_a_b` on X and `cka_divergence`.
-    """
-    pt_pt = stir_grid(pair.pt_given_pt, debiased).mean(0)
-    ft_pt = stir_grid(pair.ft_given_pt, debiased).mean(0)
-    found = {
-        "stir_pt_given_pt": pt_pt,
-        "stir_ft_given_pt": ft_pt,
-        "forgetting": forgetting(pt_pt, ft_pt),
-        "forgetting_paper": forgetting(torch.ones_like(pt_pt), ft_pt),
-        "flow": flow(ft_pt),
-    }
+
+def networks_of(pair: Comparison) -> dict[str, TargetGrams]:
+    """Return the Grams of both networks, named by who is evaluated and who was inverted."""
+    found = {"stir_pt_given_pt": pair.pt_given_pt, "stir_ft_given_pt": pair.ft_given_pt}
     if pair.pt_given_ft is not None and pair.ft_given_ft is not None:
-        ft_ft = stir_grid(pair.ft_given_ft, debiased).mean(0)
-        pt_ft = stir_grid(pair.pt_given_ft, debiased).mean(0)
-        found |= {
-            "stir_ft_given_ft": ft_ft,
-            "stir_pt_given_ft": pt_ft,
-            "learning": learning(ft_ft, pt_ft),
-            "learning_paper": learning(torch.ones_like(ft_ft), pt_ft),
+        found |= {"stir_ft_given_ft": pair.ft_given_ft, "stir_pt_given_ft": pair.pt_given_ft}
+    return found
+
+
+def similarities(networks: Mapping[str, TargetGrams], debiased: bool = True) -> dict[str, Grid]:
+    """Return STIR of every network, and CKA of pt and ft on X, averaged over seeds.
+
+    All networks are stacked, so that many small ones cost little more than one.
+    """
+    seeds = len(networks["stir_pt_given_pt"].originals)
+    originals = torch.cat([grams.originals for grams in networks.values()])
+    inverted = torch.cat([grams.inverted for grams in networks.values()])
+    stacked = stir_grid(TargetGrams(originals, inverted), debiased)
+    found = {name: part.mean(0) for name, part in zip(networks, stacked.split(seeds), strict=True)}
+    pt, ft = (
+        unit_grams(networks[name].originals, debiased)
+        for name in ("stir_pt_given_pt", "stir_ft_given_pt")
+    )
+    return found | {
+        "cka_pt_pt": (pt @ pt.transpose(1, 2)).mean(0),
+        "cka_ft_pt": (pt @ ft.transpose(1, 2)).mean(0),
+    }
+
+
+def derived(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add what follows from STIR and CKA; all is linear in them. Leading dimensions are kept.
+
+    `forgetting`, `learning` with the measured self-STIR, `forgetting_paper`, `learning_paper` with
+    1 in its place; `flow`; `cka_divergence`.
+    """
+    pt, ft = found["stir_pt_given_pt"], found["stir_ft_given_pt"]
+    result = dict(found) | {
+        "forgetting": forgetting(pt, ft),
+        "forgetting_paper": forgetting(torch.ones_like(pt), ft),
+        "flow": flow(ft),
+        "cka_divergence": found["cka_pt_pt"] - found["cka_ft_pt"],
+    }
+    if "stir_ft_given_ft" in found:
+        own, other = found["stir_ft_given_ft"], found["stir_pt_given_ft"]
+        result |= {
+            "learning": learning(own, other),
+            "learning_paper": learning(torch.ones_like(own), other),
         }
-    return found | _similarities(pair, debiased)
+    return result
 
 
-def _similarities(pair: Comparison, debiased: bool) -> dict[str, Grid]:
-    """CKA on X, mean over seeds; "cka_a_b" has b as the reference."""
-    seeds = zip(pair.pt_given_pt.originals, pair.ft_given_pt.originals, strict=True)
-    rows = [
-        (cka_grid(pt, pt, debiased), cka_grid(pt, ft, debiased), cka_divergence(pt, ft, debiased).T)
-        for pt, ft in seeds
-    ]
-    pt_pt, ft_pt, divergence = (torch.stack(column).mean(0) for column in zip(*rows, strict=True))
-    return {"cka_pt_pt": pt_pt, "cka_ft_pt": ft_pt, "cka_divergence": divergence}
+@dataclass(frozen=True)
+class Sampled:
+    """Similarities by name, on all images and on half-samples of them (none: too few images)."""
+
+    value: dict[str, Grid]
+    draws: dict[str, Float64[Tensor, "resamples references evaluated"]] | None
+    confidence: float
+
+    def interval(self, of: Callable[[Mapping[str, Tensor]], Tensor]) -> tuple[Grid, Grid, Grid]:
+        """Return value and ends of the interval of anything that is made of similarities."""
+        value = of(self.value)
+        if self.draws is None:
+            nothing = torch.full_like(value, torch.nan)
+            return value, nothing, nothing
+        return value, *ends(value, of(self.draws), self.confidence)
+
+
+def sampled(
+    networks: Mapping[str, TargetGrams],
+    debiased: bool,
+    generator: torch.Generator,
+    resamples: int = 200,
+    confidence: float = 0.95,
+) -> Sampled:
+    """Return the similarities of all networks, on the same half-samples of the images."""
+    names: list[str] = []
+
+    def stacked(images: Tensor) -> Tensor:
+        part = {name: grams.subset(images) for name, grams in networks.items()}
+        found = similarities(part, debiased)
+        names[:] = list(found)
+        return torch.stack(list(found.values()))
+
+    grams = networks["stir_pt_given_pt"].originals
+    images, device = grams.shape[-1], grams.device
+    if images < 2 * MINIMUM_IMAGES:
+        value = stacked(torch.arange(images, device=device))
+        return Sampled(dict(zip(names, value, strict=True)), None, confidence)
+    value, draws = half_sample_draws(stacked, images, generator, resamples, device)
+    by_name = dict(zip(names, draws.unbind(1), strict=True))
+    return Sampled(dict(zip(names, value, strict=True)), by_name, confidence)

@@ -35,6 +35,18 @@ def half_sample_interval(
     Raises:
         ValueError: fewer than 8 images.
     """
+    value, draws = half_sample_draws(statistic, images, generator, resamples, device)
+    return value, *ends(value, draws, confidence)
+
+
+def half_sample_draws(
+    statistic: Statistic,
+    images: int,
+    generator: torch.Generator,
+    resamples: int = 200,
+    device: torch.device | str = "cpu",
+) -> tuple[Float64[Tensor, "*cells"], Float64[Tensor, "draws ..."]]:
+    """Value on all images, and on every half-sample; see `half_sample_interval`."""
     least = 2 * MINIMUM_IMAGES
     if images < least:
         raise ValueError(
@@ -46,6 +58,15 @@ def half_sample_interval(
         for _ in range(resamples)
     )
     draws = torch.stack([statistic(order[: images // 2].to(device)) for order in orders])
+    return value, draws
+
+
+def ends(
+    value: Float64[Tensor, "*cells"],
+    draws: Float64[Tensor, "draws ..."],
+    confidence: float = 0.95,
+) -> tuple[Float64[Tensor, "*cells"], Float64[Tensor, "*cells"]]:
+    """Return the ends of the interval about a value, from its scatter over half-samples."""
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=value.dtype)
-    lower, upper = (draws - draws.mean(0)).quantile(tails.to(device), dim=0)
-    return value, value + lower, value + upper
+    lower, upper = (draws - draws.mean(0)).quantile(tails.to(value.device), dim=0)
+    return value + lower, value + upper

@@ -100,9 +100,16 @@ def words(interval: Interval) -> str:
     spread = (
         "no interval"
         if np.isnan(interval.low)
-        else f"95 % interval {interval.low:+.2f} to {interval.high:+.2f}"
+        else f"95 % interval {interval.low:+.3f} to {interval.high:+.3f}"
     )
-    return f"{interval.estimate:+.2f} ({spread}, n = {interval.n} source networks)"
+    return f"{interval.estimate:+.3f} ({spread}, n = {interval.n} source networks)"
+
+
+def correlation_interval(r: npt.ArrayLike) -> Interval:
+    """Return the mean of correlations with its t-interval, both on Fisher's scale z = artanh r."""
+    found = mean_interval(np.arctanh(np.clip(np.asarray(r, dtype=float), -1 + 1e-9, 1 - 1e-9)))
+    mean, low, high = (float(np.tanh(z)) for z in (found.estimate, found.low, found.high))
+    return Interval(mean, low, high, found.n, "t on z", found.reason)
 
 
 def everywhere(differences: Array, text: str) -> Finding:
@@ -144,7 +151,7 @@ def similar_yet_forgotten(networks: Networks) -> Finding:
     divergence = networks.diagonal(CLASSIFY, "cka_divergence")
     if forgetting is None or divergence is None:
         return missing(CLASSIFY)
-    listed = f"forgetting {early(forgetting).mean():.2f}, divergence {early(divergence).mean():.2f}"
+    listed = f"forgetting {early(forgetting).mean():.3f}, divergence {early(divergence).mean():.3f}"
     return above_zero(
         early(forgetting - divergence).mean(axis=1),
         lambda n: f"Early layers, fine-tuned: {listed}; difference {n}.",
@@ -161,8 +168,8 @@ def early_layers_change(networks: Networks) -> Finding:
     return above_zero(
         change[:, 0] - change[:, middle],
         lambda n: (
-            f"Mean of learning and forgetting: {change[:, 0].mean():.2f} at layer 1, "
-            f"{change[:, middle].mean():.2f} at layer {middle + 1}; difference {n}."
+            f"Mean of learning and forgetting: {change[:, 0].mean():.3f} at layer 1, "
+            f"{change[:, middle].mean():.3f} at layer {middle + 1}; difference {n}."
         ),
     )
 
@@ -197,7 +204,7 @@ def reusable_early_invariances(networks: Networks) -> Finding:
         if scratch is None or tuned is None or scratch.shape != tuned.shape:
             return missing(SCRATCH)
         differences.append(early(scratch - tuned).mean(axis=1))
-    listed = " and ".join(f"{values.mean():+.2f}" for values in differences)
+    listed = " and ".join(f"{values.mean():+.3f}" for values in differences)
     return above_zero(
         np.minimum(*differences),
         lambda n: (
@@ -261,7 +268,7 @@ def compression(networks: Networks) -> Finding:
         lambda n: (
             f"Excess compression beyond the strictest control, mean over cells j < i: {n}. Cells whose "
             f"interval over images lies above zero in every network (from block to block): {listed}. "
-            f"The paper's flow reaches {largest:+.2f} there, without a null."
+            f"The paper's flow reaches {largest:+.3f} there, without a null."
         ),
     )
 
@@ -275,7 +282,7 @@ def expansion(networks: Networks) -> Finding:
     largest = later.groupby(["reference_layer", "layer"])["value"].mean().max()
     return Finding(
         "undetermined",
-        f"{NOT_IDENTIFIABLE} The paper's flow, reconstructing, reaches {largest:+.2f}.",
+        f"{NOT_IDENTIFIABLE} The paper's flow, reconstructing, reaches {largest:+.3f}.",
     )
 
 
@@ -308,7 +315,7 @@ def std_follows_robustness(networks: Networks) -> Finding:
     parts = _transients(networks, CLASSIFY)
     if parts is None:
         return missing(CLASSIFY)
-    whole, changes = (mean_interval(parts[name]) for name in ("whole", "differences"))
+    whole, changes = (correlation_interval(parts[name]) for name in ("whole", "differences"))
     text = (
         f"Pearson's r of the std of forgetting with accuracy under corruption over epochs: {words(whole)}; "
         f"of their changes: {words(changes)}. Both series start with the same transient, so that "
@@ -348,7 +355,7 @@ def holds_across_settings(networks: Networks) -> Finding:
         rows = networks.transients[
             (networks.transients["arm"] == arm) & (networks.transients["part"] == "whole")
         ]
-        values.append(mean_interval(rows["r"]) if len(rows) else None)
+        values.append(correlation_interval(rows["r"]) if len(rows) else None)
     if any(value is None for value in values):
         return Finding("not measured here", "Not every arm was followed over epochs.")
     known = [value for value in values if value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +10,24 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
-from headstart.metrics.comparison import Comparison, grids
-from headstart.metrics.grams import MINIMUM_IMAGES, undefined_reason
-from headstart.metrics.half_samples import half_sample_interval
-from headstart.metrics.invariance import ExcessCompression, excess_compression
+from headstart.metrics.comparison import (
+    Comparison,
+    Sampled,
+    derived,
+    grids,
+    networks_of,
+    sampled,
+)
+from headstart.metrics.grams import undefined_reason
+from headstart.metrics.invariance import ExcessCompression
 from headstart.metrics.stir import (
     TargetGrams,
     data_processing_violations,
-    stir_grid,
     stir_reason,
 )
 from headstart.params import Invariance
 from headstart.studies.inverted import Convergence
 
-FEWEST_FOR_INTERVALS = 2 * MINIMUM_IMAGES
 FORMS = {"debiased": True, "biased": False}
 NOT_IDENTIFIABLE = (
     "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
@@ -57,14 +61,26 @@ class Rows:
     gates: Gates
     options: Invariance
 
-    def whole(self) -> Iterator[Row]:
-        """Yield every cell of every grid, with an interval over images, in both forms."""
+    def whole(self, controls: Mapping[str, Mapping[int, TargetGrams]]) -> Iterator[Row]:
+        """Yield every cell of every grid with an interval over images, in both forms.
+
+        With them come C(i, j), that of every control, and how far ft exceeds the strictest of each
+        kind. `controls` maps a kind and the first replaced layer to the Grams of that network.
+        """
+        networks = networks_of(self.pair)
+        networks |= {
+            _control(kind, first): grams
+            for kind, by_layer in controls.items()
+            for first, grams in by_layer.items()
+        }
         for form, debiased in FORMS.items():
-            names = list(grids(self.pair, debiased))
-            value, low, high = self._intervals(names, debiased)
-            for index, name in enumerate(names):
-                cells = self._cells(name, form, value[index], low[index], high[index])
+            found = sampled(
+                networks, debiased, _half_samples(), self.options.resamples, self.options.confidence
+            )
+            for name in grids(self.pair, debiased):
+                cells = self._cells(name, form, *found.interval(_grid(name)))
                 yield from (self._judged(row, debiased) for row in cells)
+            yield from self._compression(form, found, controls)
 
     def diagonal(self) -> Iterator[Row]:
         """Yield the cells i = j without intervals: what the dynamics are made of."""
@@ -75,22 +91,21 @@ class Rows:
                     if row["layer"] == row["reference_layer"]:
                         yield self._judged(row, debiased)
 
-    def compression(self, controls: Mapping[str, Mapping[int, TargetGrams]]) -> Iterator[Row]:
-        """Yield C(i, j), that of every control, and how far ft exceeds the strictest of each kind.
+    def _compression(
+        self, form: str, found: Sampled, controls: Mapping[str, Mapping[int, TargetGrams]]
+    ) -> Iterator[Row]:
+        def less(one: str, other: str) -> ExcessCompression:
+            return ExcessCompression(*found.interval(lambda s: s[one] - s[other]))
 
-        `controls` maps a kind and the first replaced layer to the Grams of that network.
-        """
-        ft, pt = self.pair.ft_given_pt, self.pair.pt_given_pt
-        for form, debiased in FORMS.items():
-            yield from self._compressed("excess_compression", form, self._excess(ft, pt, debiased))
-            for kind, networks in controls.items():
-                over = {}
-                for first, grams in networks.items():
-                    own = self._excess(grams, pt, debiased)
-                    yield from self._compressed(f"compression_{kind}", form, own, first)
-                    over[first] = self._excess(ft, grams, debiased)
-                strictest, chosen = _strictest(over)
-                yield from self._compressed(f"excess_over_{kind}", form, strictest, chosen)
+        ft, pt = "stir_ft_given_pt", "stir_pt_given_pt"
+        yield from self._compressed("excess_compression", form, less(ft, pt))
+        for kind, by_layer in controls.items():
+            for first in by_layer:
+                own = less(_control(kind, first), pt)
+                yield from self._compressed(f"compression_{kind}", form, own, first)
+            over = {first: less(ft, _control(kind, first)) for first in by_layer}
+            strictest, chosen = _strictest(over)
+            yield from self._compressed(f"excess_over_{kind}", form, strictest, chosen)
 
     def checks(self) -> Iterator[Row]:
         """Yield residuals, pass rates, and cells that exact inversions rule out."""
@@ -126,33 +141,6 @@ class Rows:
                         "reason": "",
                     }
 
-    def _intervals(self, names: list[str], debiased: bool) -> tuple[Tensor, Tensor, Tensor]:
-        def stacked(images: Tensor) -> Tensor:
-            found = grids(self.pair.subset(images), debiased)
-            return torch.stack([found[name] for name in names])
-
-        device, images = self.pair.pt_given_pt.originals.device, self.pair.images
-        if images < FEWEST_FOR_INTERVALS:
-            value = stacked(torch.arange(images, device=device))
-            return value, torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
-        return half_sample_interval(
-            stacked,
-            images,
-            _half_samples(),
-            self.options.resamples,
-            self.options.confidence,
-            device,
-        )
-
-    def _excess(self, ft: TargetGrams, other: TargetGrams, debiased: bool) -> ExcessCompression:
-        if self.pair.images < FEWEST_FOR_INTERVALS:
-            value = (stir_grid(ft, debiased) - stir_grid(other, debiased)).mean(0).tril(-1)
-            nothing = torch.full_like(value, torch.nan)
-            return ExcessCompression(value, nothing, nothing)
-        return excess_compression(
-            ft, other, _half_samples(), self.options.resamples, self.options.confidence, debiased
-        )
-
     def _compressed(
         self, name: str, form: str, found: ExcessCompression, first: int | Tensor | None = None
     ) -> Iterator[Row]:
@@ -160,7 +148,8 @@ class Rows:
             at = self.layers.index(row["reference_layer"]), self.layers.index(row["layer"])
             if at[1] >= at[0]:
                 if not isinstance(first, int):  # once, not for every control
-                    yield {**row, "reason": NOT_IDENTIFIABLE}
+                    nothing = dict.fromkeys(("value", "low", "high"), float("nan"))
+                    yield {**row, **nothing, "reason": NOT_IDENTIFIABLE}
                 continue
             chosen = int(first[at]) if isinstance(first, Tensor) else first
             yield self._judged({**row, "first_replaced": chosen}, form == "debiased")
@@ -211,6 +200,14 @@ class Rows:
                 if reason := stir_reason(grams, j, place, debiased):
                     return reason
         return "a half-sample of the images is undefined"
+
+
+def _grid(name: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    return lambda similarities: derived(similarities)[name]
+
+
+def _control(kind: str, first: int) -> str:
+    return f"{kind} from {first}"
 
 
 def _half_samples() -> torch.Generator:

@@ -138,8 +138,7 @@ class Run:
         if epoch != self.end:
             yield from rows.diagonal()
             return
-        yield from rows.whole()
-        yield from rows.compression(self._controls(kind))
+        yield from rows.whole(self._controls(kind))
 
     def _start(self) -> Pixels:
         return self.subject.pixels(self.subject.source, self.source_epoch)
