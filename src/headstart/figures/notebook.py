@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,26 @@ def without_traces(notebook: NotebookNode) -> NotebookNode:
     for index, cell in enumerate(clean.cells):
         cell.id = f"cell-{index}"
         cell.metadata = NotebookNode(tags=cell.metadata.get("tags", []))
+        if cell.cell_type == "code":
+            cell.outputs = list(_joined(cell.outputs))
     nbformat.validate(clean)
     return clean
+
+
+def _joined(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
+    """Yield what a cell printed in one piece, wherever the kernel cut it, and no warnings.
+
+    Warnings name files of the kernel's process; the notebook that a failed job keeps has them.
+    """
+    last: NotebookNode | None = None
+    for output in outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            continue
+        if last is not None and output.output_type == last.output_type == "stream":
+            last.text += output.text
+            continue
+        last = output
+        yield output
 
 
 def html(notebook: NotebookNode, title: str) -> str:
