@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,18 @@ def growing(arm: str, start: str, seed: int, epoch: int) -> Tensor:
     return time * (ones(15) if arm.startswith("finetune") else ones(3))
 
 
-def test_planted_shares_ratios_and_similarities_come_out_as_computed_by_hand() -> None:
-    plan = planted.study(STUDY)
-    table = read_table(measured(plan, maker(growing)).file("measurements.parquet"))
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Return what is measured on `growing` networks."""
+    with contextlib.chdir(tmp_path_factory.mktemp("grown")):
+        artifact = measured(planted.study(STUDY), maker(growing))
+        return read_table(artifact.file("measurements.parquet"))
+
+
+def test_planted_shares_ratios_and_similarities_come_out_as_computed_by_hand(
+    grown: pd.DataFrame,
+) -> None:
+    table = grown
     assert whole(table, "preserved_of_pretrained")["value"] == pytest.approx(1)
     assert whole(table, "discarded_of_pretrained")["value"] == pytest.approx(0)
     assert whole(table, "new_of_finetuned")["value"] == pytest.approx(5 / 15)
@@ -67,9 +77,8 @@ def test_planted_shares_ratios_and_similarities_come_out_as_computed_by_hand() -
     assert row["low"] == row["value"] == row["high"]  # all images are alike
 
 
-def test_curves_approach_their_end_as_planted() -> None:
-    plan = planted.study(STUDY)
-    table = read_table(measured(plan, maker(growing)).file("measurements.parquet"))
+def test_curves_approach_their_end_as_planted(grown: pd.DataFrame) -> None:
+    table = grown
     rows = table[(table["variant"] == "raw") & (table["reading"] == "measured")]
     rows = rows[rows["seed"].isna() & (rows["network"] == "scratch")]
 
@@ -139,9 +148,8 @@ def test_orders_add_up_and_a_planted_rise_is_found() -> None:
     assert (noise["value"] < 1e-4).all()
 
 
-def test_parts_of_the_knowledge_rebuild_the_margin_that_was_planted() -> None:
-    plan = planted.study(STUDY)
-    table = read_table(measured(plan, maker(growing)).file("measurements.parquet"))
+def test_parts_of_the_knowledge_rebuild_the_margin_that_was_planted(grown: pd.DataFrame) -> None:
+    table = grown
     for part, margin in (("everything", 15), ("preserved", 10), ("new", 5)):
         assert whole(table, f"margin_of_{part}")["value"] == pytest.approx(margin)
     # All interactions are 1: equal strength gives an equal margin.
@@ -172,9 +180,6 @@ def test_constant_networks_that_misclassify_everything_are_nan_with_counts_and_r
 
 
 def test_a_ceiling_that_was_not_run_is_missing_with_its_reason() -> None:
-    plan = planted.study(STUDY, second="finetune")
-    arm = plan.params.knowledge["convnet"]
-    assert arm.second == "finetune"
     alone = planted.study(STUDY, seeds=[0])
     table = read_table(measured(alone, maker(growing)).file("measurements.parquet"))
     row = whole(table, "exclusivity", "ceiling_other_source")

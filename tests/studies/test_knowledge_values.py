@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,27 @@ PLAYERS = {"kind": "grid", "rows": 2, "columns": 2}
 SCORES = {"images": 5, "players": PLAYERS, "chunk_size": 6, "repeat_images": 2}
 
 
-def plan(trained: bool = True, **options: Any) -> Plan:
-    """Return a plan whose images are made and, unless told otherwise, its networks trained."""
+@pytest.fixture(scope="module", autouse=True)
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the images and train the networks of all tests once."""
+    folder = tmp_path_factory.mktemp("trained")
+    functions = {"data": data.make, "pretrain": pretrain.make, "trajectory": trajectory.make}
+    with contextlib.chdir(folder):
+        for job in planned().jobs(*functions):
+            store.run(job, functions[job.step])
+    return folder / "results"
+
+
+@pytest.fixture
+def project(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project folder, the current one, in which the networks are trained."""
+    shutil.copytree(results, tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def planned(**options: Any) -> Plan:
+    """Return the plan of a study of knowledge on one network."""
     arms = {
         "finetune": {**ARM, "source_epochs": [2]},
         "scratch": {**ARM, "source_epochs": [0]},
@@ -42,11 +63,7 @@ def plan(trained: bool = True, **options: Any) -> Plan:
     }
     raw = {**STUDY, "transfer": {}, "trajectory": {"convnet": arms}}
     raw["pretrain"] = {"convnet": {**STUDY["pretrain"]["convnet"], "seeds": [0]}}
-    of = Plan(Params.model_validate({**raw, "knowledge": {"convnet": {**SCORES, **options}}}))
-    functions = {"data": data.make, "pretrain": pretrain.make, "trajectory": trajectory.make}
-    for job in of.jobs(*functions if trained else ("data",)):
-        store.run(job, functions[job.step])
-    return of
+    return Plan(Params.model_validate({**raw, "knowledge": {"convnet": {**SCORES, **options}}}))
 
 
 def of_arm(of: Plan, arm: str) -> Job:
@@ -58,7 +75,7 @@ def target(job: Job) -> Task:
 
 
 def test_values_are_the_log_odds_of_the_network_on_images_masked_by_hand() -> None:
-    job = of_arm(plan(), "finetune")
+    job = of_arm(planned(), "finetune")
     artifact = store.run(job, values.make)
     images = load(artifact.file("images.safetensors"))
     told = read_json(artifact.file("states.json"))
@@ -101,7 +118,7 @@ def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what
         return real(network, inputs, labels, *rest)
 
     monkeypatch.setattr(values, "subset_scores", counted)
-    of = plan()
+    of = planned()
     job = of_arm(of, "finetune")
     with pytest.raises(KeyboardInterrupt):
         store.run(job, values.make)
@@ -109,7 +126,7 @@ def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what
     # Three networks × 5 images, and 2 of the best one again; nothing twice.
     assert sum(computed) == 3 * 5 + 2
     before = len(computed)
-    more = of_arm(plan(images=7), "finetune")
+    more = of_arm(planned(images=7), "finetune")
     second = store.run(more, values.make)
     assert sum(computed[before:]) == 3 * 3  # parts of 2: images 5 to 7 lie in new ones
     one, two = (
@@ -119,7 +136,7 @@ def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what
 
 
 def test_images_are_balanced_over_classes_and_fewer_are_among_more() -> None:
-    job = of_arm(plan(trained=False), "probe")
+    job = of_arm(planned(), "probe")
     test = target(job).test
     chosen = [
         subsets.tolist() for subsets in (subjects.balanced(test, n, "target") for n in (4, 9))
@@ -132,7 +149,7 @@ def test_images_are_balanced_over_classes_and_fewer_are_among_more() -> None:
 
 @pytest.mark.parametrize("kind", ["mean", "zero", "blurred", "shift", "learned"])
 def test_hidden_pixels_show_what_was_asked_for(kind: str, project: Path) -> None:
-    task = target(of_arm(plan(trained=False), "probe"))
+    task = target(of_arm(planned(), "probe"))
     seen = Normalization((0.5,), (0.25,))
     images = seen.apply(task.test.images[:3].float())
     options: dict[str, Any] = {"kind": kind}
@@ -164,7 +181,7 @@ def masks(project: Path, **tensors: torch.Tensor) -> dict[str, Any]:
 
 
 def test_players_may_be_parts_that_somebody_drew(project: Path) -> None:
-    of = plan(players=masks(project))
+    of = planned(players=masks(project))
     artifact = store.run(of_arm(of, "probe"), values.make)
     images = load(artifact.file("images.safetensors"))
     assert images["positions"].tolist() == [3, 1]
@@ -175,14 +192,7 @@ def test_players_may_be_parts_that_somebody_drew(project: Path) -> None:
 
 def checked(**options: Any) -> str:
     """Return what the check says of a section `knowledge`, before any network trains."""
-    raw = {**STUDY, "transfer": {}}
-    arms = {"finetune": {**ARM, "source_epochs": [2]}, "scratch": {**ARM, "source_epochs": [0]}}
-    arms["probe"] = {**ARM, "mode": "probe", "source_epochs": [0, 2]}
-    raw |= {"trajectory": {"convnet": arms}, "knowledge": {"convnet": {**SCORES, **options}}}
-    of = Plan(Params.model_validate(raw))
-    for job in of.jobs("data"):
-        store.run(job, data.make)
-    (job,) = of.jobs("check")
+    (job,) = planned(**options).jobs("check")
     with pytest.raises(TaskError) as error:
         store.run(job, check.make)
     return str(error.value)
@@ -207,7 +217,7 @@ def test_what_cannot_be_evaluated_is_said_before_any_network_trains(project: Pat
 
 
 def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = of_arm(plan(), "finetune")
+    job = of_arm(planned(), "finetune")
     real = Pretrained.at
 
     def softened(self: Pretrained, epoch: int) -> Any:

@@ -38,31 +38,29 @@ class Rows:
 
         `levels` stand in the column `where`, None for a whole.
         """
-        networks = len(self.seeds)
         whole = [index for index, level in enumerate(levels) if level is None]
-        self._add(metric, estimate, levels, range(len(levels)), where, reason, networks, names)
-        if len(estimate.points) > 1:
+        self._add(metric, estimate, levels, where, reason, len(self.seeds), names)
+        if len(estimate.points) > 1 and whole:
             for place, seed in enumerate(self.seeds):
-                own = {**names, "seed": seed}
-                self._add(metric, estimate.of(place), levels, whole, where, reason, 1, own)
+                one = Estimate(*(part[..., whole] for part in estimate.of(place)))
+                self._add(metric, one, (None,), where, reason, 1, {**names, "seed": seed})
 
     def _add(
         self,
         metric: str,
         estimate: Estimate,
         levels: Levels,
-        chosen: Sequence[int],
         where: str,
         reason: str,
         networks: int,
         names: dict[str, Any],
     ) -> None:
         pooled, interval = estimate.pooled(), estimate.interval(self.level)
-        for index in chosen:
+        for index, level in enumerate(levels):
             value = float(pooled.points[0, index])
             row = {
                 "metric": metric,
-                where: levels[index],
+                where: level,
                 "value": value,
                 "low": float(interval[0, index]),
                 "high": float(interval[1, index]),
