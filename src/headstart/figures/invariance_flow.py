@@ -122,7 +122,8 @@ def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
             axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, **HATCH))
             continue
         dark = abs(values[i, j]) > 0.6 * limit
-        text = f"{values[i, j]:+.3f}" if len(layers) <= 6 else f"{values[i, j]:.2f}"
+        digits = 3 if len(layers) <= 6 else 2
+        text = f"{values[i, j]:+.{digits}f}" if round(values[i, j], digits) else "0"
         axis.text(
             j,
             i,
