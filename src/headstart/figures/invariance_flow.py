@@ -123,7 +123,7 @@ def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
             continue
         dark = abs(values[i, j]) > 0.6 * limit
         digits = 3 if len(layers) <= 6 else 2
-        text = f"{values[i, j]:+.{digits}f}" if round(values[i, j], digits) else "0"
+        text = f"{values[i, j]:+.{digits}f}" if round(float(values[i, j]), digits) else "0"
         axis.text(
             j,
             i,
