@@ -14,5 +14,5 @@ def test_printed_lines_are_one_piece_wherever_the_kernel_cut_them_and_warnings_a
         return without_traces(new_notebook(cells=[new_code_cell(outputs=streams)], metadata=kernel))
 
     whole = page(("stdout", "one\ntwo\n"))
-    assert page(("stdout", "one\n"), ("stderr", "/tmp/1234: warning"), ("stdout", "two\n")) == whole
+    assert page(("stdout", "one\n"), ("stderr", "1234.py: a warning"), ("stdout", "two\n")) == whole
     assert whole.cells[0].outputs[0].text == "one\ntwo\n"
