@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from headstart.artifacts.keys import Job
 from headstart.params import Invariance, canonical
-from headstart.plan.jobs import Jobs
+from headstart.plan.jobs import Jobs, run_name
 
 
 def add_invariance(jobs: Jobs) -> None:
@@ -55,23 +55,21 @@ def _inversions(
 ) -> Job:
     """Add the job that inverts a pretrained network, or a run at some of its epochs."""
     source, model, seed = (network.wildcards[name] for name in ("source", "model", "seed"))
-    arm, source_epoch = names["arm"], names["source_epoch"]
-    target_seed = names.get("target_seed", "0")
+    wildcards = {
+        "source": source,
+        "model": model,
+        "target": target,
+        "arm": names["arm"],
+        "source_epoch": names["source_epoch"],
+        "seed": seed,
+        "target_seed": names.get("target_seed", "0"),
+    }
     return jobs.add(
         "inversions",
-        f"{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}",
-        wildcards={
-            "source": source,
-            "model": model,
-            "target": target,
-            "arm": arm,
-            "source_epoch": source_epoch,
-            "seed": seed,
-            "target_seed": target_seed,
-        },
+        run_name(wildcards),
+        wildcards=wildcards,
         params={
-            "task": canonical(jobs.params.tasks[target]),
-            "model": canonical(jobs.params.models[model]),
+            **jobs.learns(target, model),
             "inversions": canonical(options.inversions),
             "epochs": epochs,
         },
@@ -95,8 +93,7 @@ def _invariance(
         f"{source}-{model}-{target}-seed{seed}",
         wildcards={**names, "target": target},
         params={
-            "task": canonical(jobs.params.tasks[target]),
-            "model": canonical(jobs.params.models[model]),
+            **jobs.learns(target, model),
             "invariance": canonical(options),
         },
         inputs={

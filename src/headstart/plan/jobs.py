@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.artifacts.keys import Job
-from headstart.params import Params
+from headstart.params import Params, canonical
 from headstart.plan.steps import STEPS, code_of_step
 
 
@@ -57,9 +57,23 @@ class Jobs:
         """Return the job that makes the images of a task."""
         return self.data[self.params.tasks[task].dataset]
 
+    def learns(self, task: str, model: str) -> dict[str, Any]:
+        """Return the params that every job on a task's images with a model's network has."""
+        return {
+            "task": canonical(self.params.tasks[task]),
+            "model": canonical(self.params.models[model]),
+        }
+
     def after_check(self) -> tuple[Job, ...]:
         """Return what must have run before a network trains."""
         return () if self.check is None else (self.check,)
+
+
+def run_name(wildcards: Mapping[str, Any]) -> str:
+    """Return the readable name of a job on one run of `trajectory`, or on the network it starts from."""
+    return (
+        "{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}"
+    ).format_map(wildcards)
 
 
 def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

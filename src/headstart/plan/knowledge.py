@@ -63,8 +63,7 @@ def _values(
             "seed": seed,
         },
         params={
-            "task": canonical(jobs.params.tasks[target]),
-            "model": canonical(jobs.params.models[model]),
+            **jobs.learns(target, model),
             "scores": canonical(_part(comparison.options, Scores)),
             "epochs": list(asked.values()),
             **({"channels_last": True} if trajectory.channels_last else {}),

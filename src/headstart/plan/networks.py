@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.artifacts.keys import Job
 from headstart.params import Params, Pretrain, Trajectory, Transfer, canonical
-from headstart.plan.jobs import Jobs, without
+from headstart.plan.jobs import Jobs, run_name, without
 from headstart.plan.steps import STEPS
 
 
@@ -65,8 +65,7 @@ def _pretrain(jobs: Jobs, source: str, model: str, seed: int, pretrain: Pretrain
         f"{source}-{model}-seed{seed}",
         wildcards={"source": source, "model": model, "seed": seed},
         params={
-            "task": canonical(jobs.params.tasks[source]),
-            "model": canonical(jobs.params.models[model]),
+            **jobs.learns(source, model),
             "pretrain": without(canonical(pretrain), "sources", "seeds"),
         },
         inputs={"data": (jobs.data_of(source),)},
@@ -88,8 +87,7 @@ def _transfer(
             "seed": seed,
         },
         params={
-            "task": canonical(jobs.params.tasks[target]),
-            "model": canonical(jobs.params.models[model]),
+            **jobs.learns(target, model),
             "transfer": without(canonical(transfer), "targets"),
         },
         inputs={
@@ -123,15 +121,16 @@ def _trajectories(jobs: Jobs, model: str, arm: str, trajectory: Trajectory) -> N
 
 
 def _trajectory(jobs: Jobs, wildcards: dict[str, Any], trajectory: Trajectory) -> None:
-    source, model, target, arm, source_epoch, seed, target_seed = wildcards.values()
+    source, model, target, seed = (
+        wildcards[name] for name in ("source", "model", "target", "seed")
+    )
     grid = ("targets", "source_epochs", "seeds", "target_seeds")
     jobs.trajectories[tuple(map(str, wildcards.values()))] = jobs.add(
         "trajectory",
-        f"{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}",
+        run_name(wildcards),
         wildcards=wildcards,
         params={
-            "task": canonical(jobs.params.tasks[target]),
-            "model": canonical(jobs.params.models[model]),
+            **jobs.learns(target, model),
             "trajectory": without(canonical(trajectory), *grid),
         },
         inputs={
