@@ -53,7 +53,7 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
     assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
     assert "log: logs/pretrain/latin-convnet-seed0" in output
     assert "latin → cyrillic, convnet, finetune, 3 shots: undetermined" in output
-    assert "figures/ : curves_convnet.png" in output
+    assert "figures/ : curve_panels_convnet.png" in output
     assert "run: dvc repro" in output
 
 
@@ -62,6 +62,7 @@ def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finishe
     for figure in (
         "transfer_convnet",
         "transfer_vit",
+        "curve_panels_convnet",
         "curves_convnet",
         "curves_vit",
         "plasticity_vit",
