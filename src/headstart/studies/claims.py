@@ -126,13 +126,23 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     for study in dict.fromkeys(claim.study for claim in claims.claims.values()):
         judged_on[study], found = judge_study(claims, study, tables.get(study), statistics)
         rows += [record(name, claims.claims[name], finding) for name, finding in found.items()]
-    for row in rows:
-        work.say(f"{row['claim']} {row['status']}: {row['statement']}")
-        work.say(row["reason"], detail=True)
+    _say(rows, work)
     content = {"papers": claims.papers, "judged_on": judged_on, "claims": rows}
     write_json(work.out / "claims.json", content)
     pd.DataFrame(rows).to_csv(work.out / "claims.csv", index=False, float_format="%.6g")
     return {"summary": {"claims": len(rows)}}
+
+
+def _say(rows: list[dict[str, Any]], work: Work) -> None:
+    """Print a line for each claim that these tables speak on, and one for all others."""
+    silent = [row["claim"] for row in rows if row["status"] == "not measured here"]
+    for row in rows:
+        work.say(
+            f"{row['claim']} {row['status']}: {row['statement']}", detail=row["claim"] in silent
+        )
+        work.say(row["reason"], detail=True)
+    if silent:
+        work.say(f"not measured here: {', '.join(silent)}; claims.json says what each one needs")
 
 
 def judge_study(
