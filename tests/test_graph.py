@@ -125,8 +125,9 @@ def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -
 
 
 def test_plasticity_reads_every_target_that_its_model_transfers_to() -> None:
+    more = changed("transfer", "vit", "finetune", "targets", value=["cyrillic", "digits"])
     before = changed("transfer", "vit", "finetune", "targets", value=["cyrillic"])
-    (alone,), (both,) = before.jobs("plasticity"), PLAN.jobs("plasticity")
+    (alone,), (both,) = before.jobs("plasticity"), more.jobs("plasticity")
     assert set(alone.params["tasks"]) == {"latin", "cyrillic"}
     assert [data.name for data in alone.inputs["data"]] == ["glyphs"]
     assert set(both.params["tasks"]) == {"latin", "cyrillic", "digits"}

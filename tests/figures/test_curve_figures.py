@@ -27,7 +27,7 @@ def test_every_start_has_a_panel_with_training_and_held_out_images() -> None:
     titles = [axis.get_title(loc="center") for axis in figure.axes]
     assert titles == ["scratch", "epoch 1", "epoch 2", "epoch 4", "epoch 8", SOURCE_BEST]
     assert [len(axis.get_lines()) for axis in figure.axes] == [2] * (len(EPOCHS) + 1)
-    assert "solid: validation images" in figure.get_supxlabel()
+    assert "Solid: validation images" in figure.get_supxlabel()
     assert "n = 2 source networks × 2 draws" in figure.get_supxlabel()
     ends = table[table["target_epoch"] == TARGET_EPOCHS].set_index(["start", "split"])["mean"]
     planted = VALIDATION[VALIDATION["target_epoch"] == TARGET_EPOCHS].groupby("source_epoch")
@@ -41,7 +41,7 @@ def test_test_accuracy_is_drawn_where_it_was_read_at_every_epoch() -> None:
     read = pd.concat([BOTH, VALIDATION.assign(split="test", value=0.5)], ignore_index=True)
     figure, table = curve_panels_figure(MEASURED, read, "net", 0.95)
     assert set(table["split"]) == {"train", "test"}
-    assert "solid: test images" in figure.get_supxlabel()
+    assert "Solid: test images" in figure.get_supxlabel()
 
 
 def test_three_starts_are_compared_in_one_panel_with_their_names_at_its_edge() -> None:

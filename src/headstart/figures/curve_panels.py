@@ -111,4 +111,4 @@ def _start_words(start: str) -> str:
 
 def _words(table: pd.DataFrame) -> str:
     held_out = next(split for split in table["split"].unique() if split != "train")
-    return f"solid: {held_out} images, dotted: training images; a panel for each source epoch. "
+    return f"Solid: {held_out} images, dotted: training images; a panel for each source epoch. "
