@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 SECONDS = "computing time"
 """The column that differs from one run of a study to the next."""
@@ -67,12 +68,14 @@ def table(frame: pd.DataFrame, name: str = "") -> str:
 
 
 def picture(path: Path, words: str, files: Sequence[str]) -> str:
-    """Return a PNG inside the page, its title, and links to the files in `figures/`."""
+    """Return a PNG inside the page at its size in inches, its title, and links to the files in `figures/`."""
     data = base64.b64encode(path.read_bytes()).decode()
     links = " · ".join(f'<a href="figures/{escape(name)}">{escape(name)}</a>' for name in files)
+    with Image.open(path) as image:
+        width = image.width / image.info.get("dpi", (200, 200))[0]
     return (
         f'<figure><figcaption><b>{escape(words)}</b></figcaption>\n<img alt="{escape(words)}" '
-        f'src="data:image/png;base64,{data}">\n<figcaption>{links}</figcaption></figure>'
+        f'style="width: {width:.2f}in" src="data:image/png;base64,{data}">\n<figcaption>{links}</figcaption></figure>'
     )
 
 

@@ -32,6 +32,7 @@ FIGURES = {
     "stems": "Accuracy from each start, above training from scratch",
     "learning_rates": "Learning rates",
     "curves": "Accuracy while the target trains",
+    "curve_panels": "Accuracy while the target trains, by start, training images beside",
     "plasticity": "Can the checkpoints still learn?",
     "knowledge_orders": "Preserved, discarded and new interactions by order",
     "knowledge_exclusivity": "What training from scratch finds too of the preserved",
