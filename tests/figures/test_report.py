@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from PIL import Image
 
 from headstart.artifacts import store
 from headstart.artifacts.files import write_json, write_table
@@ -10,7 +11,6 @@ from headstart.artifacts.keys import Job
 from headstart.figures import page, report
 from headstart.figures.verdicts import sentence
 
-PNG = b"\x89PNG pretended"
 CLAIM = {
     "claim": "C1",
     "study": "early_stopping",
@@ -42,7 +42,7 @@ def written() -> str:
 
     def figures(_: Job, work: store.Work) -> dict:
         for name in ("gains_net", "transfer_net", "unknown_kind"):
-            (work.out / f"{name}.png").write_bytes(PNG)
+            Image.new("L", (400, 10)).save(work.out / f"{name}.png", dpi=(100, 100))
         (work.out / "gains_net.csv").write_text("a\n")
         return {}
 
@@ -70,6 +70,7 @@ def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_version
     order = [text.index(f"figures/{name}.png") for name in ("transfer_net", "gains_net")]
     assert sorted(order) == order
     assert "<b>unknown kind</b>" in text
+    assert text.count('style="width: 4.00in"') == 3
     assert 'href="figures/gains_net.csv"' in text
     assert "gains_net.pdf" not in text
     assert "numpy " in text
