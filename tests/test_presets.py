@@ -19,6 +19,7 @@ from headstart.artifacts.files import file_sha256
 from headstart.networks.build import build
 from headstart.params import Params, load, parse
 from headstart.plan import STEPS, Plan
+from headstart.statistics.decision import seeds_needed
 from headstart.studies.check import _network_problems
 from headstart.tasks import cifar100
 from headstart.training.checkpoints import load as load_weights
@@ -85,14 +86,38 @@ def test_the_published_protocol_keeps_22_checkpoints_and_trains_as_published(nam
             assert not part.optimizer.decay_head
 
 
-def test_the_recommended_study_has_eight_seeds_five_rates_and_checkpoints_around_drops() -> None:
+def test_the_recommended_study_has_nine_seeds_five_rates_and_checkpoints_around_drops() -> None:
     params = preset("recommended")
     pretrain, arms = params.pretrain["wrn"], params.transfer["wrn"]
-    assert len(pretrain.seeds) == 8
+    assert len(pretrain.seeds) == 9
     assert {1, 2, 4, 8, 16, 32, 59, 60, 61, 119, 121, 159, 161} < set(pretrain.checkpoint_epochs())
     assert arms["finetune"].learning_rates == (0.1, 0.03, 0.01, 0.003, 0.001)
     assert {arm.mode for arm in arms.values()} == {"finetune", "probe", "relearn"}
     assert (arms["shrink_perturb"].shrink, arms["recalibrated"].shrink) == (0.4, 1.0)
+
+
+def test_six_seeds_or_more_come_with_a_primary_contrast_and_can_decide_it_and_the_others() -> None:
+    for file in sorted((ROOT / "presets").glob("*.yaml")):
+        params = load(file)
+        # A contrast counts where its own number of seeds could decide it, as in the verdicts.
+        seeds = [
+            (source, model, target, arm, str(shots), len(params.pretrain[model].seeds))
+            for model, arms in params.transfer.items()
+            for arm, part in arms.items()
+            for source in params.pretrain[model].sources
+            for target in part.targets or (source,)
+            for shots in part.shots
+            if len(params.pretrain[model].seeds) >= seeds_needed()
+        ]
+        if not seeds:
+            continue
+        primary = params.statistics.primary
+        assert primary, file.name
+        named = (primary.source, primary.model, primary.target, primary.arm, str(primary.shots))
+        (first,) = (number for *names, number in seeds if tuple(names) == named)
+        # Twice: very early checkpoints are far worse, and the floor of p is then twice as high.
+        assert first >= seeds_needed(2), file.name
+        assert all(number >= seeds_needed(len(seeds) - 1) for *_, number in seeds), file.name
 
 
 def test_the_classes_of_the_published_tasks_are_as_many_as_published() -> None:
