@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from headstart.statistics.selection import SourceBest, source_best_epochs
+from headstart.statistics.source_best import SourceBest, source_best_epochs
 from headstart.statistics.tables import (
     DIVERGED,
     FINAL,
