@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 
 ACCURACY, LOSS = "accuracy", "loss"
 LAST_10 = "last10_accuracy"
-OTHER_KEYS = ("study", "device")
+OTHER_KEYS = ("study", "arm", "device")
 
 
 def add_end_measures(table: pd.DataFrame, classes: int | None = None) -> pd.DataFrame:
