@@ -18,6 +18,7 @@ from headstart.statistics.tables import (
 
 Integers = npt.NDArray[np.int64]
 VALIDATION = "validation"
+COLUMNS = ("seed", "metric", "split", "source_epoch", "value")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def source_best_epochs(
         flag = "source-best-given: source-best epochs are stated in the table, not chosen here"
         chosen = [_given_epoch(given, seed, started[seed]) for seed in started]
         return SourceBest(np.array(chosen), False, (flag,))
-    networks = {seed: _Network(rows, seed) for seed in started}
+    columns = {name: rows[name].to_numpy() for name in COLUMNS}
+    networks = {seed: _Network(columns, seed) for seed in started}
     picked = [network.best_among(started[seed]) for seed, network in networks.items()]
     flags: tuple[str, ...] = ()
     held = all(network.on_validation for network in networks.values())
@@ -83,10 +85,10 @@ def earliest_best(epochs: npt.ArrayLike, accuracies: npt.ArrayLike) -> int:
 class _Network:
     """What the rows say of one source network."""
 
-    def __init__(self, rows: pd.DataFrame, seed: object) -> None:
-        mine = rows[rows["seed"].to_numpy() == seed]
-        metric, split = mine["metric"].to_numpy(), mine["split"].to_numpy()
-        epochs, values = mine["source_epoch"].to_numpy(int), mine["value"].to_numpy(float)
+    def __init__(self, columns: Mapping[str, npt.NDArray], seed: object) -> None:
+        mine = columns["seed"] == seed
+        metric, split, epochs, values = (columns[name][mine] for name in COLUMNS[1:])
+        epochs, values = epochs.astype(int), values.astype(float)
         self.seed = seed
         self.diverged = bool((values[metric == DIVERGED] > 0).any())
         self.marked = epochs[(metric == BEST) & (split == VALIDATION) & (values > 0)]
