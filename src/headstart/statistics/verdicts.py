@@ -34,10 +34,11 @@ class Verdict:
     and source-best. `interval` bounds the largest gain among all candidates from six seeds on;
     below that it is the t-interval at the chosen epoch, and for a descriptive verdict the
     pigeonhole bootstrap, as `interval.method` says. `p` belongs to `hypothesis`, `p_adjusted` is
-    after Holm's correction over secondary contrasts, `p_floor` the smallest p that a sign-flip
-    test of `n_seeds` can give. `confirmation` is the effect on seeds that chose nothing,
-    `pigeonhole` the interval that also resamples draws, `optimism` the part of the effect that
-    choosing in-sample adds. `descriptive` marks tables in which test data made choices.
+    after Holm's correction over secondary contrasts (NaN for one that can decide nothing and is not
+    counted there), `p_floor` the smallest p that a sign-flip test of `n_seeds` can give.
+    `confirmation` is the effect on seeds that chose nothing, `pigeonhole` the interval that also
+    resamples draws, `optimism` the part of the effect that choosing in-sample adds. `descriptive`
+    marks tables in which test data made choices.
     """
 
     contrast: dict[str, object]
