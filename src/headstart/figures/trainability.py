@@ -14,6 +14,7 @@ from headstart.figures.prepare import (
     PERCENT,
     RUN,
     at_source_best,
+    common_epochs,
     networks,
     of_network,
     panels_of,
@@ -46,7 +47,9 @@ COLUMNS = [
 
 
 def trainability_table(measurements: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Return one row per contrast and start (source epoch, or `source-best`), at tuned learning rates.
+    """Return one row per contrast and start, at tuned learning rates.
+
+    Starts are the source epochs that every network was fine-tuned from, and `source-best`.
 
     Times are target epochs until validation accuracy reaches what scratch has at its end:
     `mean_time` is the restricted mean (a run that never gets there counts with all its epochs) with
@@ -100,7 +103,8 @@ def _rows(mine: pd.DataFrame, model: str, confidence: float) -> Iterator[dict[st
     history = source_history(mine, model)
     for names, part in panels_of(runs):
         about = dict(zip(PANEL, names, strict=True))
-        starts = [(str(epoch), group) for epoch, group in part.groupby("source_epoch")]
+        shared = common_epochs(part).groupby("source_epoch")
+        starts = [(str(epoch), group) for epoch, group in shared]
         for start, group in [*starts, (BEST, at_source_best(part, history))]:
             if len(group):
                 yield {**about, "start": start, **_row(group, confidence)}
