@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 LETTERS = [*"CDFGIJLNQRSUVWYZ"]
 CLASSES = 3
+SHOTS = 2
 MODELS = {"wrn": {"depth": 10, "width": 1}, "convnet": {"width": 2}}
 TRANSFORMER = {"patch_size": 6, "embed_dim": 8, "depth": 3, "num_heads": 2}
 
@@ -42,7 +43,9 @@ def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
         "runtime": {"device": "cpu"},
         "plasticity": {"enabled": False},
     }
-    small.pop("statistics", None)
+    if "statistics" in raw:
+        primary = raw["statistics"]["primary"] | {"shots": SHOTS}
+        small["statistics"] = raw["statistics"] | {"primary": primary}
     small["trajectory"] = {
         model: {arm: _trajectory(part) for arm, part in arms.items()}
         for model, arms in raw.get("trajectory", {}).items()
@@ -101,7 +104,7 @@ def _pretrain(part: dict[str, Any]) -> dict[str, Any]:
 
 def _transfer(part: dict[str, Any]) -> dict[str, Any]:
     grid = {name: part[name][:1] for name in ("draws", "learning_rates")}
-    return {**_training(part), **grid, "shots": [2], "source_epochs": [0, 2, "best"]}
+    return {**_training(part), **grid, "shots": [SHOTS], "source_epochs": [0, 2, "best"]}
 
 
 def _trajectory(part: dict[str, Any]) -> dict[str, Any]:

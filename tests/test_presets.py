@@ -11,14 +11,19 @@ import pandas as pd
 import pytest
 import torch
 from checkout import ROOT
+from matplotlib import pyplot as plt
 from shrunken import CLASSES, read, shrunken, write
 from workflow import Project, new_project
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
+from headstart.artifacts.keys import Job
+from headstart.figures import gains, ranges, stems, trainability, transfer
+from headstart.figures.curves import curves_figure as figure_of_curves
 from headstart.networks.build import build
 from headstart.params import Params, load, parse
 from headstart.plan import STEPS, Plan
+from headstart.statistics.decision import seeds_needed
 from headstart.studies.check import _network_problems
 from headstart.tasks import cifar100
 from headstart.training.checkpoints import load as load_weights
@@ -85,14 +90,38 @@ def test_the_published_protocol_keeps_22_checkpoints_and_trains_as_published(nam
             assert not part.optimizer.decay_head
 
 
-def test_the_recommended_study_has_eight_seeds_five_rates_and_checkpoints_around_drops() -> None:
+def test_the_recommended_study_has_nine_seeds_five_rates_and_checkpoints_around_drops() -> None:
     params = preset("recommended")
     pretrain, arms = params.pretrain["wrn"], params.transfer["wrn"]
-    assert len(pretrain.seeds) == 8
+    assert len(pretrain.seeds) == 9
     assert {1, 2, 4, 8, 16, 32, 59, 60, 61, 119, 121, 159, 161} < set(pretrain.checkpoint_epochs())
     assert arms["finetune"].learning_rates == (0.1, 0.03, 0.01, 0.003, 0.001)
     assert {arm.mode for arm in arms.values()} == {"finetune", "probe", "relearn"}
     assert (arms["shrink_perturb"].shrink, arms["recalibrated"].shrink) == (0.4, 1.0)
+
+
+def test_six_seeds_or_more_come_with_a_primary_contrast_and_can_decide_it_and_the_others() -> None:
+    for file in sorted((ROOT / "presets").glob("*.yaml")):
+        params = load(file)
+        # A contrast counts where its own number of seeds could decide it, as in the verdicts.
+        seeds = [
+            (source, model, target, arm, str(shots), len(params.pretrain[model].seeds))
+            for model, arms in params.transfer.items()
+            for arm, part in arms.items()
+            for source in params.pretrain[model].sources
+            for target in part.targets or (source,)
+            for shots in part.shots
+            if len(params.pretrain[model].seeds) >= seeds_needed()
+        ]
+        if not seeds:
+            continue
+        primary = params.statistics.primary
+        assert primary, file.name
+        named = (primary.source, primary.model, primary.target, primary.arm, str(primary.shots))
+        (first,) = (number for *names, number in seeds if tuple(names) == named)
+        # Twice: very early checkpoints are far worse, and the floor of p is then twice as high.
+        assert first >= seeds_needed(2), file.name
+        assert all(number >= seeds_needed(len(seeds) - 1) for *_, number in seeds), file.name
 
 
 def test_the_classes_of_the_published_tasks_are_as_many_as_published() -> None:
@@ -122,9 +151,15 @@ def test_snakemake_plans_a_preset_without_its_data(planned: Project, name: str) 
 def train(plan: Plan) -> dict[str, pd.DataFrame]:
     """Do all jobs of a plan up to its tables; return them by name."""
     for job in plan.jobs("data", "check", "pretrain", "transfer", "tables"):
-        module, _, function = STEPS[job.step].function.partition(":")
-        artifact = store.run(job, getattr(importlib.import_module(module), function))
-    return {name: artifact_table(artifact, name) for name in ("measurements", "curves")}
+        artifact = done(job)
+    names = ("measurements", "curves", "verdicts", "published")
+    return {name: artifact_table(artifact, name) for name in names}
+
+
+def done(job: Job) -> store.Artifact:
+    """Do the job's step in this process."""
+    module, _, function = STEPS[job.step].function.partition(":")
+    return store.run(job, getattr(importlib.import_module(module), function))
 
 
 def test_snakemake_plans_a_preset_on_knowledge_without_its_data_and_weights(
@@ -165,8 +200,7 @@ def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weigh
     raw["models"]["vgg16"]["weights"] = {"path": "given.safetensors", "sha256": sha256}
     plan = Plan(parse(raw))
     for job in plan.jobs("data", "check", "pretrain", "trajectory", "values", "knowledge"):
-        module, _, function = STEPS[job.step].function.partition(":")
-        artifact = store.run(job, getattr(importlib.import_module(module), function))
+        artifact = done(job)
     assert artifact.manifest["summary"]["measurements"] > 1000
     probes = {job.wildcards["model"]: job for job in plan.jobs("values") if "probe" in job.name}
     starts = {
@@ -190,12 +224,41 @@ def artifact_table(artifact: store.Artifact, name: str) -> pd.DataFrame:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_arm_of_a_published_protocol_trains_when_shrunken(name: str, project: Path) -> None:
     plan = Plan(parse(shrunken(read(name))))
-    table = train(plan)["measurements"]
+    tables = train(plan)
+    table = tables["measurements"]
     peaks = table[table["metric"] == "oracle_peak"]
     assert {tuple(row) for row in peaks[["model", "arm"]].drop_duplicates().to_numpy()} == {
         (model, arm) for model, arms in plan.params.transfer.items() for arm in arms
     }
     assert peaks["value"].between(0, 1).all()
+    # One preset does for what reads the tables: it has every arm that the others have.
+    if name == "gutstein_cifar100":
+        claims_are_judged_and_figures_drawn(plan, tables)
+
+
+def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFrame]) -> None:
+    """Judge all claims on shrunken tables, and draw every figure that the notebook draws of them."""
+    judged = tables["verdicts"]
+    assert judged["primary"].sum() == 1
+    assert judged.loc[judged["primary"], "arm"].item() == "finetune"
+    (job,) = plan.jobs("claims")
+    claims = pd.read_csv(done(job).file("claims.csv")).set_index("claim")
+    claims = claims[claims["study"] == "early_stopping"]
+    assert set(claims["status"]) == {"undetermined", "not measured here"}
+    assert claims.loc["C1", "reason"].startswith("Not decided, because 1 source seed cannot")
+    drawn = [
+        transfer.transfer_figure(tables["measurements"], "wrn", 0.95),
+        gains.gains_figure(tables["measurements"], judged, "wrn", 0.95),
+        ranges.ranges_figure(tables["measurements"], tables["published"], "wrn"),
+        stems.stems_figure(tables["measurements"], "wrn"),
+        figure_of_curves(tables["measurements"], tables["curves"], "wrn", 0.95),
+    ]
+    for figure, table in drawn:
+        assert len(table)
+        plt.close(figure)
+    starts = trainability.trainability_table(tables["measurements"], 0.95)
+    assert set(starts["arm"]) == set(plan.params.transfer["wrn"])
+    assert starts["censored"].notna().all()
 
 
 def test_each_intervention_of_the_recommended_study_does_its_own_thing(project: Path) -> None:

@@ -118,6 +118,7 @@ def verdict(
 def claims(
     file: Path | None = None,
     *,
+    classes: int | None = None,
     primary: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     params: ParamsFile = PARAMS,
     key: Annotated[str | None, Parameter(help="do this job (used by the workflow)")] = None,
@@ -127,6 +128,7 @@ def claims(
 
     Args:
         file: .csv or .parquet with the columns of docs/verdicts.md; without it, the study's own runs.
+        classes: of the target; tells which runs diverged where the file holds per-epoch losses.
         primary: the contrast to judge by, such as `target=cyrillic shots=5`.
         params: params file.
     """
@@ -134,7 +136,7 @@ def claims(
         run_step("claims", key, params, log)
         return
     jobs = [] if file else Plan(params_module.load(params)).jobs("tables")
-    print(_studies("claims").claims_text(jobs, file, primary or ()))
+    print(_studies("claims").claims_text(jobs, file, primary or (), classes))
 
 
 def _studies(name: str) -> Any:

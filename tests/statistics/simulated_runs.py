@@ -107,6 +107,20 @@ def fine_tuning(table):
     return table["mode"] != "pretrain"
 
 
+def source_loss(step, squared_norm=1.0, v=0.25):
+    """E‖s(w0 + ε) − w0‖² at step s = 1 − 0.9^t, for ‖w0‖² and E‖ε‖² = v."""
+    return squared_norm * (1 - step) ** 2 + v * step**2
+
+
+def target_loss(step, rho, pull, noise, v=0.25):
+    """E‖(z_T + μ ŵ_S) / (1 + μ) − w1‖² for ŵ_S = s(w0 + ε), z_T = w1 + n, ‖w0‖ = 1, E‖n‖² = noise.
+
+    ρ = ⟨w0, w1⟩ and ‖w1‖² = ρ² + 0.09, as in `planted_optimum`, whose μ (`pull`) is 1.
+    """
+    distance = step**2 * (1 + v) - 2 * step * rho + rho**2 + 0.09
+    return (noise + pull**2 * distance) / (1 + pull) ** 2
+
+
 def planted_optimum(rho, seed, n_seeds=8, n_draws=4, dimensions=400):
     """A table in which gradient descent on a source task is followed by ridge on a target task.
 

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 from scipy import stats
-from simulated_runs import as_accuracies, planted_gain, planted_optimum, runs_table
+from simulated_runs import (
+    as_accuracies,
+    planted_gain,
+    planted_optimum,
+    runs_table,
+    source_loss,
+    target_loss,
+)
 
 from headstart.statistics.decision import decide
 from headstart.statistics.evidence import weigh
@@ -26,6 +33,38 @@ def slack(rate, studies):
 def verdict_of(accuracies):
     evidence = weigh(accuracies)
     return decide(evidence, evidence.p_values).verdict
+
+
+def best_time(loss):
+    """Where a loss over time is least, on a grid of 0.001 epochs."""
+    times = np.arange(0, 60, 0.001)
+    return times[np.argmin(loss(1 - 0.9**times))]
+
+
+def test_the_expected_source_loss_is_least_at_the_closed_form_which_is_15_28_epochs():
+    for squared_norm, v in ((1.0, 0.25), (1.0, 1.0), (4.0, 0.25)):
+        optimum = squared_norm / (squared_norm + v)
+        found = best_time(lambda step, n=squared_norm, v=v: source_loss(step, n, v))
+        assert found == pytest.approx(np.log(1 - optimum) / np.log(0.9), abs=0.01)
+    assert best_time(source_loss) == pytest.approx(15.28, abs=0.01)
+
+
+@pytest.mark.parametrize(("rho", "time"), [(0.5, 4.85), (0.75, 8.70), (1.0, 15.28), (1.15, 23.97)])
+def test_the_expected_target_loss_is_least_at_rho_times_the_source_optimum(rho, time):
+    for pull, noise in ((0.1, 0.0), (1.0, 0.04), (1.0, 4.0), (20.0, 0.04)):
+        found = best_time(lambda step, p=pull, n=noise: target_loss(step, rho, p, n))
+        assert found == pytest.approx(time, abs=0.01)
+        assert 1 - 0.9**found == pytest.approx(rho * 0.8, abs=1e-3)
+
+
+def test_the_planted_studies_follow_the_expected_losses():
+    table = planted_optimum(0.75, seed=0, n_seeds=40, n_draws=40)
+    step = 1 - 0.9 ** np.arange(41)
+    source = table[table["mode"] == "pretrain"].groupby("source_epoch")["value"].mean()
+    assert 2 * (1 - source.to_numpy()) == pytest.approx(source_loss(step), abs=0.01)
+    test = table[(table["mode"] != "pretrain") & (table["split"] == "test")]
+    target = test.groupby("source_epoch")["value"].mean()
+    assert 1 - target.to_numpy() == pytest.approx(target_loss(step, 0.75, 1.0, 0.04), abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +93,11 @@ def test_exchangeable_checkpoints_in_whole_tables_are_called_better_in_at_most_2
         test, validation = planted_gain(study, np.zeros(8), n_draws=2)
         # The source-best epoch is as random as the rest, and differs between seeds.
         source = generator.random((8, 8)) + 2 * (epochs > 4)[:, None]
-        found.append(judge(runs_table(epochs, test, validation, source)).verdict)
+        if study == 0:
+            table = runs_table(epochs, test, validation, source)
+        # Rows in the order of `runs_table`: only their values are new.
+        table["value"] = np.concatenate([test.ravel(), source.ravel(), validation.ravel()])
+        found.append(judge(table).verdict)
     assert np.mean([v == "earlier-better" for v in found]) <= ALPHA + slack(ALPHA, studies)
     assert np.mean([v == "later-better" for v in found]) <= ALPHA + slack(ALPHA, studies)
 
@@ -120,10 +163,16 @@ def test_leaving_one_seed_out_rejects_too_often_and_the_other_tests_do_not():
     assert rates["leave-one-out"] >= 0.08, rates
 
 
-@pytest.mark.parametrize(("n_seeds", "error"), [(3, 0.038), (10, 0.065)])
-def test_leaving_one_seed_out_also_errs_where_checkpoints_share_their_reference(n_seeds, error):
+# The published range is 3.8 % at 3 seeds to 6.1 % at 10, without the number of checkpoints. It does not
+# matter at 3 seeds; at 10 seeds 30,000 studies give 5.9 % with 7 checkpoints, 6.5 % with 8, 7.2 % with 15.
+@pytest.mark.parametrize(
+    ("n_seeds", "checkpoints", "error"), [(3, 15, 0.038), (10, 7, 0.061), (10, 15, 0.072)]
+)
+def test_leaving_one_seed_out_also_errs_where_checkpoints_share_their_reference(
+    n_seeds, checkpoints, error
+):
     studies = 3000
-    shape = (studies, n_seeds, CHECKPOINTS + 1)
+    shape = (studies, n_seeds, checkpoints + 1)
     values = np.random.default_rng(6).normal(size=shape)
     left_out = np.array([held_out_effects(d, d) for d in values[..., :-1] - values[..., -1:]])
     p = stats.ttest_1samp(left_out, 0, axis=1, alternative="greater").pvalue

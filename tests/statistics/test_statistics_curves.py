@@ -83,14 +83,14 @@ def test_divergence_is_a_loss_above_ten_times_the_start_or_the_uniform_guess_or_
             [np.nan, 1.0, 0.1],
         ]
     )
-    flags = curves.diverged(losses, classes=35)
+    flags = curves.diverged(losses, classes=35, start=losses[:, 0])
     assert flags.tolist() == [False, True, False, False, True, True, True]
 
 
-def test_a_start_measured_before_training_replaces_the_first_epoch():
-    loss = np.array([[100.0, 1.0]])
-    assert curves.diverged(loss, classes=10, start=2.3).tolist() == [True]
-    assert curves.diverged(loss, classes=10).tolist() == [False]
+def test_a_loss_after_the_first_epoch_is_no_start():
+    loss = np.array([[100.0, 1.0], [20.0, 1.0]])
+    assert curves.diverged(loss, classes=10).tolist() == [True, False]
+    assert curves.diverged(loss, classes=10, start=[11.0, 0.1]).tolist() == [False, False]
 
 
 def test_epochs_must_ascend_and_fit_the_curve():

@@ -52,11 +52,12 @@ def test_a_difference_at_the_margin_is_called_equivalent_in_2_5_percent_of_sampl
     assert rate == pytest.approx(0.025, abs=3 * np.sqrt(0.025 * 0.975 / 4000))
 
 
-def test_equivalence_with_eight_seeds_needs_a_seed_sd_below_1_2_points():
+def test_equivalence_with_eight_seeds_needs_a_seed_sd_below_1_196_points_and_1_49_at_5_percent():
     centred = np.array([-1.0, 1.0] * 4)
     centred /= centred.std(ddof=1)
-    assert tost(1.19 * centred, margin=1).equivalent
-    assert not tost(1.20 * centred, margin=1).equivalent
+    for alpha, bound in ((0.025, 1.196), (0.05, 1.493)):
+        assert tost((bound - 0.001) * centred, margin=1, alpha=alpha).equivalent
+        assert not tost((bound + 0.001) * centred, margin=1, alpha=alpha).equivalent
 
 
 def test_one_sided_p_is_that_of_scipy_column_by_column():

@@ -60,6 +60,14 @@ def test_the_p_value_cannot_fall_below_two_to_the_minus_seeds(n_seeds):
     assert (result.p <= 0.025) == (n_seeds >= 6)
 
 
+def test_beside_a_candidate_as_far_below_as_the_best_is_above_the_floor_of_p_doubles():
+    for worst, floors in ((-9.0, 2), (-5.0, 2), (-4.0, 1), (0.0, 1)):
+        values = np.tile([5.0, worst], (6, 1))
+        result = max_statistic_test(values, statistic="mean")
+        assert result.p >= result.p_beside == floors * result.p_floor
+    assert max_statistic_test(np.full((6, 1), 5.0), two_sided=True).p_beside == 2 * 2.0**-6
+
+
 def test_equal_positive_differences_reach_the_floor_and_no_difference_gives_one():
     assert max_statistic_test(np.full((6, 3), 0.1)).p == 2.0**-6
     assert max_statistic_test(np.zeros((6, 3))).p == 1.0

@@ -11,6 +11,7 @@ from headstart.statistics.tables import TableError, contrasts
 from headstart.statistics.tensors import accuracy_tensors
 from headstart.statistics.verdicts import verdict_table
 
+MEDIANS = Path(__file__).parents[2] / "published" / "early_stopping.csv"
 BESIDE = Path(__file__).parents[3] / "shared" / "published" / "early_stopping_author_runs.csv"
 LOGS = Path(os.environ.get("HEADSTART_AUTHOR_RUNS", BESIDE))
 needs_logs = pytest.mark.skipif(
@@ -67,6 +68,28 @@ def test_only_valid_runs_are_read_and_accuracies_are_fractions(runs):
     assert len(peaks) == 4 * 198
     assert peaks["value"].between(0, 1).all()
     assert set(runs["target"].dropna()) == {"cifar_100_living_notliving"}
+
+
+def test_runs_at_the_published_medians_are_described_with_the_gain_of_the_medians(tmp_path):
+    # The logs themselves stay with their author; their medians are in the clone.
+    values = pd.read_csv(MEDIANS).query("experiment == 'E1'")
+    nets, draws = pd.DataFrame({"src_net": ["alt08", "alt09", "alt10"]}), list("abc")
+    runs = values.merge(nets, how="cross").merge(pd.DataFrame({"draw": draws}), how="cross")
+    runs["ckpt"] = runs["checkpoint"].replace("source-best", "best")
+    for name in ("peak_test_acc", "final_test_acc", "mean_last10_test_acc"):
+        runs[name] = runs["value"]
+    runs.assign(max_train_loss=4.0, invalid_per_spec=0).to_csv(tmp_path / "logs.csv", index=False)
+    verdicts = verdict_table(read_author_runs(tmp_path / "logs.csv"))
+    assert [v.contrast["shots"] for v in verdicts] == list(GAINS)
+    for verdict in verdicts:
+        mine = values[values["spc"] == verdict.contrast["shots"]].set_index("checkpoint")["value"]
+        earlier = mine.drop(["0", "200", "source-best"])
+        assert verdict.effect == pytest.approx(earlier.max() - mine["source-best"])
+        assert verdict.chosen_epoch == int(earlier.idxmax())
+        assert (verdict.verdict, verdict.descriptive, verdict.n_seeds) == ("undetermined", True, 3)
+        # Equal runs resample to one point: the interval tells of no spread, the reason of few seeds.
+        assert verdict.interval.low == verdict.interval.high == pytest.approx(verdict.effect)
+        assert "3 source seeds cannot give a p below 0.125" in verdict.reason
 
 
 @pytest.fixture

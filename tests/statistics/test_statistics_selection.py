@@ -15,13 +15,13 @@ from headstart.statistics.evidence import weigh
 from headstart.statistics.selection import (
     at_learning_rate,
     differences,
-    earliest_best,
     held_out_effects,
     selection_optimism,
-    source_best_epochs,
     split_seeds,
     tune_learning_rate,
 )
+from headstart.statistics.source_best import earliest_best, source_best_epochs
+from headstart.statistics.tables import UndecidableError
 from headstart.statistics.tensors import accuracy_tensors
 
 
@@ -46,7 +46,7 @@ def test_a_source_best_epoch_of_one_seed_needs_no_runs_of_the_others():
     assert tensors.source_best.tolist() == [4, 8]
     assert tensors.epochs.tolist() == [0, 1, 2, 4]
     assert np.array_equal(tensors.test[-1], np.stack([test[3, 0], test[4, 1]]))
-    assert not tensors.flags
+    assert [flag.split(":")[0] for flag in tensors.flags] == ["divergence-unchecked"]
 
 
 def test_an_epoch_that_some_seeds_lack_is_left_out_and_said():
@@ -73,12 +73,49 @@ def test_the_source_best_epoch_is_chosen_on_validation_and_among_started_epochs(
     assert [flag.split(":")[0] for flag in result.flags] == ["source-best-among-started"]
 
 
+def source_of(accuracies, **others):
+    """Rows of one source network, seed 0, one value an epoch from 1 on; others are metric: values."""
+    rows = pd.DataFrame({"source_epoch": range(1, len(accuracies) + 1)}).assign(
+        seed=0, source="latin", model="net", mode="pretrain"
+    )
+    split = {"diverged": "train"}
+    return pd.concat(
+        rows.assign(metric=metric, split=split.get(metric, "validation"), value=values)
+        for metric, values in {"accuracy": accuracies, **others}.items()
+    )
+
+
+def test_the_epoch_that_the_network_chose_itself_goes_before_the_highest_accuracy():
+    # As by loss, or with patience: the figures start from this one too.
+    table = source_of([0.5, 0.6, 0.7, 0.9], best=[0.0, 0.0, 1.0, 0.0])
+    result = source_best_epochs(table, "latin", "net", {0: np.array([1, 2, 3, 4])})
+    assert (result.epochs.tolist(), result.from_validation, result.flags) == ([3], True, ())
+    elsewhere = source_best_epochs(table, "latin", "net", {0: np.array([1, 2, 4])})
+    assert elsewhere.epochs.tolist() == [4]
+    assert elsewhere.flags[0].startswith("source-best-among-started: seeds 0")
+    twice = source_of([0.5, 0.6], best=[1.0, 1.0])
+    with pytest.raises(UndecidableError, match="seed 0 has 2 epochs with metric 'best'"):
+        source_best_epochs(twice, "latin", "net", {0: np.array([1, 2])})
+
+
+def test_a_source_network_that_diverged_counts_by_its_last_epoch_and_not_by_a_lucky_one():
+    table = source_of([0.5, 0.9, 0.1, 0.1], diverged=[1.0] * 4)
+    started = {0: np.array([1, 2, 4])}
+    result = source_best_epochs(table, "latin", "net", started)
+    assert result.epochs.tolist() == [4]
+    assert result.flags == (
+        "diverged-source: seeds 0 diverged on the source and count by their last epoch",
+    )
+    healthy = source_of([0.5, 0.9, 0.1, 0.1], diverged=[0.0] * 4)
+    assert source_best_epochs(healthy, "latin", "net", started).epochs.tolist() == [2]
+
+
 def test_without_source_validation_the_choice_on_test_makes_the_table_descriptive():
     table, _, _ = small_table()
     table.loc[~fine_tuning(table), "split"] = "test"
     tensors = accuracy_tensors(table, CONTRAST)
     assert tensors.descriptive
-    assert tensors.flags[0].startswith("source-best-on-test")
+    assert any(flag.startswith("source-best-on-test") for flag in tensors.flags)
 
 
 def test_the_learning_rate_is_tuned_on_the_mean_over_draws_and_ties_go_to_the_smallest():

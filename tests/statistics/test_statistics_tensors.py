@@ -14,7 +14,9 @@ def spiked(with_final_validation=True):
     lucky = fine_tuning(table) & (table["source_epoch"] == 1) & (table["learning_rate"] == 0.1)
     table.loc[lucky, "value"] = 31 / 65
     runs = table[lucky]
-    parts = [table, runs[runs["split"] == "test"].assign(metric="diverged", value=1.0)]
+    told = table[fine_tuning(table) & (table["split"] == "test")].assign(metric="diverged")
+    told["value"] = ((told["source_epoch"] == 1) & (told["learning_rate"] == 0.1)).astype(float)
+    parts = [table, told]
     splits = ["test", "validation"] if with_final_validation else ["test"]
     ends = runs[runs["split"].isin(splits)].assign(metric="final_accuracy", value=1 / 65)
     ends.loc[ends["split"] == "validation", "value"] = 2 / 65
@@ -37,6 +39,10 @@ def test_without_the_divergence_flag_the_lucky_epoch_would_have_won():
     table = spiked()
     tensors = accuracy_tensors(table[table["metric"] != "diverged"], CONTRAST)
     assert (tune_learning_rate(tensors.validation)[:-1][tensors.epochs == 1] == 1).all()
+    assert tensors.flags == (
+        "divergence-unchecked: nothing tells whether 20 of 20 runs diverged; a lucky epoch of such a "
+        "run may have won",
+    )
 
 
 def test_a_diverged_run_without_a_final_accuracy_is_a_reason_not_to_decide():

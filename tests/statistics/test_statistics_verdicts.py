@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from simulated_runs import (
     BUMP,
@@ -192,3 +193,39 @@ def test_eight_secondary_contrasts_need_nine_seeds():
     assert judge(table, {"shots": 1}).verdict == "earlier-better"
     more = verdict_table(merged(*range(1, 9), n_seeds=9))
     assert "earlier-better" in {v.verdict for v in more}
+
+
+def test_contrasts_of_too_few_seeds_are_not_paid_for_by_those_that_can_decide():
+    few = [study(seed=s, n_seeds=3, contrast={"model": "vit", "shots": s}) for s in range(8)]
+    rows = [few[0], *(part[part["mode"] != "pretrain"] for part in few[1:])]
+    table = pd.concat([merged(1, 5), *rows], ignore_index=True)
+    alone = {v.contrast["shots"]: v for v in verdict_table(merged(1, 5))}
+    verdicts = verdict_table(table)
+    for verdict in verdicts:
+        if verdict.contrast["model"] == "net":
+            assert verdict == alone[verdict.contrast["shots"]]
+            assert verdict.verdict == "earlier-better"
+        else:
+            assert verdict.verdict == "undetermined"
+            assert np.isnan(verdict.p_adjusted)
+            assert verdict.p == 2.0**-3
+            assert verdict.reason.endswith(
+                "correction of the other contrasts does not count this one."
+            )
+    assert "does not count" not in judge(few[0], {"shots": 0}).reason
+
+
+def test_a_reason_says_when_far_worse_starts_leave_too_few_seeds_for_the_correction():
+    # Flipping every seed turns the worst start into the best: p is 2 * 2^-8 at least.
+    table = merged(*range(1, 5), gains=np.r_[-0.3, BUMP[1:]], n_seeds=8)
+    verdicts = verdict_table(table)
+    assert {v.p for v in verdicts} == {2 * 2.0**-8}
+    assert {v.verdict for v in verdicts} == {"undetermined"}
+    assert (
+        "beside other starts so far below source-best p cannot fall below 0.00781, and Holm's "
+        "correction over 4 contrasts can reject only from 9 seeds on"
+    ) in verdicts[0].reason
+    primary = judge(study(np.r_[-0.3, BUMP[1:]], n_seeds=6))
+    assert primary.p == 2 * 2.0**-6
+    assert "and the test can reject only from 7 seeds on" in primary.reason
+    assert judge(study(np.r_[-0.3, BUMP[1:]], n_seeds=7)).verdict == "earlier-better"

@@ -296,6 +296,10 @@ def test_tables_hold_one_row_per_measurement_and_name_the_split() -> None:
     assert (
         counts["validation"] == counts["test"] == sum(len(runs(one)) for one in of.jobs("transfer"))
     )
+    trained = rows[(rows["metric"] == "final_accuracy") & (rows["split"] == "train")]
+    assert len(trained) == counts["test"]
+    fitted = rows[rows["metric"] == "accuracy_when_fitted"]
+    assert len(fitted) == 2 * (trained["value"] == 1).sum()
     assert rows["value"].notna().all()
     source = rows[
         (rows["mode"] == "pretrain")

@@ -11,7 +11,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-# Okabe & Ito's colours, those that differ in lightness too, so that they survive a grey printer.
+# Okabe & Ito's colours, told apart with any colour vision. On a grey printer blue is grey, and vermilion,
+# green and purple are one: colours of a panel that are so close differ in marker or line style, too.
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#0072B2",
     "#E69F00",

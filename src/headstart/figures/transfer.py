@@ -82,7 +82,7 @@ def _accuracy_panel(
         means = mean_over_seeds(shared, [*PANEL, "source_epoch"], "test", confidence)
         jitter = (part["seed"].rank(method="dense") / part["seed"].nunique() - 0.5) * 0.24
         x = position(part["source_epoch"].astype(float)) + jitter.astype(float)
-        axis.plot(x, part["test"], ".", color=colour, alpha=0.35, markersize=3.5, zorder=2)
+        axis.plot(x, part["test"], marker, color=colour, alpha=0.35, ms=2, mew=0, zorder=2)
         centre = position(means["source_epoch"].astype(float))
         axis.fill_between(
             centre, means["low"], means["high"], color=colour, alpha=0.18, linewidth=0

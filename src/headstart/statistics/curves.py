@@ -111,14 +111,12 @@ def accuracy_at_validation_best(
     return np.take_along_axis(values, index[..., None], axis=-1)[..., 0], index
 
 
-def diverged(
-    training_loss: npt.ArrayLike, classes: int, start: npt.ArrayLike | None = None
-) -> Flags:
+def diverged(training_loss: npt.ArrayLike, classes: int, start: npt.ArrayLike = 0.0) -> Flags:
     """Whether a run (...) diverged: a loss not finite, or above 10 × max(start, ln classes).
 
-    `training_loss` is in nats, `start` the loss before or at the first epoch (by default the first
-    column). ln(classes), the loss of a uniform guess, keeps a low start from making a healthy run
-    look divergent.
+    `training_loss` is in nats, `start` (...) the loss before any update. A loss after the first
+    epoch is none: of a run that explodes at once it would set the limit ten times too high. ln(classes),
+    the loss of a uniform guess, keeps a low or unknown start from making a healthy run look divergent.
 
     Raises:
         ValueError: for fewer than two classes.
@@ -126,8 +124,7 @@ def diverged(
     if classes < 2:
         raise ValueError(f"classes must be at least 2; got {classes}")
     loss = _curves(training_loss)
-    first = loss[..., 0] if start is None else np.asarray(start, dtype=float)
-    limit = DIVERGENCE_FACTOR * np.maximum(first, np.log(classes))
+    limit = DIVERGENCE_FACTOR * np.maximum(np.asarray(start, dtype=float), np.log(classes))
     # Comparisons with NaN are false, so anything but "within the limit" counts as diverged.
     within = np.isfinite(loss) & (loss <= limit[..., None])
     return np.asarray(~within.all(axis=-1))

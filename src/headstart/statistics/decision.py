@@ -43,6 +43,14 @@ def seeds_needed(tests: int = 1, alpha: float = ALPHA) -> int:
     return math.ceil(math.log2(tests / alpha) - 1e-12)
 
 
+def can_decide(evidence: Evidence) -> bool:
+    """Whether any outcome of the tests could reject; numbers of seeds and kind of table say it.
+
+    Nothing measured takes part, so a family of hypotheses may leave out those that cannot.
+    """
+    return not evidence.descriptive and evidence.p_floor <= ALPHA
+
+
 def decide(
     evidence: Evidence, adjusted: Mapping[str, float], margin: float = 1.0, tests: int = 1
 ) -> Decision:
@@ -52,15 +60,16 @@ def decide(
         evidence: all tests of the contrast.
         adjusted: its p-values after Holm's correction, by hypothesis.
         margin: of equivalence, in points.
-        tests: how many contrasts the correction covers.
+        tests: how many contrasts the correction covers; 0 where this one is not counted.
     """
     main = next((d for d in DIRECTIONS if d in evidence.gains), "")
     described = evidence.gains.get(main)
     if described is None:
         reason = "No pretrained epoch beside the source-best one was fine-tuned from every seed."
         return Decision("undetermined", "", None, reason)
-    if evidence.descriptive or evidence.p_floor > ALPHA:
-        return Decision("undetermined", main, described, _why_not(evidence, described))
+    if not can_decide(evidence):
+        reason = _why_not(evidence, described, counted=tests > 0)
+        return Decision("undetermined", main, described, reason)
     rejected = [name for name, p in adjusted.items() if p <= ALPHA]
     for names in (DIRECTIONS, [d + FIXED for d in DIRECTIONS]):
         won = [name for name in names if name in rejected]
@@ -117,7 +126,7 @@ def _better(evidence: Evidence, hypothesis: str, p: float) -> Decision:
     return Decision("learning-rate-dependent", hypothesis, gain, reason)
 
 
-def _why_not(evidence: Evidence, gain: Gain) -> str:
+def _why_not(evidence: Evidence, gain: Gain, *, counted: bool) -> str:
     causes = []
     if evidence.descriptive:
         causes.append("test data made choices that validation should make")
@@ -136,24 +145,35 @@ def _why_not(evidence: Evidence, gain: Gain) -> str:
     )
     if spread and evidence.p_floor > ALPHA:
         spread += ", which is too narrow with so few seeds"
+    holm = "" if counted else " Holm's correction of the other contrasts does not count this one."
     return (
         f"{kind}, because {' and '.join(causes)}; the best {gain.direction} start of these runs, "
-        f"epoch {gain.epoch}, is {gain.effect:+.1f} points from source-best{spread}."
+        f"epoch {gain.epoch}, is {gain.effect:+.1f} points from source-best{spread}.{holm}"
     )
 
 
 def _undetermined(evidence: Evidence, gain: Gain, p: float, margin: float, tests: int) -> str:
-    holm = ""
-    if tests > 1 and evidence.p_floor * tests > ALPHA:
-        holm = (
-            f"; Holm's correction over {tests} contrasts can reject only from "
-            f"{seeds_needed(tests)} seeds on"
-        )
     return (
         f"{evidence.n_seeds} source seeds show neither a gain nor equivalence within "
         f"±{_points(margin)}: the best {gain.direction} start, {gain_text(gain)}, "
-        f"p = {p:.3g}{holm}."
+        f"p = {p:.3g}{_too_few(evidence, gain, tests)}."
     )
+
+
+def _too_few(evidence: Evidence, gain: Gain, tests: int) -> str:
+    """Say how many seeds the deciding test would need, where it has too few of them."""
+    if gain.p_beside * tests <= ALPHA:
+        return ""
+    test, needed = "the test", seeds_needed(tests)
+    if tests > 1:
+        test = f"Holm's correction over {tests} contrasts"
+    if gain.p_beside > evidence.p_floor:
+        needed = seeds_needed(2 * tests)
+        test = (
+            "beside other starts so far below source-best p cannot fall below "
+            f"{gain.p_beside:.3g}, and {test}"
+        )
+    return f"; {test} can reject only from {needed} seeds on"
 
 
 def _points(margin: float) -> str:

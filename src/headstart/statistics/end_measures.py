@@ -19,20 +19,21 @@ Array = npt.NDArray[np.float64]
 
 ACCURACY, LOSS = "accuracy", "loss"
 LAST_10 = "last10_accuracy"
-OTHER_KEYS = ("study", "device")
+OTHER_KEYS = ("study", "arm", "device")
 
 
 def add_end_measures(table: pd.DataFrame, classes: int | None = None) -> pd.DataFrame:
     """The table with end measures of all runs appended, or as it is where it already has some.
 
     Per-epoch rows have metric "accuracy" on split "validation" and "test", and "loss" on "train",
-    with the epoch in `target_epoch`, counted from 1. Appended are accuracy_at_validation_best and
-    final_accuracy on both splits, oracle_peak and last10_accuracy on test and, where there are
-    losses and `classes` is given, diverged. Without validation curves only oracle_peak,
+    with the epoch in `target_epoch`, 0 being before any update. Appended are
+    accuracy_at_validation_best and final_accuracy on both splits, oracle_peak and last10_accuracy on
+    test and, where there are losses, diverged. Without validation curves only oracle_peak,
     final_accuracy and last10_accuracy on test.
 
     Raises:
-        TableError: when runs differ in their epochs or lack some of them.
+        TableError: when runs differ in their epochs or lack some of them, or there are losses and
+            `classes`, the number of classes of the target, is not said.
     """
     if table["metric"].isin([HEADLINE, ORACLE]).any() or "target_epoch" not in table.columns:
         return table
@@ -53,9 +54,9 @@ def add_end_measures(table: pd.DataFrame, classes: int | None = None) -> pd.Data
         measures[HEADLINE, "test"] = curves.accuracy_at_validation_best(validation, test)[0]
         measures[HEADLINE, "validation"] = validation.max(axis=1)
     loss, same = curve_matrix(rows, LOSS, "train")
-    if len(same) and classes is not None:
+    if len(same):
         _same_runs(keys, same, "training losses")
-        measures[DIVERGED, "train"] = curves.diverged(loss, classes).astype(float)
+        measures[DIVERGED, "train"] = _diverged(rows, loss, classes)
     parts = [
         keys.assign(metric=metric, split=split, value=value)
         for (metric, split), value in measures.items()
@@ -88,6 +89,18 @@ def curve_matrix(rows: pd.DataFrame, metric: str, split: str) -> tuple[Array, pd
     if metric == ACCURACY and np.isnan(values).any():
         raise TableError(f"{int(np.isnan(values).sum())} accuracies on split {split!r} are NaN")
     return values, starts[columns].reset_index(drop=True)
+
+
+def _diverged(rows: pd.DataFrame, loss: Array, classes: int | None) -> Array:
+    """Which runs diverged; the loss at epoch 0 is their start, and without it nothing else is."""
+    if classes is None:
+        raise TableError(
+            "the table holds training losses, which tell which runs diverged once the number of "
+            "classes of the target is known: say --classes"
+        )
+    losses = rows[(rows["metric"] == LOSS) & (rows["split"] == "train")]
+    start = loss[:, 0] if losses["target_epoch"].min() == 0 else 0.0
+    return curves.diverged(loss, classes, start).astype(float)
 
 
 def _same_runs(keys: pd.DataFrame, others: pd.DataFrame, what: str) -> None:

@@ -29,7 +29,8 @@ class Gain:
 
     `effect` is the mean test difference at `epoch`, which validation picked; `interval` bounds the
     largest mean gain over all candidates: below by inverting the deciding test, above by the
-    largest of the candidates' t-bounds. `optimism` is the effect minus its leave-one-seed-out
+    largest of the candidates' t-bounds. `p_beside` is the smallest p that a gain can have beside
+    these other starts. `optimism` is the effect minus its leave-one-seed-out
     value; `confirmation` the t-interval on seeds that picked nothing, from eight seeds on;
     `pigeonhole` resamples seeds and draws of `per_draw`, the difference at `epoch`.
     """
@@ -40,6 +41,7 @@ class Gain:
     effect: float
     interval: Interval
     p: float
+    p_beside: float
     optimism: float
     confirmation: Interval | None
     pigeonhole: Interval
@@ -88,6 +90,7 @@ def _gain(
         effect=float(flat[:, result.chosen].mean()),
         interval=_interval(flat, selection, result.chosen, seed),
         p=result.p,
+        p_beside=result.p_beside,
         optimism=selection_optimism(flat, selection),
         confirmation=_confirmation(flat, selection),
         pigeonhole=pigeonhole_bootstrap(at_choice, seed=seed),

@@ -24,10 +24,16 @@ MONTE_CARLO_FLIPS = 9999
 
 @dataclass(frozen=True)
 class SignFlipResult:
-    """One sign-flip test: `chosen` is the column picked in the data, `p_floor` the smallest p."""
+    """One sign-flip test: `chosen` is the column picked in the data, `p_floor` the smallest p.
+
+    `p_beside` is the smallest p beside these other candidates: twice the floor where one of them
+    lies as far below the reference as the chosen one above it, for the pattern that flips every
+    unit then beats the data.
+    """
 
     p: float
     p_floor: float
+    p_beside: float
     statistic: float
     chosen: int
     n_units: int
@@ -84,8 +90,11 @@ def max_statistic_test(
     signs = sign_patterns(len(values), seed)
     flipped, chosen = _flipped_statistics(signs, values, picks, statistic, two_sided)
     exact = len(values) <= EXACT_UNITS
-    p = _share_at_least(flipped)
-    return SignFlipResult(p, p_floor(len(values)), float(flipped[0]), chosen, len(values), exact)
+    p, floor = _share_at_least(flipped), p_floor(len(values))
+    # Exact patterns count up in binary: the last one flips every unit.
+    mirrored = exact and _share_at_least(flipped[[0, -1]]) == 1
+    beside = (1 + mirrored) * floor
+    return SignFlipResult(p, floor, beside, float(flipped[0]), chosen, len(values), exact)
 
 
 def p_mean_negative(values: npt.ArrayLike, seed: int = 0) -> Array:

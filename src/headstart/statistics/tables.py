@@ -35,6 +35,7 @@ FINAL = "final_accuracy"
 DIVERGED = "diverged"
 SOURCE_ACCURACY = "accuracy"
 SOURCE_BEST = "source_best_epoch"
+BEST = "best"
 
 
 class TableError(ValueError):

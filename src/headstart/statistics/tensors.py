@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from headstart.statistics.selection import SourceBest, source_best_epochs
+from headstart.statistics.source_best import SourceBest, source_best_epochs
 from headstart.statistics.tables import (
     DIVERGED,
     FINAL,
@@ -64,7 +64,7 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
     if not descriptive and not np.array_equal(seen, seen_validation):
         cell = cubes.name(np.argwhere(seen != seen_validation)[0])
         raise UndecidableError(f"the run {cell} has only one of validation and test accuracy")
-    flags = cubes.score_diverged(test, None if descriptive else validation)
+    flags = cubes.score_diverged(seen, test, None if descriptive else validation)
     for values, present in ((test, seen), (validation, seen_validation)):
         _check_values(values, present, cubes)
     best = _source_best(table, rows, seen, cubes.labels)
@@ -101,12 +101,19 @@ class _Cubes:
     def name(self, index: npt.NDArray[np.intp]) -> str:
         return describe({a: v[i] for a, v, i in zip(AXES, self.labels, index, strict=True)})
 
-    def score_diverged(self, test: Array, validation: Array | None) -> tuple[str, ...]:
+    def score_diverged(
+        self, seen: npt.NDArray[np.bool_], test: Array, validation: Array | None
+    ) -> tuple[str, ...]:
         """Overwrite the scores of diverged runs by their final accuracies: no lucky epoch wins."""
-        flagged, _ = self.array(DIVERGED, None)
+        flagged, told = self.array(DIVERGED, None)
+        flags: tuple[str, ...] = ()
+        unknown = int((seen & ~told).sum())
+        if unknown:
+            text = f"nothing tells whether {unknown} of {int(seen.sum())} runs diverged"
+            flags = (f"divergence-unchecked: {text}; a lucky epoch of such a run may have won",)
         diverged = np.nan_to_num(flagged) > 0
         if not diverged.any():
-            return ()
+            return flags
         final, _ = self.array(FINAL, "test")
         if np.isnan(final[diverged]).any():
             cell = self.name(np.argwhere(diverged & np.isnan(final))[0])
@@ -121,7 +128,7 @@ class _Cubes:
         flag = f"diverged: {int(diverged.sum())} runs, scored by their final accuracy"
         if validation is not None and np.isnan(held[diverged]).any():
             flag += ", on validation by zero where that is missing"
-        return (flag,)
+        return (*flags, flag)
 
 
 def _check_crossing(seen: npt.NDArray[np.bool_], labels: list[npt.NDArray]) -> None:

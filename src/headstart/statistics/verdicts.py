@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from headstart.statistics.decision import Decision, VerdictName, decide
+from headstart.statistics.decision import Decision, VerdictName, can_decide, decide
 from headstart.statistics.evidence import Evidence, weigh
 from headstart.statistics.hypotheses import holm
 from headstart.statistics.intervals import Interval
@@ -34,10 +34,11 @@ class Verdict:
     and source-best. `interval` bounds the largest gain among all candidates from six seeds on;
     below that it is the t-interval at the chosen epoch, and for a descriptive verdict the
     pigeonhole bootstrap, as `interval.method` says. `p` belongs to `hypothesis`, `p_adjusted` is
-    after Holm's correction over secondary contrasts, `p_floor` the smallest p that a sign-flip
-    test of `n_seeds` can give. `confirmation` is the effect on seeds that chose nothing,
-    `pigeonhole` the interval that also resamples draws, `optimism` the part of the effect that
-    choosing in-sample adds. `descriptive` marks tables in which test data made choices.
+    after Holm's correction over secondary contrasts (NaN for one that can decide nothing and is not
+    counted there), `p_floor` the smallest p that a sign-flip test of `n_seeds` can give.
+    `confirmation` is the effect on seeds that chose nothing, `pigeonhole` the interval that also
+    resamples draws, `optimism` the part of the effect that choosing in-sample adds. `descriptive`
+    marks tables in which test data made choices.
     """
 
     contrast: dict[str, object]
@@ -95,8 +96,9 @@ def verdict_table(
     """Verdicts on all contrasts of a tidy table, in sorted order, the primary one first.
 
     `primary` names the one contrast that was chosen before looking: it is tested at the full
-    level, all others by Holm's correction, each hypothesis over all secondary contrasts. Without
-    it, and with more than one contrast, all are secondary.
+    level, all others by Holm's correction, each hypothesis over all secondary contrasts that can
+    decide anything: one of too few seeds, or described only, rejects nothing and need not be paid
+    for. Without `primary`, and with more than one contrast, all are secondary.
 
     Raises:
         TableError: when the table cannot be read as runs, or `primary` does not name one contrast.
@@ -126,29 +128,42 @@ def _verdicts(
         except UndecidableError as error:
             weighed.append(str(error))
     is_primary = [contrast == primary for contrast in ordered]
-    adjusted, tests = _adjust(weighed, is_primary)
+    adjusted, family = _adjust(weighed, is_primary)
     verdicts = []
-    for contrast, first, evidence, p in zip(ordered, is_primary, weighed, adjusted, strict=True):
+    for i, (contrast, evidence, p) in enumerate(zip(ordered, weighed, adjusted, strict=True)):
+        first = is_primary[i]
         if isinstance(evidence, str):
             verdicts.append(Verdict(contrast, "undetermined", f"Not decided: {evidence}.", first))
             continue
-        decision = decide(evidence, p, margin, 1 if first else tests)
+        decision = decide(evidence, p, margin, 1 if first else len(family) * (i in family))
         verdicts.append(_verdict(contrast, first, evidence, decision, p))
     return verdicts
 
 
 def _adjust(
     weighed: list[Evidence | str], is_primary: list[bool]
-) -> tuple[list[dict[str, float]], int]:
-    """Holm's p-values of the secondary contrasts, hypothesis by hypothesis, and their number."""
-    adjusted = [{} if isinstance(e, str) else dict(e.p_values) for e in weighed]
-    secondary = [i for i, e in enumerate(weighed) if not isinstance(e, str) and not is_primary[i]]
-    for name in {name for i in secondary for name in adjusted[i]}:
-        p = holm([adjusted[i].get(name, np.nan) for i in secondary])
-        for i, value in zip(secondary, p, strict=True):
+) -> tuple[list[dict[str, float]], list[int]]:
+    """p-values after Holm's correction, hypothesis by hypothesis, and which contrasts it covers.
+
+    Which do is a matter of their numbers of seeds, so that the error of the family is kept. The
+    other secondary ones have no corrected p.
+    """
+    adjusted: list[dict[str, float]] = []
+    family: list[int] = []
+    for i, evidence in enumerate(weighed):
+        found = {} if isinstance(evidence, str) else dict(evidence.p_values)
+        if not is_primary[i] and not isinstance(evidence, str):
+            if can_decide(evidence):
+                family.append(i)
+            else:
+                found = dict.fromkeys(found, np.nan)
+        adjusted.append(found)
+    for name in {name for i in family for name in adjusted[i]}:
+        p = holm([adjusted[i].get(name, np.nan) for i in family])
+        for i, value in zip(family, p, strict=True):
             if name in adjusted[i]:
                 adjusted[i][name] = float(value)
-    return adjusted, len(secondary)
+    return adjusted, family
 
 
 def _verdict(

@@ -206,12 +206,17 @@ def read_claims(path: Path = CLAIMS) -> Claims:
 
 
 def claims_text(
-    jobs: Iterable[Job], file: Path | None, primary: Iterable[str] = (), path: Path = CLAIMS
+    jobs: Iterable[Job],
+    file: Path | None,
+    primary: Iterable[str] = (),
+    classes: int | None = None,
+    path: Path = CLAIMS,
 ) -> str:
     """Return every claim with its status on a file of runs, or on the studies' own, for a person.
 
     `jobs` make the tables of the studies; they do not matter where a file is named. `primary` are
-    words such as `target=cyrillic` that name the contrast to judge by.
+    words such as `target=cyrillic` that name the contrast to judge by; `classes` of the target let
+    the losses in a file tell which runs diverged.
 
     Raises:
         TableError: the file cannot be read as runs, or holds several contrasts and none is named.
@@ -220,7 +225,7 @@ def claims_text(
     claims = read_claims(path)
     asked = contrast_from_words(primary)
     if file is not None:
-        table = read_runs(file)
+        table = read_runs(file, classes)
         # A file has no params that would name the contrast: where it holds several, a person must.
         named = find_contrast(contrasts(table), asked) if len(contrasts(table)) > 1 else asked
         opened = early_claims.Judge({"measurements": table}, Statistics(), named)

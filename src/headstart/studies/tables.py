@@ -17,6 +17,7 @@ from headstart.params import Statistics
 from headstart.statistics.convergence import convergence_rows
 from headstart.statistics.protocol import published_beside
 from headstart.statistics.report import one_line
+from headstart.statistics.trainability import trainability_rows
 from headstart.studies import invariance_tables
 from headstart.studies.knowledge.columns import STUDY as KNOWLEDGE
 from headstart.studies.knowledge.tables import gather
@@ -63,7 +64,7 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     """Write the tables of the study that the job is named by.
 
     Those on early stopping are measurements, curves, verdicts, settings and published values.
-    Measurements are end measures, speed, source accuracies and plasticity. `settings.parquet` says
+    Measurements are end measures, speed, trainability, source accuracies and plasticity. `settings.parquet` says
     how networks were trained, `published.parquet` holds the published values of the same protocol.
     """
     if job.name == KNOWLEDGE:
@@ -78,7 +79,8 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     ended = [_end_rows(artifact) for artifact in work.inputs["transfer"]]
     curves = _tidy([_curve_rows(artifact) for artifact in work.inputs["transfer"]])
     measured = [_plasticity_rows(artifact) for artifact in work.inputs["plasticity"]]
-    measurements = _tidy([*pretrained, *ended, convergence_rows(curves), *measured])
+    of_curves = [convergence_rows(curves), trainability_rows(curves)]
+    measurements = _tidy([*pretrained, *ended, *of_curves, *measured])
     write_table(work.out / "measurements.parquet", measurements)
     write_table(work.out / "curves.parquet", curves)
     statistics = Statistics.model_validate(job.params["statistics"])
