@@ -5,19 +5,36 @@ import torch
 from jaxtyping import TypeCheckError
 from torch import Tensor
 
-from headstart.metrics.interactions import strength
-from headstart.metrics.knowledge import (
-    decompose,
+from headstart.metrics.interactions import mobius, orders, strength
+from headstart.metrics.knowledge import decompose, normalise, shared_effect, weighted_jaccard
+from headstart.metrics.knowledge_shares import (
+    Share,
+    by_level,
     exclusivity,
     exclusivity_by_count,
-    normalise,
-    ratio,
+    salient_count,
     scratch_only,
     share,
-    share_by_order,
-    shared_effect,
-    weighted_jaccard,
 )
+from headstart.metrics.resampling import Estimate, Resampling
+
+
+def over_images(found: Share) -> Estimate:
+    """Return the ratio of sums as the study makes it, at every level."""
+    resampling = Resampling(len(found.parts), 1, torch.Generator())
+    return resampling.ratio(*(table.unsqueeze(0) for table in found))
+
+
+def total(found: Share) -> float:
+    """Return the ratio of sums over all orders."""
+    return float(over_images(found).points[0, 0])
+
+
+def mean(found: Share) -> float:
+    """Return the mean of ratios over all orders."""
+    resampling = Resampling(len(found.parts), 1, torch.Generator())
+    tables = (table.unsqueeze(0) for table in found)
+    return float(resampling.mean_of_ratios(*tables).points[0, 0])
 
 
 def random_tables(count: int, images: int = 5, players: int = 6, seed: int = 0) -> Tensor:
@@ -67,7 +84,7 @@ def test_ratios_do_not_change_when_all_networks_are_scaled() -> None:
         parts = decompose(tables[0], tables[1])
         values = share(parts.preserved, tables[0]), exclusivity(parts.preserved, tables[2])
         values = (*values, scratch_only(*tables), exclusivity_by_count(parts.preserved, tables[2]))
-        return torch.stack([value.ratio_of_sums for value in values])
+        return torch.cat([over_images(value).points[0] for value in values])
 
     torch.testing.assert_close(ratios(17.0), ratios(1.0))
 
@@ -77,7 +94,7 @@ def test_a_mere_change_of_scale_looks_new_until_it_is_normalised(factor: float) 
     pretrained = random_tables(1)[0]
     finetuned = factor * pretrained
     new = share(decompose(pretrained, finetuned).new, finetuned)
-    assert new.ratio_of_sums == pytest.approx(1 - 1 / factor)
+    assert total(new) == pytest.approx(1 - 1 / factor)
     similarity = weighted_jaccard(pretrained, finetuned)
     torch.testing.assert_close(similarity, torch.full((5,), 1 / factor, dtype=torch.float64))
     for by in ("strength", "gain"):
@@ -90,6 +107,8 @@ def test_normalisation_sets_the_mean_strength_or_gain_to_one_and_is_nan_for_a_co
     assert strength(normalise(table)).mean() == pytest.approx(1)
     assert normalise(table, "gain")[:, 1:].sum(-1).abs().mean() == pytest.approx(1)
     assert normalise(torch.zeros(2, 4)).isnan().all()
+    pair = normalise(torch.stack([table, 3 * table], dim=1))
+    assert strength(pair).sum(-1).mean() == pytest.approx(1)
     with pytest.raises((ValueError, TypeCheckError)):
         normalise(table, "order")  # type: ignore[arg-type]
 
@@ -124,73 +143,107 @@ def test_the_empty_set_counts_nowhere() -> None:
     changed[:, 0] = 1e6
     torch.testing.assert_close(weighted_jaccard(changed, second), weighted_jaccard(first, second))
     for function in (share, exclusivity, exclusivity_by_count):
-        assert function(changed, second)[:3] == function(first, second)[:3]
-    assert scratch_only(changed, second, third)[:3] == scratch_only(first, second, third)[:3]
+        assert_same(function(changed, second), function(first, second))
+    assert_same(scratch_only(changed, second, third), scratch_only(first, second, third))
+    assert torch.equal(salient_count(changed), salient_count(first))
+
+
+def assert_same(one: Share, other: Share) -> None:
+    assert torch.equal(one.parts, other.parts)
+    assert torch.equal(one.wholes, other.wholes)
 
 
 def test_a_scratch_network_equal_to_the_fine_tuned_one_knows_all_and_a_zero_one_nothing() -> None:
     pretrained, finetuned = random_tables(2)
     preserved = decompose(pretrained, finetuned).preserved
-    assert exclusivity(preserved, finetuned).ratio_of_sums == pytest.approx(1)
-    assert exclusivity(preserved, torch.zeros_like(finetuned)).ratio_of_sums == 0
-    assert scratch_only(pretrained, finetuned, finetuned).ratio_of_sums == pytest.approx(0)
+    assert total(exclusivity(preserved, finetuned)) == pytest.approx(1)
+    assert total(exclusivity(preserved, torch.zeros_like(finetuned))) == 0
+    assert total(scratch_only(pretrained, finetuned, finetuned)) == pytest.approx(0)
 
 
-def test_thirty_percent_of_planted_terms_are_found_as_thirty_percent() -> None:
-    preserved, scratch = torch.zeros(2, 1, 64)
-    preserved[0, 5:15] = 2.0
-    scratch[0, 5:8] = 2.0
-    scratch[0, 40:50] = 2.0
+def unanimity(subsets: list[int], weight: float = 2.0, images: int = 3) -> Tensor:
+    """Return the interactions of v(x_T) = Σ weight · Π_{i∈S} x_i over the given S, by the transform."""
+    masks = torch.arange(64)
+    values = sum(weight * ((masks & subset) == subset).double() for subset in subsets)
+    assert isinstance(values, Tensor)
+    return mobius(values.expand(images, -1))
+
+
+def test_thirty_percent_of_planted_unanimity_terms_are_found_as_thirty_percent() -> None:
+    common = [*range(5, 15)]
+    pretrained, finetuned = unanimity([*common, 50]), unanimity([*common, 60, 61])
+    scratch = unanimity([*common[:3], *range(40, 50)])
+    preserved = decompose(pretrained, finetuned).preserved
+    assert torch.equal(preserved, unanimity(common))
     for found in (exclusivity(preserved, scratch), exclusivity_by_count(preserved, scratch)):
-        assert found.ratio_of_sums.item() == pytest.approx(0.3)
-        assert found.mean_of_ratios.item() == pytest.approx(0.3)
-    unknown = scratch_only(preserved, preserved, scratch)
-    assert unknown.ratio_of_sums.item() == pytest.approx(10 / 13)
+        assert total(found) == pytest.approx(0.3)
+        assert mean(found) == pytest.approx(0.3)
+    assert total(scratch_only(pretrained, finetuned, scratch)) == pytest.approx(10 / 13)
 
 
 def test_the_count_needs_salience_and_the_same_sign() -> None:
     preserved = torch.tensor([[0.0, 1.0, 1.0, 1.0, 1.0, 0.01, 0.0, 0.0]])
     scratch = torch.tensor([[0.0, 9.0, -9.0, 0.1, 8.0, 9.0, 0.0, 0.0]])
-    assert exclusivity_by_count(preserved, scratch).ratio_of_sums == 0.5
+    assert total(exclusivity_by_count(preserved, scratch)) == 0.5
 
 
 def test_scratch_knows_alone_what_exceeds_both_others() -> None:
     pretrained = torch.tensor([[0.0, 1.0, 0.0, -1.0]])
     finetuned = torch.tensor([[0.0, 2.0, 1.0, 0.0]])
     scratch = torch.tensor([[0.0, 3.0, -1.0, -4.0]])
-    assert scratch_only(pretrained, finetuned, scratch).ratio_of_sums == (1 + 1 + 3) / 8
+    assert total(scratch_only(pretrained, finetuned, scratch)) == (1 + 1 + 3) / 8
 
 
 def test_shares_by_order_are_ratios_of_sums() -> None:
     whole = torch.tensor([[0.0, 2.0, 2.0, 0.0], [0.0, 4.0, 0.0, 0.0]])
-    shares = share_by_order(whole / torch.tensor([[2.0], [4.0]]), whole)
-    assert shares[0].item() == pytest.approx(3 / 8)
-    assert shares[1].isnan()
+    found = share(whole / torch.tensor([[2.0], [4.0]]), whole)
+    of_orders = over_images(found).points[0, 1:3]
+    assert of_orders[0].item() == pytest.approx(3 / 8)
+    assert of_orders[1].isnan()
+    assert mean(found) == pytest.approx((1 / 2 + 1 / 4) / 2)
 
 
-def test_both_forms_of_a_ratio_leave_out_and_count_undefined_images() -> None:
-    parts = torch.tensor([1.0, 0.0, 3.0, torch.nan])
-    wholes = torch.tensor([2.0, 0.0, 4.0, 4.0])
-    value = ratio(parts, wholes)
-    assert value.ratio_of_sums.item() == pytest.approx(4 / 6)
-    assert value.mean_of_ratios.item() == pytest.approx((0.5 + 0.75) / 2)
-    assert value.undefined == 2
+@pytest.mark.parametrize("players", [1, 4, 5])
+def test_levels_are_the_whole_every_order_and_the_halves_of_orders(players: int) -> None:
+    table = random_tables(1, players=players)[0]
+    levels, sizes = by_level(table), orders(players)
+    wanted = [sizes > 0, *(sizes == order for order in range(1, players + 1))]
+    wanted += [sizes > players // 2, (sizes > 0) & (sizes <= players // 2)]
+    expected = torch.stack([table[:, chosen].abs().sum(-1) for chosen in wanted], dim=-1)
+    torch.testing.assert_close(levels, expected)
+    pairs = torch.stack([table, 2 * table], dim=1)
+    torch.testing.assert_close(by_level(pairs), 3 * expected)
 
 
 def test_constant_networks_give_nan_with_their_count_never_zero() -> None:
     zero = torch.zeros(4, 16)
-    for value in (exclusivity(zero, zero), exclusivity_by_count(zero, zero), share(zero, zero)):
-        assert value.ratio_of_sums.isnan()
-        assert value.mean_of_ratios.isnan()
-        assert value.undefined == 4
+    shares = exclusivity(zero, zero), exclusivity_by_count(zero, zero), share(zero, zero)
+    for value in (*shares, scratch_only(zero, zero, zero)):
+        estimate = over_images(value)
+        assert estimate.points[0, 0].isnan()
+        assert estimate.undefined[0, 0] == 4
+    assert salient_count(zero).isnan().all()
     assert weighted_jaccard(zero, zero).isnan().all()
+
+
+def test_an_image_without_interactions_has_a_count_where_the_threshold_is_that_of_all_images() -> (
+    None
+):
+    table = torch.tensor([[0.0, 1.0, 1.0, 0.01], [5.0, 0.0, 0.0, 0.0]])
+    assert salient_count(table, scope="model")[:, 0].tolist() == [2, 0]
+    alone = salient_count(table, scope="sample")[:, 0]
+    assert alone[0] == 2
+    assert alone[1].isnan()
 
 
 def test_a_score_that_is_not_a_number_is_counted_not_hidden() -> None:
     first, second = random_tables(2)
     first[2, 7] = torch.nan
-    assert share(shared_effect(first, second), first).undefined == 1
-    assert exclusivity(shared_effect(first, second), second).undefined == 1
+    preserved = shared_effect(first, second)
+    for found in (share(preserved, first), exclusivity(preserved, second)):
+        assert found.parts.isnan().any(-1).tolist() == [image == 2 for image in range(5)]
+    by_count = exclusivity_by_count(second, first)
+    assert by_count.parts.isnan().all(-1).tolist() == [image == 2 for image in range(5)]
 
 
 def test_networks_evaluated_on_different_players_are_refused() -> None:

@@ -94,7 +94,7 @@ def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = N
             values = zeta(plant(run, state["start"], seed, state["target_epoch"]))
             logits = torch.eye(4)[labels if right else (labels + 1) % 4]
             tensors = {"values": values, "logits": logits.contiguous()}
-            tensors |= {"repeat": values[:2] + 1e-6} if state["best"] else {}
+            tensors |= {"repeat": values[:2] * (1 + 1e-6)} if state["best"] else {}
             save(tensors, work.out / name)
             entries.append({**state, "file": name})
         odd = dict(change or {}) if arm == "scratch" else {}

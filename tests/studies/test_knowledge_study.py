@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from test_jobs import STUDY
 from torch import Tensor
 
 from headstart.artifacts.files import read_table
+from headstart.metrics.and_or import TOLERANCE, and_or_split
 from headstart.params import Statistics
 from headstart.studies.claims import judge_study, read_claims
+from headstart.studies.knowledge import groups
 from headstart.studies.knowledge.errors import KnowledgeError
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -42,10 +45,13 @@ def ones(number: int) -> Tensor:
 
 
 def growing(arm: str, start: str, seed: int, epoch: int) -> Tensor:
-    """Pretrained on 10 subsets, fine-tuned on 15, scratch on 3 of those; on the way there, weaker."""
+    """Pretrained on 10 subsets, fine-tuned on 15, scratch on 3 of those; on the way there, weaker.
+
+    One random backbone has 5 subsets, the other 2 of three times the weight.
+    """
     time = (epoch + 1) / EPOCHS[-1] if epoch < BEST else 1.0
     if arm == "probe":
-        return ones(10) if start == "best" else random_table(arm, seed)
+        return ones(10) if start == "best" else (ones(5), 3 * ones(2))[seed]
     return time * (ones(15) if arm.startswith("finetune") else ones(3))
 
 
@@ -77,6 +83,51 @@ def test_planted_shares_ratios_and_similarities_come_out_as_computed_by_hand(
     assert row["low"] == row["value"] == row["high"]  # all images are alike
 
 
+def own(table: pd.DataFrame, seed: int, metric: str, reading: str) -> float:
+    """Return the raw value of one source network over all orders and images."""
+    rows = table[(table["metric"] == metric) & (table["reading"] == reading)]
+    rows = rows[(rows["variant"] == "raw") & (rows["subset"] == "all") & (rows["seed"] == seed)]
+    assert len(rows) == 1, rows
+    return float(rows["value"].iloc[0])
+
+
+def test_the_random_backbone_is_that_of_another_source_network_brought_to_scale(
+    grown: pd.DataFrame,
+) -> None:
+    null = "null_random_backbone"
+    # The other's 2 subsets at the strength of the pretrained network, 10, and of scratch, 3.
+    assert own(grown, 0, "preserved_of_pretrained", null) == pytest.approx(2 * min(5, 1) / 10)
+    assert own(grown, 0, "exclusivity", null) == pytest.approx(2 * min(1.5, 1) / 10)
+    # The other's 5 subsets, at the same strengths.
+    assert own(grown, 1, "preserved_of_pretrained", null) == pytest.approx(5 * min(2, 1) / 10)
+    assert own(grown, 1, "exclusivity", null) == pytest.approx(5 * min(0.6, 1) / 10)
+    rows = grown[(grown["metric"] == "similarity_to_common_target") & (grown["reading"] == null)]
+    rows = rows[(rows["variant"] == "raw") & rows["seed"].isna()]
+    # Scaled to 15: 2 subsets of 7.5 and 5 of 3 against 15 of 1.
+    assert rows["value"].tolist() == pytest.approx([(2 / 28 + 5 / 25) / 2] * len(rows))
+    there = (grown["reading"] == null) & grown["value"].notna()
+    assert (grown.loc[there, "reason"] == "").all()
+
+
+def test_the_null_of_another_image_knows_nothing_of_interactions_that_no_two_images_share() -> None:
+    def apart(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+        return torch.eye(2**PLAYERS, dtype=torch.float64)[1 : 1 + IMAGES]
+
+    plan = planted.study(STUDY, seeds=[0])
+    table = read_table(measured(plan, maker(apart)).file("measurements.parquet"))
+    for metric in ("preserved_of_pretrained", "exclusivity", "similarity"):
+        assert whole(table, metric)["value"] == 1
+        assert whole(table, metric, "null_other_image")["value"] == 0
+        assert whole(table, metric, "excess_other_image")["value"] == 1
+    for metric in ("discarded_of_pretrained", "new_of_finetuned", "scratch_only"):
+        assert whole(table, metric, "null_other_image")["value"] == 1
+        assert whole(table, metric, "excess_permuted")["value"] == 1
+    # One source network: its null is its own initialisation, and says so.
+    null = whole(table, "exclusivity", "null_random_backbone")
+    assert "there is no other" in null["reason"]
+    assert null["value"] == 1
+
+
 def test_curves_approach_their_end_as_planted(grown: pd.DataFrame) -> None:
     table = grown
     rows = table[(table["variant"] == "raw") & (table["reading"] == "measured")]
@@ -93,8 +144,39 @@ def test_curves_approach_their_end_as_planted(grown: pd.DataFrame) -> None:
     assert whole(table, "epoch_of_80_percent_own_end")["value"] == 2
     gap = whole(table, "speed_to_own_end", network="finetuned-scratch")["value"]
     assert gap == pytest.approx(0)
+    assert 0 < whole(table, "speed_to_own_end", "null_permuted")["value"] < 1
+    # A random backbone stands still: no drop, and a similarity of 2/28 or 5/25 all the time.
+    still = whole(table, "speed_to_own_end", "null_random_backbone")
+    assert still["value"] == pytest.approx((2 / 28 + 5 / 25) / 2)
+    assert whole(table, "stability_to_own_end", "null_random_backbone")["value"] == 0
+    assert whole(table, "directness", "null_permuted", network="scratch")["value"] < 1
+    ends = table[table["metric"] == "similarity_to_own_end"]
+    assert not ends["reading"].str.startswith("ceiling").any()
     best = table[table["metric"] == "accuracy_at_validation_best"]
     assert (best["value"] == 0.1 * BEST).all()
+
+
+def test_an_epoch_that_is_never_reached_has_no_mean_and_counts_the_networks() -> None:
+    def late(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+        """Scratch finds the fine-tuned end at epoch 2 in one source network, and never in the other."""
+        if arm == "scratch":
+            return ones(15) if seed == 0 and epoch >= BEST else ones(3)
+        return ones(15)
+
+    plan = planted.study(STUDY, permutations=1, resamples=5)
+    table = read_table(measured(plan, maker(late)).file("measurements.parquet"))
+    metric = "epoch_of_half_common_target"
+    for network in ("scratch", "finetuned-scratch"):
+        row = whole(table, metric, network=network)
+        assert pd.isna(row["value"])
+        assert pd.isna(row["low"])
+        assert (row["undefined"], row["seeds"], row["reason"]) == (1, 0, "never reached")
+    rows = table[(table["metric"] == metric) & (table["variant"] == "raw")]
+    rows = rows[(rows["network"] == "scratch") & (rows["reading"] == "measured")]
+    by_seed = rows.dropna(subset="seed").set_index("seed")
+    assert by_seed.loc[0, "value"] == BEST
+    assert pd.isna(by_seed.loc[1, "value"])
+    assert whole(table, metric)["value"] == 0
 
 
 def independent(arm: str, start: str, seed: int, epoch: int) -> Tensor:
@@ -125,6 +207,26 @@ def test_independent_networks_are_at_chance_and_an_excess_is_value_over_null_by_
     )
     assert excess == pytest.approx((value - null) / (ceiling - null))
     assert 0 < excess < 1
+    for null in ("permuted", "other_image", "random_backbone"):
+        kept, lost = (
+            whole(table, f"{metric}_of_pretrained", f"excess_{null}", variant="normalised")
+            for metric in ("preserved", "discarded")
+        )
+        assert 0 < kept["value"] < 1
+        assert lost[["value", "low", "high"]].tolist() == pytest.approx(
+            kept[["value", "low", "high"]].tolist()
+        )
+        new = whole(table, "new_of_finetuned", f"excess_{null}", variant="normalised")
+        same = whole(table, "preserved_of_finetuned", f"excess_{null}", variant="normalised")
+        assert new["value"] == pytest.approx(same["value"])
+        assert whole(table, "scratch_only", f"over_{null}")["value"] < 0
+        assert whole(table, "scratch_only", f"excess_{null}")["value"] > 0
+    means = whole(table, "preserved_of_pretrained", "mean_of_ratios")
+    assert means["value"] == pytest.approx(
+        whole(table, "preserved_of_pretrained")["value"], abs=0.02
+    )
+    assert means["value"] != whole(table, "preserved_of_pretrained")["value"]
+    assert means["low"] < means["value"] < means["high"]
 
 
 def test_orders_add_up_and_a_planted_rise_is_found() -> None:
@@ -155,28 +257,99 @@ def test_parts_of_the_knowledge_rebuild_the_margin_that_was_planted(grown: pd.Da
     # All interactions are 1: equal strength gives an equal margin.
     assert whole(table, "margin_of_preserved_minus_random")["value"] == pytest.approx(0)
     assert whole(table, "positive_of_new")["value"] == 1
-    hidden = table[table["metric"] == "margin_without_preserved_players"].set_index("order")
+    hidden = table[table["metric"] == "margin_without_preserved_players"]
+    hidden = hidden[hidden["variant"] == "raw"].set_index("order")
     assert hidden["value"].to_dict() == pytest.approx({1: 7, 2: 3, 3: 1})
+    # Normalised: the pretrained 10 subsets have the strength of the fine-tuned 15, and more than 1 each.
+    assert whole(table, "margin_of_preserved", variant="normalised")["value"] == pytest.approx(10)
+
+
+def test_preserved_knowledge_beats_random_knowledge_of_its_strength_by_what_was_planted() -> None:
+    def for_and_against(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+        """5 subsets speak for the class and were known before; fine-tuning adds 10 that speak against."""
+        known = ones(5)
+        return known if arm == "probe" else 2 * known - ones(15)
+
+    plan = planted.study(STUDY, permutations=60, resamples=20)
+    table = read_table(measured(plan, maker(for_and_against)).file("measurements.parquet"))
+    assert whole(table, "margin_of_preserved")["value"] == pytest.approx(5)
+    assert whole(table, "positive_of_preserved")["value"] == 1
+    # A random 5 of the 15 holds 5/3 that speak for the class and 10/3 that speak against it.
+    assert whole(table, "margin_of_random_as_preserved")["value"] == pytest.approx(-5 / 3, abs=0.1)
+    gain = whole(table, "margin_of_preserved_minus_random")
+    assert gain["value"] == pytest.approx(5 + 5 / 3, abs=0.1)
+    chance = (10 * 45 + 5 * 10 + 1) / 3003  # of 3, 4 or 5 for the class
+    right = whole(table, "positive_of_random_as_preserved")["value"]
+    assert right == pytest.approx(chance, abs=0.02)
+    hidden = table[table["metric"] == "positive_without_preserved_players"]
+    assert hidden[hidden["variant"] == "raw"]["value"].between(0, 1).all()
 
 
 def constant(arm: str, start: str, seed: int, epoch: int) -> Tensor:
     return torch.zeros(IMAGES, 2**PLAYERS, dtype=torch.float64)
 
 
-def test_constant_networks_that_misclassify_everything_are_nan_with_counts_and_reasons() -> None:
-    plan = planted.study(STUDY)
-    artifact = measured(plan, maker(constant, right=False))
-    table = read_table(artifact.file("measurements.parquet"))
-    share = whole(table, "preserved_of_pretrained")
-    assert pd.isna(share["value"])
-    assert (share["n"], share["undefined"]) == (0, 2 * IMAGES)
-    assert "0/0 on every image" in share["reason"]
-    nobody = whole(table, "preserved_of_pretrained", subset="correct")
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Return what is measured on constant networks that misclassify everything."""
+    with contextlib.chdir(tmp_path_factory.mktemp("empty")):
+        artifact = measured(planted.study(STUDY), maker(constant, right=False))
+        curves = read_table(artifact.file("sparsity.parquet"))
+        assert (curves["images"] == 0).all()
+        assert curves["strength"].isna().all()
+        return read_table(artifact.file("measurements.parquet"))
+
+
+@pytest.mark.parametrize("variant", ["raw", "normalised"])
+def test_constant_networks_that_misclassify_everything_are_nan_with_counts_and_reasons(
+    empty: pd.DataFrame, variant: str
+) -> None:
+    metrics = ("preserved_of_pretrained", "exclusivity", "exclusivity_by_count", "scratch_only")
+    for metric in (*metrics, "salient_scratch", "directness"):
+        share = whole(empty, metric, variant=variant)
+        assert pd.isna(share["value"])
+        assert (share["n"], share["undefined"], share["seeds"]) == (0, 2 * IMAGES, 0)
+        assert "0/0 on every image" in share["reason"]
+    nobody = whole(empty, "preserved_of_pretrained", subset="correct", variant=variant)
     assert pd.isna(nobody["value"])
     assert (nobody["n"], nobody["undefined"]) == (0, 0)
     assert nobody["reason"] == "no image is right under all three networks"
-    missing = table["value"].isna()
-    assert (table.loc[missing, "reason"] != "").all()
+    missing = empty["value"].isna()
+    assert (empty.loc[missing, "reason"] != "").all()
+
+
+def test_a_single_constant_network_is_counted_in_every_measure_that_needs_it() -> None:
+    def half(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+        return 0 * ones(1) if arm == "scratch" and seed else growing(arm, start, seed, epoch)
+
+    plan = planted.study(STUDY, permutations=1, resamples=5)
+    table = read_table(measured(plan, maker(half)).file("measurements.parquet"))
+    for metric in ("scratch_only", "salient_scratch"):
+        row = whole(table, metric, variant="normalised")
+        assert (row["n"], row["undefined"], row["seeds"]) == (IMAGES, IMAGES, 1)
+    # Normalised, a constant network has no exclusivity; as it is, it has nothing of what is preserved.
+    assert whole(table, "exclusivity", variant="normalised")["value"] == pytest.approx(0.3)
+    assert whole(table, "exclusivity")["value"] == pytest.approx(0.15)
+    assert whole(table, "exclusivity")["seeds"] == 2
+
+
+def test_noise_above_the_lowest_threshold_of_the_images_is_flagged() -> None:
+    def uneven(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+        table = ones(15)
+        table[0] *= 1e-6  # 5 % of it are less than the noise, a millionth of the others
+        return table
+
+    flagged = {}
+    for scope in ("model", "sample"):
+        shutil.rmtree("results", ignore_errors=True)
+        options: dict[str, Any] = {"seeds": [0], "permutations": 1, "resamples": 5}
+        plan = planted.study(STUDY, salience={"scope": scope}, **options)
+        table = read_table(measured(plan, maker(uneven)).file("measurements.parquet"))
+        noise = table[table["metric"] == "noise"]
+        flagged[scope] = set(noise["reason"])
+        (threshold,) = set(table.loc[table["metric"] == "salience_threshold", "value"])
+        assert threshold == pytest.approx(0.05 * (1 if scope == "model" else 1e-6))
+    assert flagged == {"model": {""}, "sample": {"above the salience threshold"}}
 
 
 def test_a_ceiling_that_was_not_run_is_missing_with_its_reason() -> None:
@@ -190,7 +363,15 @@ def test_a_ceiling_that_was_not_run_is_missing_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"classes": ["D", "E", "F"]}, "tell 3 classes apart, those of .* 4; compare networks of"),
+        (
+            {"classes": ["D", "E", "F"]},
+            "tell 3 classes apart, those of .* 4, G in the latter alone; compare networks of",
+        ),
+        (
+            {"classes": ["D", "E", "F", "H"]},
+            "4 classes apart, those of .* 4, H in the former alone and G in the latter alone",
+        ),
+        ({"classes": ["G", "E", "F", "D"]}, "the same in another order"),
         ({"labels": torch.zeros(IMAGES, dtype=torch.int64)}, "its labels are not those of"),
         ({"players": torch.ones(1, 2, 2, dtype=torch.uint8)}, "its players are not those of"),
     ],
@@ -211,6 +392,20 @@ def test_and_or_interactions_give_shares_too() -> None:
     assert share + rest == pytest.approx(1)
     split = table[(table["variant"] == "and_or") & (table["reading"] == "measured")]
     assert "similarity" not in set(split["metric"])
+    scaled = whole(table, "strength_finetuned", variant="and_or_normalised")["value"]
+    assert scaled == pytest.approx(1)
+    gap = table[table["metric"] == "and_or_gap"]
+    assert gap["value"].between(0, TOLERANCE).all()
+    assert gap["reason"].tolist() == [""]
+
+
+def test_a_split_that_did_not_converge_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "and_or_split", partial(and_or_split, max_iterations=1))
+    plan = planted.study(STUDY, and_or=True, seeds=[0], permutations=1, resamples=5)
+    table = read_table(measured(plan, maker(independent)).file("measurements.parquet"))
+    gap = table[table["metric"] == "and_or_gap"]
+    assert (gap["value"] > TOLERANCE).all()
+    assert "did not converge" in gap["reason"].iloc[0]
 
 
 def test_claims_are_judged_on_the_tables(project: Path) -> None:

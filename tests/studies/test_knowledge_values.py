@@ -15,7 +15,7 @@ from test_jobs import STUDY
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json
 from headstart.artifacts.keys import Job
-from headstart.params import Baseline, MaskPlayers, Params, Scores
+from headstart.params import Baseline, GridPlayers, MaskPlayers, Params, Scores
 from headstart.plan import Plan
 from headstart.studies import check, data, pretrain, trajectory
 from headstart.studies.knowledge import subjects, values
@@ -232,5 +232,7 @@ def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.Monkey
 
 def test_the_number_of_players_is_known_without_images() -> None:
     assert Scores().players.count == 12
+    assert (0, 0) not in GridPlayers(kind="grid", corners=False).offered()
+    assert len(GridPlayers(kind="grid", rows=8, columns=8, margin=1, draw=10).offered()) == 36
     masked = MaskPlayers(kind="masks", path="x", sha256="0" * 64, players=3)
     assert masked.count == 3
