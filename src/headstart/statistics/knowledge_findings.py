@@ -42,8 +42,8 @@ def little_survives(compared: Compared) -> Finding:
         text += f" Two fine-tuning runs of the same start share {ceiling.text()} with each other."
     if share.low > 50:
         return _finding("contradicted", f"{text} More than half survives.", share)
-    if share.high >= 50:
-        return _finding("undetermined", f"{text} The interval holds one half.", share)
+    if not share.high < 50:
+        return _finding("undetermined", f"{text} The interval is not all below one half.", share)
     if not above:
         return _finding(
             "undetermined", f"{text} What is shared cannot be told from every chance.", share

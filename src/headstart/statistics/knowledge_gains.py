@@ -37,7 +37,9 @@ def gains_and_ratios(table: pd.DataFrame) -> pd.DataFrame:
     return points.groupby(NETWORK, as_index=False)[NUMBERS].mean()
 
 
-def rank_correlation(points: pd.DataFrame, seed: int = 0) -> tuple[float, float]:
+def rank_correlation(
+    points: pd.DataFrame, permutations: int = PERMUTATIONS, seed: int = 0
+) -> tuple[float, float]:
     """Return Spearman's ρ of ratio and gain, and its two-sided p under exchanges within blocks.
 
     Both are NaN where no block has two networks.
@@ -49,12 +51,12 @@ def rank_correlation(points: pd.DataFrame, seed: int = 0) -> tuple[float, float]
     generator = np.random.default_rng(seed)
     # Sorted by block, then at random: every network takes the place of one of its block.
     places = np.argsort(blocks, kind="stable")
-    keys = blocks + generator.random((PERMUTATIONS, len(blocks)))
+    keys = blocks + generator.random((permutations, len(blocks)))
     dealt = np.empty_like(keys)
     dealt[:, places] = y[np.argsort(keys, axis=1)]
     rho = _correlations(x, y[None])[0]
     more = np.abs(_correlations(x, dealt)) >= abs(rho) - 1e-12
-    return float(rho), float((1 + more.sum()) / (1 + PERMUTATIONS))
+    return float(rho), float((1 + more.sum()) / (1 + permutations))
 
 
 def _correlations(x: Array, many: Array) -> Array:
