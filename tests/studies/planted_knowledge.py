@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,12 +29,12 @@ Plant = Callable[[str, str, int, int], Tensor]
 """(arm, start, seed, target epoch) -> interactions [images, 2^n]."""
 
 
-def study(base: dict[str, Any], **knowledge: Any) -> Plan:
-    """Return the plan of a study of knowledge with two source networks."""
+def study(base: dict[str, Any], starts: Sequence[int | str] = ("best",), **knowledge: Any) -> Plan:
+    """Return the plan of a study of knowledge with two source networks, fine-tuned from `starts`."""
     arm = {"targets": ["target"], "learning_rate": 0.1, "epochs": 3, "batch_size": 8}
     arm["target_epochs"] = [1, 2]
     arms = {
-        "finetune": {**arm, "source_epochs": ["best"], "target_seeds": [0, 1]},
+        "finetune": {**arm, "source_epochs": [*starts], "target_seeds": [0, 1]},
         "scratch": {**arm, "source_epochs": [0]},
         "probe": {**arm, "mode": "probe", "source_epochs": [0, "best"]},
     }

@@ -408,6 +408,16 @@ def test_a_split_that_did_not_converge_is_said_so(monkeypatch: pytest.MonkeyPatc
     assert "did not converge" in gap["reason"].iloc[0]
 
 
+def test_the_example_is_of_the_start_that_is_shown_whichever_was_followed() -> None:
+    arms = {"followed": [0], "source_epochs": [0, "best"]}
+    plan = planted.study(STUDY, starts=[0, "best"], permutations=1, resamples=5, **arms)
+    artifact = measured(plan, maker(growing))
+    example = read_table(artifact.file("example_interactions.parquet"))
+    assert set(example["start"]) == {"best"}
+    known = example.set_index(["part", "rank"])["value"]
+    assert known["preserved", 1] == 1  # in log-odds
+
+
 def test_claims_are_judged_on_the_tables(project: Path) -> None:
     def direct(arm: str, start: str, seed: int, epoch: int) -> Tensor:
         """Little is kept; scratch has none of it and wanders, fine-tuning is there at once."""
