@@ -360,6 +360,17 @@ def test_a_ceiling_that_was_not_run_is_missing_with_its_reason() -> None:
     assert row["reason"] == "no other source network was fine-tuned from this start"
 
 
+def test_source_networks_that_begin_with_the_same_given_weights_are_no_other_source() -> None:
+    weights = {"path": "given.safetensors", "sha256": "0" * 64}
+    given = {**STUDY, "models": {"convnet": {**STUDY["models"]["convnet"], "weights": weights}}}
+    plan = planted.study(given, starts=[0, "best"], permutations=1, resamples=5)
+    table = read_table(measured(plan, maker(growing)).file("measurements.parquet"))
+    same = whole(table, "exclusivity", "ceiling_other_source", start="0")
+    assert pd.isna(same["value"])
+    assert "all begin with the same given weights" in same["reason"]
+    assert whole(table, "exclusivity", "ceiling_other_source", start="best")["value"] == 1
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
