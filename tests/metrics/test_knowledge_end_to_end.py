@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from over_images import over_images, total
 from torch import Tensor, nn
 
 from headstart.metrics.interactions import membership, mobius, strength
@@ -13,9 +14,8 @@ from headstart.metrics.knowledge_counterfactual import (
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.knowledge_shares import Share, exclusivity, share
+from headstart.metrics.knowledge_shares import exclusivity, share
 from headstart.metrics.masking import grid_players, pixel_inputs
-from headstart.metrics.resampling import Resampling
 from headstart.metrics.scores import subset_scores
 
 PLAYERS = 6
@@ -42,21 +42,15 @@ def interactions(terms: dict[tuple[int, ...], float], images: int = 2) -> Tensor
     return mobius(subset_scores(network_of_and_terms(terms), inputs, labels, PLAYERS))
 
 
-def over_images(found: Share) -> Tensor:
-    """Return the ratio of sums as the study makes it, by level."""
-    resampling = Resampling(len(found.parts), 1, torch.Generator())
-    return resampling.ratio(*(table.unsqueeze(0) for table in found)).points[0]
-
-
 def test_networks_that_share_terms_have_the_shares_computed_by_hand() -> None:
     pretrained = interactions({(0, 1): 2.0, (2,): 1.0, (1, 3, 4): -1.5, (0, 2, 3, 5): 4.0})
     finetuned = interactions({(0, 1): 1.0, (2,): 1.0, (1, 3, 4): 0.5, (4, 5): 3.0})
     scratch = interactions({(0, 1): 0.5, (2,): -1.0, (3, 4, 5): 2.0})
     parts = decompose(pretrained, finetuned)
-    assert over_images(share(parts.preserved, pretrained))[0].item() == pytest.approx(2 / 8.5)
-    assert over_images(share(parts.new, finetuned))[0].item() == pytest.approx(3.5 / 5.5)
-    assert over_images(exclusivity(parts.preserved, scratch))[0].item() == pytest.approx(0.25)
-    discarded = over_images(share(parts.discarded, pretrained))[1 : PLAYERS + 1]
+    assert total(share(parts.preserved, pretrained)) == pytest.approx(2 / 8.5)
+    assert total(share(parts.new, finetuned)) == pytest.approx(3.5 / 5.5)
+    assert total(exclusivity(parts.preserved, scratch)) == pytest.approx(0.25)
+    discarded = over_images(share(parts.discarded, pretrained)).points[0, 1 : PLAYERS + 1]
     torch.testing.assert_close(discarded[:4], torch.tensor([0.0, 0.5, 1.0, 1.0]).double())
     assert discarded[4:].isnan().all()
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from over_images import total
 from torch import Tensor
 
 from headstart.metrics.interactions import order_profile, strength
@@ -14,14 +15,7 @@ from headstart.metrics.knowledge_nulls import (
     pair_other_image,
     permute_within_orders,
 )
-from headstart.metrics.knowledge_shares import Share, exclusivity, share
-from headstart.metrics.resampling import Resampling
-
-
-def total(found: Share) -> float:
-    """Return the ratio of sums over all orders, as the study makes it."""
-    resampling = Resampling(len(found.parts), 1, seeded())
-    return float(resampling.ratio(*(table.unsqueeze(0) for table in found)).points[0, 0])
+from headstart.metrics.knowledge_shares import exclusivity, share
 
 
 def seeded(seed: int = 0) -> torch.Generator:
