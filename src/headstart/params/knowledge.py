@@ -156,8 +156,7 @@ class Scores(Section):
     baseline: Baseline = Baseline()
     chunk_size: Count = Field(default=256, description="masked images per forward pass")
     repeat_images: Natural = Field(
-        default=4,
-        description="evaluated again with a third of the chunk size (of 1: twice): the noise floor",
+        default=4, description="evaluated again with a third of the chunk size: the noise floor"
     )
 
 
