@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.metrics.interactions import membership, mobius
-from headstart.metrics.masking import grid_cells, grid_players
-from headstart.metrics.scores import log_odds, masked_scores
+from headstart.metrics.masking import grid_players, pixel_inputs
+from headstart.metrics.scores import log_odds, subset_scores
+from headstart.params import GridPlayers
 
 SIZE, PLAYERS, GRID, CHUNK = 64, 12, 4, 256
+CELLS = GridPlayers(kind="grid", rows=GRID, columns=GRID, corners=False).offered()
 
 
 def seconds(call: Callable[[], object], at_least: float = 0.3) -> float:
@@ -86,8 +88,7 @@ def small_network() -> nn.Sequential:
 def grid_masks() -> Tensor:
     """All 2^n masks on the grid, [2^n, 1, rows, columns]."""
     masks = torch.ones(2**PLAYERS, 1, GRID, GRID)
-    cells = grid_cells(GRID, GRID, corners=False)
-    for (row, column), member in zip(cells, membership(PLAYERS), strict=True):
+    for (row, column), member in zip(CELLS, membership(PLAYERS), strict=True):
         masks[:, 0, row, column] = member.float()
     return masks
 
@@ -120,10 +121,11 @@ def time_values() -> None:
         torch.zeros(3, SIZE, SIZE),
     )
     label = torch.tensor([1])
-    players = grid_players(SIZE, SIZE, GRID, GRID, grid_cells(GRID, GRID, corners=False))
+    players = grid_players(SIZE, SIZE, GRID, GRID, CELLS)
 
     def broadcast() -> Tensor:
-        return masked_scores(network, image[None], label, players, baseline, CHUNK)[0]
+        inputs = pixel_inputs(image[None], players, baseline)
+        return subset_scores(network, inputs, label, PLAYERS, CHUNK)[0]
 
     loops = {
         "loop, one forward per mask": 1,

@@ -20,6 +20,7 @@ from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import Job
 from headstart.figures import gains, ranges, stems, trainability, transfer
 from headstart.figures.curves import curves_figure as figure_of_curves
+from headstart.networks import timm_models
 from headstart.networks.build import build
 from headstart.params import Params, load, parse
 from headstart.plan import STEPS, Plan
@@ -185,19 +186,22 @@ def test_the_numbers_of_a_preset_on_knowledge_stand_in_its_comment(name: str) ->
     assert f" {masked / 1e6:.0f} million masked images" in comment
 
 
+@pytest.mark.parametrize(
+    ("preset", "model"), [("jiang_cifar10", "vgg16"), ("jiang_fine_grained", "vit_small")]
+)
 def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weights(
-    project: Path,
+    preset: str, model: str, project: Path
 ) -> None:
-    raw = shrunken(read("jiang_cifar10"))
-    kept = ("vgg16", "vgg16_random")
+    """The second is a vision transformer, trained, masked and compared for real, but tiny."""
+    raw = shrunken(read(preset))
+    kept = (model, f"{model}_random")
     raw["trajectory"] = {name: raw["trajectory"][name] for name in kept}
     raw["pretrain"] = {name: raw["pretrain"][name] for name in kept}
-    raw["knowledge"] = {"vgg16": raw["knowledge"]["vgg16"]}
-    model = parse(raw).models["vgg16"]
-    given = build(model, 1, 12, CLASSES, seed=5).state_dict()
+    raw["knowledge"] = {model: raw["knowledge"][model]}
+    given = build(parse(raw).models[model], 1, 12, CLASSES, seed=5).state_dict()
     save(given, project / "given.safetensors")
     sha256 = file_sha256(project / "given.safetensors")
-    raw["models"]["vgg16"]["weights"] = {"path": "given.safetensors", "sha256": sha256}
+    raw["models"][model]["weights"] = {"path": "given.safetensors", "sha256": sha256}
     plan = Plan(parse(raw))
     for job in plan.jobs("data", "check", "pretrain", "trajectory", "values", "knowledge"):
         artifact = done(job)
@@ -208,13 +212,36 @@ def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weigh
         for name, job in probes.items()
     }
     names = [name for name in given if name.startswith("backbone.")]
-    assert all(torch.equal(starts["vgg16"][name], given[name]) for name in names)
-    assert not all(torch.equal(starts["vgg16_random"][name], given[name]) for name in names)
+    assert all(torch.equal(starts[model][name], given[name]) for name in names)
+    assert not all(torch.equal(starts[f"{model}_random"][name], given[name]) for name in names)
     table = artifact_table(artifact, "measurements")
     share = table[(table["metric"] == "preserved_of_pretrained") & table["order"].isna()]
     assert {"null_random_backbone", "ceiling_second_run"} <= set(
         share.loc[share["value"].notna(), "reading"]
     )
+
+
+@pytest.mark.parametrize("name", JIANG)
+def test_a_preset_on_knowledge_plans_all_published_architectures(name: str) -> None:
+    plan = Plan(preset(name))
+    targets = len(plan.params.tasks)
+    compared = Counter(job.wildcards["model"] for job in plan.jobs("knowledge"))
+    assert compared == dict.fromkeys(("vgg16", "resnet50", "vit_small", "vit_base"), targets)
+    # Fine-tuned and probed of the given weights, from scratch and probed of random ones.
+    arms = Counter((job.wildcards["model"], job.wildcards["arm"]) for job in plan.jobs("values"))
+    assert set(arms.values()) == {3 * targets}
+    assert len(arms) == 4 * 4
+
+
+@pytest.mark.parametrize(("name", "features"), [("vgg16", 4096), ("resnet50", 2048)])
+def test_a_published_convolutional_architecture_takes_small_images(
+    name: str, features: int
+) -> None:
+    model = preset("jiang_cifar10").models[f"{name}_random"]
+    with torch.device("meta"):  # shapes alone: the network of VGG-16 would take 0.5 GB
+        backbone = timm_models.backbone(model, channels=3, image_size=32)
+        images = torch.zeros(2, 3, 32, 32)
+        assert backbone.eval()(images).shape == (2, features)
 
 
 def artifact_table(artifact: store.Artifact, name: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from headstart.figures import (
     knowledge_sparsity,
     knowledge_summary,
 )
-from headstart.figures.knowledge_select import Comparison, comparisons, main_start, starts
+from headstart.figures.knowledge_select import Comparison, comparisons, starts
 
 mpl.use("Agg")
 NAME = Comparison("latin", "convnet", "cyrillic")
@@ -82,7 +82,9 @@ def test_orders_draw_percent_of_the_main_start_and_say_how_many_speak(
     assert set(table["start"]) == {"best"}
     shares = table[table["metric"] == "preserved_of_pretrained"]
     assert shares["value"].tolist() == pytest.approx([30.0] * len(shares))
-    assert "n = 2 source networks × 10 test images" in " ".join(figure.get_supxlabel().split())
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "n = 2 source networks × 10 test images" in caption
+    assert "one image in each part, in log-odds and not normalised" in caption
     titles = [axis.get_title(loc="center") for axis in figure.axes]
     assert {"“Д”", "preserved\n+1.50, order 2", "new\n−0.70, order 1"} <= set(titles)
 
@@ -91,7 +93,6 @@ def test_exclusivity_draws_starts_by_epoch_between_nulls_and_ceilings(
     measurements: pd.DataFrame,
 ) -> None:
     assert starts(measurements) == ["1", "best"]
-    assert main_start(measurements) == "best"
     figure, table = knowledge_exclusivity.exclusivity_figure(measurements, 0.95)
     upper, lower = figure.axes
     assert [tick.get_text() for tick in lower.get_xticklabels()] == ["1", "best"]
@@ -100,7 +101,15 @@ def test_exclusivity_draws_starts_by_epoch_between_nulls_and_ceilings(
     assert {"pretrained", "fine-tuned"} <= {
         text.removeprefix("accuracy, ") for text in lower.get_legend_handles_labels()[1]
     }
-    assert "null: other image" in upper.get_legend_handles_labels()[1]
+    names = upper.get_legend_handles_labels()[1]
+    assert [name for name in names if "null" in name] == [
+        "null: permuted within orders",
+        "null: other image",
+    ]
+    lines = [line for line in upper.lines if line.get_label() == "null: other image"]
+    assert [line.get_ydata().tolist() for line in lines] == [pytest.approx([35.0, 35.0])]
+    bands = [tuple(part.get_datalim(upper.transData).intervaly) for part in upper.collections]
+    assert any(band == pytest.approx((34.0, 36.0)) for band in bands)
 
 
 def test_the_way_to_the_end_draws_both_targets_and_what_was_learnt(
@@ -123,6 +132,7 @@ def test_sparsity_draws_the_best_start_of_every_comparison() -> None:
     kept = [1, 3, 7]
     rows = [
         {**NAME._asdict(), "network": network, "start": start, "kept": k, "images": 10}
+        | {"source_epoch": 1.0 if start == "1" else 20.0}
         | {"strength": 1 / k, "strength_low": 0.5 / k, "strength_high": 1 / k}
         | {"explained": k / 7, "explained_low": k / 8, "explained_high": k / 7}
         | {"dealt_explained": -3.0}
@@ -144,4 +154,5 @@ def test_summaries_have_a_row_for_each_start_and_leave_gaps_where_nothing_was_me
     assert first["here"] == "35.0 [34.0, 36.0]"
     assert first["chance: random backbone"] == "–"
     margins = knowledge_summary.counterfactual(measurements)
-    assert margins["all interactions"].tolist() == ["–", "2.5 [2.5, 2.5]"]
+    assert margins["interactions"].tolist() == ["as they are", "normalised"] * 2
+    assert margins["all interactions"].tolist() == ["–", "–", "2.5 [2.5, 2.5]", "–"]

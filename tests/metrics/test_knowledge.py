@@ -1,28 +1,15 @@
-"""Decomposition, exclusivity and similarity: their laws and hand-computed values."""
+"""Decomposition, normalisation and similarity: their laws and hand-computed values."""
 
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from torch import Tensor
+from over_images import random_tables, total
 
 from headstart.metrics.interactions import strength
-from headstart.metrics.knowledge import (
-    decompose,
-    exclusivity,
-    exclusivity_by_count,
-    normalise,
-    ratio,
-    scratch_only,
+from headstart.metrics.knowledge import decompose, normalise, shared_effect, weighted_jaccard
+from headstart.metrics.knowledge_shares import (
     share,
-    share_by_order,
-    shared_effect,
-    weighted_jaccard,
 )
-
-
-def random_tables(count: int, images: int = 5, players: int = 6, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, images, 2**players, generator=generator, dtype=torch.float64)
 
 
 def test_magnitudes_add_up_to_those_of_each_network() -> None:
@@ -59,25 +46,12 @@ def test_swapping_the_networks_swaps_discarded_and_new() -> None:
     assert torch.equal(there.new, back.discarded)
 
 
-def test_ratios_do_not_change_when_all_networks_are_scaled() -> None:
-    pretrained, finetuned, scratch = random_tables(3)
-
-    def ratios(factor: float) -> Tensor:
-        tables = factor * pretrained, factor * finetuned, factor * scratch
-        parts = decompose(tables[0], tables[1])
-        values = share(parts.preserved, tables[0]), exclusivity(parts.preserved, tables[2])
-        values = (*values, scratch_only(*tables), exclusivity_by_count(parts.preserved, tables[2]))
-        return torch.stack([value.ratio_of_sums for value in values])
-
-    torch.testing.assert_close(ratios(17.0), ratios(1.0))
-
-
 @pytest.mark.parametrize("factor", [1.5, 4.0])
 def test_a_mere_change_of_scale_looks_new_until_it_is_normalised(factor: float) -> None:
     pretrained = random_tables(1)[0]
     finetuned = factor * pretrained
     new = share(decompose(pretrained, finetuned).new, finetuned)
-    assert new.ratio_of_sums == pytest.approx(1 - 1 / factor)
+    assert total(new) == pytest.approx(1 - 1 / factor)
     similarity = weighted_jaccard(pretrained, finetuned)
     torch.testing.assert_close(similarity, torch.full((5,), 1 / factor, dtype=torch.float64))
     for by in ("strength", "gain"):
@@ -90,6 +64,8 @@ def test_normalisation_sets_the_mean_strength_or_gain_to_one_and_is_nan_for_a_co
     assert strength(normalise(table)).mean() == pytest.approx(1)
     assert normalise(table, "gain")[:, 1:].sum(-1).abs().mean() == pytest.approx(1)
     assert normalise(torch.zeros(2, 4)).isnan().all()
+    pair = normalise(torch.stack([table, 3 * table], dim=1))
+    assert strength(pair).sum(-1).mean() == pytest.approx(1)
     with pytest.raises((ValueError, TypeCheckError)):
         normalise(table, "order")  # type: ignore[arg-type]
 
@@ -116,81 +92,6 @@ def test_additive_networks_by_hand() -> None:
     preserved, discarded, new = (part[0, [1, 2, 4]].tolist() for part in decompose(first, second))
     assert (preserved, discarded, new) == ([1, 0, -2], [0, 2, -2], [2, -1, 0])
     assert weighted_jaccard(first, second).item() == pytest.approx(3 / (3 + 2 + 1 + 4))
-
-
-def test_the_empty_set_counts_nowhere() -> None:
-    first, second, third = random_tables(3)
-    changed = first.clone()
-    changed[:, 0] = 1e6
-    torch.testing.assert_close(weighted_jaccard(changed, second), weighted_jaccard(first, second))
-    for function in (share, exclusivity, exclusivity_by_count):
-        assert function(changed, second)[:3] == function(first, second)[:3]
-    assert scratch_only(changed, second, third)[:3] == scratch_only(first, second, third)[:3]
-
-
-def test_a_scratch_network_equal_to_the_fine_tuned_one_knows_all_and_a_zero_one_nothing() -> None:
-    pretrained, finetuned = random_tables(2)
-    preserved = decompose(pretrained, finetuned).preserved
-    assert exclusivity(preserved, finetuned).ratio_of_sums == pytest.approx(1)
-    assert exclusivity(preserved, torch.zeros_like(finetuned)).ratio_of_sums == 0
-    assert scratch_only(pretrained, finetuned, finetuned).ratio_of_sums == pytest.approx(0)
-
-
-def test_thirty_percent_of_planted_terms_are_found_as_thirty_percent() -> None:
-    preserved, scratch = torch.zeros(2, 1, 64)
-    preserved[0, 5:15] = 2.0
-    scratch[0, 5:8] = 2.0
-    scratch[0, 40:50] = 2.0
-    for found in (exclusivity(preserved, scratch), exclusivity_by_count(preserved, scratch)):
-        assert found.ratio_of_sums.item() == pytest.approx(0.3)
-        assert found.mean_of_ratios.item() == pytest.approx(0.3)
-    unknown = scratch_only(preserved, preserved, scratch)
-    assert unknown.ratio_of_sums.item() == pytest.approx(10 / 13)
-
-
-def test_the_count_needs_salience_and_the_same_sign() -> None:
-    preserved = torch.tensor([[0.0, 1.0, 1.0, 1.0, 1.0, 0.01, 0.0, 0.0]])
-    scratch = torch.tensor([[0.0, 9.0, -9.0, 0.1, 8.0, 9.0, 0.0, 0.0]])
-    assert exclusivity_by_count(preserved, scratch).ratio_of_sums == 0.5
-
-
-def test_scratch_knows_alone_what_exceeds_both_others() -> None:
-    pretrained = torch.tensor([[0.0, 1.0, 0.0, -1.0]])
-    finetuned = torch.tensor([[0.0, 2.0, 1.0, 0.0]])
-    scratch = torch.tensor([[0.0, 3.0, -1.0, -4.0]])
-    assert scratch_only(pretrained, finetuned, scratch).ratio_of_sums == (1 + 1 + 3) / 8
-
-
-def test_shares_by_order_are_ratios_of_sums() -> None:
-    whole = torch.tensor([[0.0, 2.0, 2.0, 0.0], [0.0, 4.0, 0.0, 0.0]])
-    shares = share_by_order(whole / torch.tensor([[2.0], [4.0]]), whole)
-    assert shares[0].item() == pytest.approx(3 / 8)
-    assert shares[1].isnan()
-
-
-def test_both_forms_of_a_ratio_leave_out_and_count_undefined_images() -> None:
-    parts = torch.tensor([1.0, 0.0, 3.0, torch.nan])
-    wholes = torch.tensor([2.0, 0.0, 4.0, 4.0])
-    value = ratio(parts, wholes)
-    assert value.ratio_of_sums.item() == pytest.approx(4 / 6)
-    assert value.mean_of_ratios.item() == pytest.approx((0.5 + 0.75) / 2)
-    assert value.undefined == 2
-
-
-def test_constant_networks_give_nan_with_their_count_never_zero() -> None:
-    zero = torch.zeros(4, 16)
-    for value in (exclusivity(zero, zero), exclusivity_by_count(zero, zero), share(zero, zero)):
-        assert value.ratio_of_sums.isnan()
-        assert value.mean_of_ratios.isnan()
-        assert value.undefined == 4
-    assert weighted_jaccard(zero, zero).isnan().all()
-
-
-def test_a_score_that_is_not_a_number_is_counted_not_hidden() -> None:
-    first, second = random_tables(2)
-    first[2, 7] = torch.nan
-    assert share(shared_effect(first, second), first).undefined == 1
-    assert exclusivity(shared_effect(first, second), second).undefined == 1
 
 
 def test_networks_evaluated_on_different_players_are_refused() -> None:

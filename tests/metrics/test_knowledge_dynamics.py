@@ -2,14 +2,9 @@
 
 import pytest
 import torch
+from over_images import over_images
 
-from headstart.metrics.knowledge_dynamics import (
-    directness,
-    similarity_curve,
-    speed,
-    stability,
-    time_to,
-)
+from headstart.metrics.knowledge_dynamics import directness, speed, stability, time_to
 
 EPOCHS = torch.tensor([0, 1, 2, 4, 8])
 
@@ -19,27 +14,23 @@ def straight_path(images: int = 3) -> torch.Tensor:
     return torch.linspace(0, 1, 5, dtype=torch.float64)[:, None, None] * end
 
 
-def test_a_straight_path_has_directness_one_and_its_similarity_ends_at_one() -> None:
-    path = straight_path()
-    assert directness(path).ratio_of_sums == pytest.approx(1)
-    curve = similarity_curve(path, path[-1])
-    torch.testing.assert_close(curve.similarity, torch.linspace(0, 1, 5, dtype=torch.float64))
-    assert curve.by_image.shape == (5, 3)
+def test_a_straight_path_has_directness_one() -> None:
+    assert over_images(directness(straight_path())).points.item() == pytest.approx(1)
 
 
 def test_a_detour_halves_directness() -> None:
     start, end = torch.zeros(1, 4), torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     detour = torch.stack([start, 1.5 * end, end])
-    assert directness(detour).ratio_of_sums == 0.5
+    assert over_images(directness(detour)).points.item() == 0.5
 
 
 def test_a_run_that_does_not_move_has_no_directness() -> None:
     path = torch.ones(3, 2, 8)
     path[2, 1] = 2
-    value = directness(path)
-    assert value.undefined == 1
-    assert value.mean_of_ratios == 1
-    assert directness(torch.ones(3, 2, 8)).ratio_of_sums.isnan()
+    value = over_images(directness(path))
+    assert value.undefined.item() == 1
+    assert value.points.item() == 1
+    assert over_images(directness(torch.ones(3, 2, 8))).points.isnan().all()
 
 
 def test_speed_is_the_area_over_epochs_scaled_to_one() -> None:
@@ -58,16 +49,6 @@ def test_the_time_to_a_level_is_the_first_checkpoint_that_reaches_it() -> None:
 def test_stability_sums_all_drops() -> None:
     assert stability(torch.tensor([0.0, 0.5, 0.25, 0.75, 0.5])) == 0.5
     assert stability(torch.tensor([0.0, 0.5, 1.0])) == 0
-
-
-def test_images_without_interactions_at_both_ends_are_left_out_and_counted() -> None:
-    path = straight_path()
-    path[:, 1] = 0
-    curve = similarity_curve(path, path[-1])
-    assert curve.undefined.tolist() == [1] * 5
-    torch.testing.assert_close(curve.similarity, torch.linspace(0, 1, 5, dtype=torch.float64))
-    empty = similarity_curve(torch.zeros(2, 3, 8), torch.zeros(3, 8))
-    assert empty.similarity.isnan().all()
 
 
 def test_epochs_out_of_order_and_single_checkpoints_are_refused() -> None:

@@ -2,19 +2,21 @@
 
 import pytest
 import torch
+from over_images import over_images, total
 from torch import Tensor, nn
 
 from headstart.metrics.interactions import membership, mobius, strength
-from headstart.metrics.knowledge import decompose, exclusivity, share, share_by_order
+from headstart.metrics.knowledge import decompose
 from headstart.metrics.knowledge_counterfactual import (
-    accuracy_of_scores,
     player_strengths,
+    positive,
     random_part,
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.masking import grid_cells, grid_players
-from headstart.metrics.scores import masked_scores
+from headstart.metrics.knowledge_shares import exclusivity, share
+from headstart.metrics.masking import grid_players, pixel_inputs
+from headstart.metrics.scores import subset_scores
 
 PLAYERS = 6
 
@@ -34,10 +36,10 @@ def network_of_and_terms(terms: dict[tuple[int, ...], float]) -> nn.Sequential:
 
 
 def interactions(terms: dict[tuple[int, ...], float], images: int = 2) -> Tensor:
-    players = grid_players(1, PLAYERS, 1, PLAYERS, grid_cells(1, PLAYERS))
+    players = grid_players(1, PLAYERS, 1, PLAYERS, [(0, column) for column in range(PLAYERS)])
     pixels, labels = torch.ones(images, 1, 1, PLAYERS), torch.ones(images, dtype=torch.int64)
-    network = network_of_and_terms(terms)
-    return mobius(masked_scores(network, pixels, labels, players, torch.zeros(1, 1, 1)))
+    inputs = pixel_inputs(pixels, players, torch.zeros(1, 1, 1))
+    return mobius(subset_scores(network_of_and_terms(terms), inputs, labels, PLAYERS))
 
 
 def test_networks_that_share_terms_have_the_shares_computed_by_hand() -> None:
@@ -45,10 +47,10 @@ def test_networks_that_share_terms_have_the_shares_computed_by_hand() -> None:
     finetuned = interactions({(0, 1): 1.0, (2,): 1.0, (1, 3, 4): 0.5, (4, 5): 3.0})
     scratch = interactions({(0, 1): 0.5, (2,): -1.0, (3, 4, 5): 2.0})
     parts = decompose(pretrained, finetuned)
-    assert share(parts.preserved, pretrained).ratio_of_sums.item() == pytest.approx(2 / 8.5)
-    assert share(parts.new, finetuned).ratio_of_sums.item() == pytest.approx(3.5 / 5.5)
-    assert exclusivity(parts.preserved, scratch).ratio_of_sums.item() == pytest.approx(0.25)
-    discarded = share_by_order(parts.discarded, pretrained)
+    assert total(share(parts.preserved, pretrained)) == pytest.approx(2 / 8.5)
+    assert total(share(parts.new, finetuned)) == pytest.approx(3.5 / 5.5)
+    assert total(exclusivity(parts.preserved, scratch)) == pytest.approx(0.25)
+    discarded = over_images(share(parts.discarded, pretrained)).points[0, 1 : PLAYERS + 1]
     torch.testing.assert_close(discarded[:4], torch.tensor([0.0, 0.5, 1.0, 1.0]).double())
     assert discarded[4:].isnan().all()
 
@@ -92,12 +94,10 @@ def test_more_strength_than_there_is_cannot_be_chosen() -> None:
         random_part(table, 2 * strength(table), torch.Generator())
 
 
-def test_accuracy_counts_positive_log_odds_and_does_not_hide_nan() -> None:
-    scores = torch.tensor([[9.0, 1.0], [9.0, -1.0], [9.0, 0.0], [-9.0, 2.0]])
-    assert accuracy_of_scores(scores) == 0.5
-    scores[0, -1] = torch.nan
-    assert accuracy_of_scores(scores).isnan()
-    assert accuracy_of_scores(scores[:0]).isnan()
+def test_positive_log_odds_are_counted_and_nan_is_not_hidden() -> None:
+    scores = torch.tensor([1.0, -1.0, 0.0, 2.0, torch.nan])
+    assert positive(scores)[:-1].tolist() == [1, 0, 0, 1]
+    assert positive(scores)[-1].isnan()
 
 
 def test_scores_without_the_strongest_players_are_those_of_the_smaller_set() -> None:

@@ -1,20 +1,21 @@
-"""Chance levels, recovery of planted overlap, and intervals."""
+"""Chance levels, and recovery of planted overlap."""
 
 import math
 
 import pytest
 import torch
+from over_images import total
 from torch import Tensor
 
 from headstart.metrics.interactions import order_profile, strength
-from headstart.metrics.knowledge import decompose, exclusivity, share, weighted_jaccard
+from headstart.metrics.knowledge import decompose, weighted_jaccard
 from headstart.metrics.knowledge_nulls import (
-    bootstrap_interval,
     excess_over_null,
     match_scale,
     pair_other_image,
     permute_within_orders,
 )
+from headstart.metrics.knowledge_shares import exclusivity, share
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -28,11 +29,11 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 def test_independent_gaussian_networks_reach_the_known_chance_levels() -> None:
     pretrained, finetuned, scratch = normal(3, 100, 2**12)
     preserved = decompose(pretrained, finetuned).preserved
-    kept = share(preserved, pretrained).ratio_of_sums.item()
+    kept = total(share(preserved, pretrained))
     assert kept == pytest.approx(1 - 1 / math.sqrt(2), abs=0.005)
     similarity = weighted_jaccard(pretrained, finetuned).mean().item()
     assert similarity == pytest.approx(3 - 2 * math.sqrt(2), abs=0.005)
-    assert exclusivity(preserved, scratch).ratio_of_sums.item() == pytest.approx(0.358, abs=0.005)
+    assert total(exclusivity(preserved, scratch)) == pytest.approx(0.358, abs=0.005)
 
 
 @pytest.mark.parametrize(("power", "expected"), [(1, 0.333), (3, 0.148)])
@@ -41,7 +42,7 @@ def test_heavier_tails_lower_the_chance_of_exclusivity(power: int, expected: flo
     laplace = -uniform.sign() * (1 - 2 * uniform.abs()).log()
     pretrained, finetuned, scratch = laplace**power
     preserved = decompose(pretrained, finetuned).preserved
-    found = exclusivity(preserved, scratch).ratio_of_sums.item()
+    found = total(exclusivity(preserved, scratch))
     assert found == pytest.approx(expected, abs=0.005)
 
 
@@ -51,7 +52,7 @@ def test_a_larger_scale_of_scratch_raises_the_chance_of_exclusivity(
 ) -> None:
     pretrained, finetuned, scratch = normal(3, 100, 2**12)
     preserved = decompose(pretrained, finetuned).preserved
-    found = exclusivity(preserved, factor * scratch).ratio_of_sums.item()
+    found = total(exclusivity(preserved, factor * scratch))
     assert found == pytest.approx(expected, abs=0.005)
 
 
@@ -60,10 +61,10 @@ def test_planted_overlap_is_recovered_after_the_null_is_taken_off(planted: float
     first, second = normal(2, 50, 2**11)
     same = torch.rand(first.shape, generator=seeded(1)) < planted
     second = torch.where(same, first, second)
-    value = share(decompose(first, second).preserved, first).ratio_of_sums
+    value = total(share(decompose(first, second).preserved, first))
     shuffled = permute_within_orders(second, seeded(2))
-    null = share(decompose(first, shuffled).preserved, first).ratio_of_sums
-    excess = excess_over_null(value, null, torch.ones_like(null))
+    null = total(share(decompose(first, shuffled).preserved, first))
+    excess = excess_over_null(*map(torch.tensor, (value, null, 1.0)))
     assert excess.item() == pytest.approx(planted, abs=0.01)
 
 
@@ -110,31 +111,3 @@ def test_the_excess_is_zero_at_the_null_one_at_the_ceiling_and_nan_without_room(
     excess = excess_over_null(value, null, ceiling)
     torch.testing.assert_close(excess[:3], torch.tensor([0.0, 1.0, 0.5]))
     assert excess[3:].isnan().all()
-
-
-def test_the_bootstrap_interval_of_a_mean_has_the_width_of_the_normal_one() -> None:
-    parts = normal(1, 400)
-    interval = bootstrap_interval(parts, torch.ones_like(parts), seeded())
-    half = 1.96 * parts.std().item() / math.sqrt(400)
-    assert interval.mean().item() == pytest.approx(parts.mean().item(), abs=0.02)
-    assert (interval[1] - interval[0]).item() == pytest.approx(2 * half, rel=0.1)
-
-
-def test_seeds_with_the_same_images_are_resampled_together() -> None:
-    parts = normal(1, 200).expand(4, -1)
-    together, apart = (
-        bootstrap_interval(parts, torch.ones_like(parts), seeded(), same_images=same).diff().item()
-        for same in (True, False)
-    )
-    assert together == pytest.approx(2 * apart, rel=0.15)
-
-
-def test_the_bootstrap_leaves_undefined_images_out() -> None:
-    parts, wholes = torch.ones(1, 10), 2 * torch.ones(1, 10)
-    parts[0, 3] = torch.nan
-    assert bootstrap_interval(parts, wholes, seeded()).tolist() == [0.5, 0.5]
-    assert bootstrap_interval(0 * wholes, 0 * wholes, seeded()).isnan().all()
-    with pytest.raises(ValueError, match="no images"):
-        bootstrap_interval(parts[:, :0], wholes[:, :0], seeded())
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        bootstrap_interval(parts, wholes, seeded(), level=95.0)

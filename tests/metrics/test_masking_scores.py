@@ -5,20 +5,27 @@ import torch
 from torch import Tensor, nn
 
 from headstart.metrics.interactions import membership, mobius, orders
-from headstart.metrics.masking import grid_cells, grid_players
+from headstart.metrics.masking import grid_players, pixel_inputs
 from headstart.metrics.salience import independent_noise, noise_floor
-from headstart.metrics.scores import (
-    correct_under_all,
-    log_odds,
-    masked_scores,
-    matching_temperature,
-    subset_scores,
-)
+from headstart.metrics.scores import Network, log_odds, subset_scores
 
 IMAGES = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1])
-PLAYERS = grid_players(8, 8, 4, 4, (*grid_cells(4, 4, margin=1), (0, 1), (0, 2)))
+CELLS = ((1, 1), (1, 2), (2, 1), (2, 2), (0, 1), (0, 2))
+PLAYERS = grid_players(8, 8, 4, 4, CELLS)
 BASELINE = torch.zeros(2, 1, 1)
+
+
+def masked_scores(
+    network: Network,
+    images: Tensor = IMAGES,
+    labels: Tensor = LABELS,
+    chunk_size: int = 256,
+    classes: int | None = None,
+) -> Tensor:
+    """Return v(x_T) of all masks, hidden pixels zero."""
+    inputs = pixel_inputs(images, PLAYERS, BASELINE)
+    return subset_scores(network, inputs, labels, len(CELLS), chunk_size, classes)
 
 
 def small_network(classes: int = 3) -> nn.Sequential:
@@ -74,7 +81,7 @@ def test_probabilities_and_unusable_logits_are_refused() -> None:
 
 def test_scores_of_a_single_mask_are_those_of_a_single_forward() -> None:
     network = small_network().eval()
-    scores = masked_scores(network, IMAGES, LABELS, PLAYERS, BASELINE)
+    scores = masked_scores(network)
     assert scores.shape == (3, 64)
     assert scores.dtype == torch.float32
     complete = log_odds(network(IMAGES), LABELS)
@@ -86,10 +93,10 @@ def test_the_network_is_left_as_it_was() -> None:
     network[1].eval()  # a frozen layer inside a network in training
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores = masked_scores(network, IMAGES, LABELS, PLAYERS, BASELINE)
+        scores = masked_scores(network)
     assert [module.training for module in network] == [True, False, True, True, True, True]
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    again = masked_scores(network, IMAGES, LABELS, PLAYERS, BASELINE)
+    again = masked_scores(network)
     assert torch.equal(scores, again)  # neither autocast nor dropout had a part in it
 
 
@@ -103,7 +110,7 @@ def test_precision_switches_are_off_inside_and_restored_afterwards() -> None:
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("medium")
     try:
-        masked_scores(network, IMAGES, LABELS, PLAYERS, BASELINE)
+        masked_scores(network)
         assert set(seen) == {("highest", False)}
         assert torch.get_float32_matmul_precision() == "medium"
         assert torch.backends.cudnn.allow_tf32 == before[1]
@@ -114,8 +121,8 @@ def test_precision_switches_are_off_inside_and_restored_afterwards() -> None:
 @pytest.mark.parametrize("chunk_size", [1, 7, 64, 150, 1000])
 def test_the_chunk_size_changes_scores_by_rounding_alone(chunk_size: int) -> None:
     network = small_network()
-    reference = masked_scores(network, IMAGES, LABELS, PLAYERS, BASELINE, 16)
-    scores = masked_scores(network, IMAGES, LABELS, PLAYERS, BASELINE, chunk_size)
+    reference = masked_scores(network, chunk_size=16)
+    scores = masked_scores(network, chunk_size=chunk_size)
     assert (noise_floor(scores, reference) <= independent_noise(2e-6, 6)).all()
 
 
@@ -124,7 +131,7 @@ def test_an_additive_network_has_orders_zero_and_one_only() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, 2)).double()
     images = IMAGES.double()
     labels = torch.tensor([0, 1, 1])
-    dividends = mobius(masked_scores(network, images, labels, PLAYERS, BASELINE))
+    dividends = mobius(masked_scores(network, images, labels))
     assert dividends[:, orders(6) > 1].abs().max() < 1e-12
     weights = (network[1].weight[1] - network[1].weight[0]).view(2, 8, 8)
     effects = ((weights * images)[:, :, None] * PLAYERS).sum((1, 3, 4))
@@ -135,7 +142,7 @@ def test_an_additive_network_has_orders_zero_and_one_only() -> None:
 def test_a_player_equal_to_its_baseline_is_a_dummy() -> None:
     images = IMAGES.clone()
     images[:, :, PLAYERS[2]] = 0
-    dividends = mobius(masked_scores(small_network(), images, LABELS, PLAYERS, BASELINE))
+    dividends = mobius(masked_scores(small_network(), images))
     # the same image in another place of a batch differs by rounding
     assert dividends[:, membership(6)[2]].abs().max() < 1e-4
 
@@ -159,48 +166,18 @@ def test_players_need_not_be_pixels() -> None:
 
 def test_two_networks_with_different_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="the network has 4 classes, the comparison 3"):
-        masked_scores(small_network(4), IMAGES, LABELS, PLAYERS, BASELINE, classes=3)
-    with pytest.raises(ValueError, match=r"networks have \[3, 4\] classes"):
-        correct_under_all([torch.zeros(3, 3), torch.zeros(3, 4)], LABELS)
+        masked_scores(small_network(4), classes=3)
 
 
 def test_half_precision_weights_bad_chunks_and_other_outputs_are_refused() -> None:
     with pytest.raises(ValueError, match="bfloat16"):
-        masked_scores(small_network().bfloat16(), IMAGES, LABELS, PLAYERS, BASELINE)
+        masked_scores(small_network().bfloat16())
     with pytest.raises(ValueError, match="chunk size is 0"):
-        masked_scores(small_network(), IMAGES, LABELS, PLAYERS, BASELINE, 0)
+        masked_scores(small_network(), chunk_size=0)
     with pytest.raises(ValueError, match="must return logits"):
-        masked_scores(lambda inputs: inputs, IMAGES, LABELS, PLAYERS, BASELINE)
+        masked_scores(lambda inputs: inputs)
 
 
 def test_no_image_gives_no_row() -> None:
-    empty = masked_scores(small_network(), IMAGES[:0], LABELS[:0], PLAYERS, BASELINE)
+    empty = masked_scores(small_network(), IMAGES[:0], LABELS[:0])
     assert empty.shape == (0, 64)
-
-
-def test_only_images_that_all_networks_classify_rightly_are_correct() -> None:
-    right = torch.eye(3)[LABELS]
-    half = right.clone()
-    half[1] = torch.tensor([1.0, 0.0, 0.0])
-    assert correct_under_all([right, half], LABELS).tolist() == [True, False, True]
-
-
-def test_all_images_misclassified_is_an_error_that_counts_them() -> None:
-    wrong, right = torch.eye(3)[(LABELS + 1) % 3], torch.eye(3)[LABELS]
-    with pytest.raises(ValueError, match=r"all 3 images are misclassified.*\[3, 0\]"):
-        correct_under_all([right, wrong], LABELS)
-
-
-def test_the_matching_temperature_brings_scaled_logits_back() -> None:
-    logits = torch.randn(20, 5, generator=torch.Generator().manual_seed(0)).double()
-    labels = logits.argmax(-1)
-    target = float(log_odds(logits, labels).mean())
-    assert matching_temperature(3 * logits, labels, target) == pytest.approx(3)
-
-
-def test_a_temperature_that_does_not_exist_is_an_error() -> None:
-    logits = 2 * torch.eye(3).double()
-    with pytest.raises(ValueError, match="no temperature"):
-        matching_temperature(logits, torch.arange(3), -5.0)
-    with pytest.raises(ValueError, match="misclassified"):
-        matching_temperature(logits, torch.tensor([0, 1, 1]), 1.0)

@@ -1,82 +1,121 @@
-"""Estimates over images with shared draws."""
+"""Ratios and means over images, and their intervals from shared draws."""
+
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from headstart.metrics.resampling import Resampling, difference, excess
-
-IMAGES = 40
+from headstart.metrics.resampling import Estimate, Resampling, difference, excess
 
 
-def resampling(resamples: int = 400, images: int = IMAGES) -> Resampling:
-    return Resampling(images, resamples, torch.Generator().manual_seed(1))
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
-def numbers(seed: int, *shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(*shape, generator=generator, dtype=torch.float64)
+def ratio(parts: list[list[float]], wholes: list[list[float]], resamples: int = 50) -> Estimate:
+    """Return the estimate of one level from [seeds, images]."""
+    tables = (torch.tensor(each, dtype=torch.float64).unsqueeze(-1) for each in (parts, wholes))
+    return Resampling(len(parts[0]), resamples, seeded()).ratio(*tables)
 
 
-def test_a_ratio_is_that_of_sums_and_its_draws_are_those_of_the_drawn_images() -> None:
-    parts, wholes = numbers(1, 2, IMAGES, 3), numbers(2, 2, IMAGES, 3) + 1
-    draws = resampling()
-    found = draws.ratio(parts, wholes)
-    torch.testing.assert_close(found.points, parts.sum(1) / wholes.sum(1))
-    drawn = draws.counts[7].long().repeat_interleave(draws.counts[7].long())
-    assert int(draws.counts[7].sum()) == IMAGES
-    index = torch.arange(IMAGES).repeat_interleave(draws.counts[7].long())
-    assert len(drawn) == len(index)
-    again = parts[:, index].sum(1) / wholes[:, index].sum(1)
-    torch.testing.assert_close(found.draws[:, 7], again)
-    assert found.images.tolist() == [[IMAGES] * 3] * 2
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=seeded(), dtype=torch.float64)
 
 
-def test_the_interval_of_a_mean_has_the_width_that_theory_says() -> None:
-    values = torch.randn(1, 400, 1, generator=torch.Generator().manual_seed(3)).double()
+def test_both_forms_of_a_ratio_leave_out_and_count_undefined_images() -> None:
+    parts = torch.tensor([1.0, 0.0, 3.0, math.nan, 1.0]).view(1, -1, 1)
+    wholes = torch.tensor([2.0, 0.0, 4.0, 4.0, math.nan]).view(1, -1, 1)
+    resampling = Resampling(5, 3, seeded())
+    of_sums, of_ratios = resampling.ratio(parts, wholes), resampling.mean_of_ratios(parts, wholes)
+    assert of_sums.points.item() == pytest.approx(4 / 6)
+    assert of_ratios.points.item() == pytest.approx((0.5 + 0.75) / 2)
+    for estimate in (of_sums, of_ratios):
+        # The last image was not looked at.
+        assert (estimate.images.item(), estimate.undefined.item()) == (2, 2)
+
+
+def test_the_interval_of_a_mean_has_the_width_of_the_normal_one() -> None:
+    values = normal(1, 400, 1)
     looked = torch.ones(1, 400, dtype=torch.bool)
-    found = resampling(2000, 400).mean(values, looked)
-    low, high = found.interval(0.95)[:, 0].tolist()
-    assert high - low == pytest.approx(2 * 1.96 * float(values.std()) / 20, rel=0.1)
-    assert low < float(values.mean()) < high
+    low, high = Resampling(400, 2000, seeded()).mean(values, looked).interval(0.95).flatten()
+    half = 1.96 * values.std().item() / math.sqrt(400)
+    assert (low + high).item() / 2 == pytest.approx(values.mean().item(), abs=0.02)
+    assert (high - low).item() == pytest.approx(2 * half, rel=0.1)
 
 
-def test_undefined_images_are_left_out_and_counted_and_those_not_looked_at_are_neither() -> None:
-    parts, wholes = torch.ones(1, 4, 1).double(), torch.ones(1, 4, 1).double()
-    wholes[0, 0] = 0
-    parts[0, 1] = torch.nan
-    wholes[0, 2] = torch.nan
-    found = resampling(50, 4).ratio(parts, wholes)
-    assert found.points.item() == 1
-    assert (found.images.item(), found.undefined.item()) == (1, 2)
-    nothing = resampling(50, 4).ratio(parts, torch.zeros_like(wholes))
-    assert nothing.points.isnan().all()
-    assert nothing.interval(0.95).isnan().all()
-    assert nothing.undefined.item() == 4
+def test_networks_with_the_same_images_are_resampled_together() -> None:
+    one = normal(1, 200, 1)
+    looked = torch.ones(4, 200, dtype=torch.bool)
+    resampling = Resampling(200, 500, seeded())
+    same = resampling.mean(one.expand(4, -1, -1), looked)
+    alone = resampling.mean(one, looked[:1])
+    torch.testing.assert_close(same.interval(0.95), alone.interval(0.95))
 
 
-def test_a_difference_of_measures_that_vary_together_is_narrower_than_either() -> None:
-    values = numbers(4, 1, IMAGES, 1)
-    looked = torch.ones(1, IMAGES, dtype=torch.bool)
-    draws = resampling()
-    one, other = draws.mean(values, looked), draws.mean(values + 0.25, looked)
-    gap = difference(other, one)
-    assert gap.points.item() == pytest.approx(0.25)
-    assert gap.interval(0.95).flatten().tolist() == pytest.approx([0.25, 0.25])
+def test_a_mean_over_networks_says_how_many_have_the_measure() -> None:
+    estimate = ratio([[1.0, 1.0], [0.0, 0.0]], [[2.0, 2.0], [0.0, 0.0]])
+    assert estimate.networks.flatten().tolist() == [1, 0]
+    pooled = estimate.pooled()
+    assert (pooled.points.item(), pooled.networks.item()) == (0.5, 1)
+    assert (pooled.images.item(), pooled.undefined.item()) == (2, 2)
+    assert estimate.interval(0.95).flatten().tolist() == [0.5, 0.5]
 
 
-def test_an_excess_divides_means_over_networks_and_is_nan_without_room() -> None:
-    looked = torch.ones(2, IMAGES, dtype=torch.bool)
-    draws = resampling()
-    value, null, ceiling = (
-        draws.mean(torch.full((2, IMAGES, 1), number).double(), looked)
-        for number in (3.0, 1.0, 5.0)
-    )
-    assert excess(value, null, ceiling).points.item() == 0.5
-    assert excess(value, ceiling, null).points.isnan().all()
+def test_a_mean_over_every_network_is_undefined_where_one_is_and_counts_them() -> None:
+    estimate = ratio([[1.0, 1.0], [0.0, 0.0]], [[2.0, 2.0], [0.0, 0.0]]).pooled(every=True)
+    assert estimate.points.isnan().all()
+    assert estimate.interval(0.95).isnan().all()
+    assert (estimate.undefined.item(), estimate.networks.item()) == (1, 0)
 
 
-def test_no_images_and_no_draws_are_refused() -> None:
-    for images, resamples in ((0, 5), (5, 0)):
-        with pytest.raises(ValueError, match="one of each is the least"):
-            resampling(resamples, images)
+def test_there_is_no_interval_where_more_than_a_hundredth_of_the_draws_are_undefined() -> None:
+    often = ratio([[1.0] + 3 * [0.0]], [[2.0] + 3 * [0.0]])  # undefined in (3/4)^4 of all draws
+    assert often.points.item() == 0.5
+    assert often.undefined_draws().item() == pytest.approx(0.75**4, abs=0.15)
+    assert often.interval(0.95).isnan().all()
+    never = ratio([[1.0] * 4], [[2.0] * 4])
+    assert never.undefined_draws().item() == 0
+    assert never.interval(0.95).flatten().tolist() == [0.5, 0.5]
+
+
+def test_a_draw_counts_only_where_all_networks_of_the_mean_have_it() -> None:
+    # The second network is defined on one image of four, and the mean in a draw needs it.
+    estimate = ratio([[1.0] * 4, [2.0, 0.0, 0.0, 0.0]], [[2.0] * 4, [2.0, 0.0, 0.0, 0.0]])
+    drawn = estimate.pooled().draws
+    assert estimate.pooled().points.item() == 0.75
+    assert set(drawn[~drawn.isnan()].tolist()) == {0.75}
+    assert drawn.isnan().any()
+
+
+def test_a_difference_is_of_the_networks_that_have_both() -> None:
+    first = ratio([[1.0], [1.0]], [[2.0], [4.0]])
+    second = ratio([[1.0], [0.0]], [[4.0], [0.0]])
+    gap = difference(first, second)
+    assert gap.points[0].item() == 0.25
+    assert gap.points[1].isnan()
+    assert (gap.pooled().networks.item(), gap.pooled().images.item()) == (1, 1)
+
+
+def test_the_excess_is_of_means_over_the_networks_that_have_all_three() -> None:
+    value, null = ratio([[4.0], [6.0]], [[10.0]] * 2), ratio([[2.0], [2.0]], [[10.0]] * 2)
+    ceiling = ratio([[6.0], [0.0]], [[10.0], [0.0]])
+    found = excess(value, null, ceiling)
+    assert found.points.item() == pytest.approx((0.4 - 0.2) / (0.6 - 0.2))
+    assert found.networks.item() == 1
+
+
+def test_a_falling_measure_has_room_where_its_ceiling_lies_below_its_null() -> None:
+    kept = [ratio([[part]], [[10.0]]) for part in (4.0, 2.0, 6.0)]
+    lost = [ratio([[10.0 - part]], [[10.0]]) for part in (4.0, 2.0, 6.0)]
+    assert excess(*kept).points.item() == pytest.approx(0.5)
+    assert excess(*lost, falling=True).points.item() == pytest.approx(0.5)
+    assert excess(*lost).points.isnan().all()
+    assert excess(*lost).networks.item() == 0
+
+
+def test_an_interval_over_no_images_or_draws_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of each is the least"):
+        Resampling(0, 5, seeded())
+    with pytest.raises(ValueError, match="one of each is the least"):
+        Resampling(5, 0, seeded())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,12 +29,12 @@ Plant = Callable[[str, str, int, int], Tensor]
 """(arm, start, seed, target epoch) -> interactions [images, 2^n]."""
 
 
-def study(base: dict[str, Any], **knowledge: Any) -> Plan:
-    """Return the plan of a study of knowledge with two source networks."""
+def study(base: dict[str, Any], starts: Sequence[int | str] = ("best",), **knowledge: Any) -> Plan:
+    """Return the plan of a study of knowledge with two source networks, fine-tuned from `starts`."""
     arm = {"targets": ["target"], "learning_rate": 0.1, "epochs": 3, "batch_size": 8}
     arm["target_epochs"] = [1, 2]
     arms = {
-        "finetune": {**arm, "source_epochs": ["best"], "target_seeds": [0, 1]},
+        "finetune": {**arm, "source_epochs": [*starts], "target_seeds": [0, 1]},
         "scratch": {**arm, "source_epochs": [0]},
         "probe": {**arm, "mode": "probe", "source_epochs": [0, "best"]},
     }
@@ -94,7 +94,7 @@ def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = N
             values = zeta(plant(run, state["start"], seed, state["target_epoch"]))
             logits = torch.eye(4)[labels if right else (labels + 1) % 4]
             tensors = {"values": values, "logits": logits.contiguous()}
-            tensors |= {"repeat": values[:2] + 1e-6} if state["best"] else {}
+            tensors |= {"repeat": values[:2] * (1 + 1e-6)} if state["best"] else {}
             save(tensors, work.out / name)
             entries.append({**state, "file": name})
         odd = dict(change or {}) if arm == "scratch" else {}
@@ -136,3 +136,36 @@ def subsets_of_order(order: int) -> list[int]:
     """Return the indices of all subsets of an order."""
     members = itertools.combinations(range(PLAYERS), order)
     return [sum(2**player for player in each) for each in members]
+
+
+def whole(table: pd.DataFrame, metric: str, reading: str = "measured", **where: Any) -> pd.Series:
+    """Return the one row over all orders and networks, of all images unless told otherwise."""
+    where = {"variant": "raw", "subset": "all", "network": "finetuned", **where}
+    rows = table[(table["metric"] == metric) & (table["reading"] == reading)]
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    rows = rows[rows["order"].isna() & rows["seed"].isna() & rows["target_epoch"].isna()]
+    assert len(rows) == 1, rows
+    return rows.iloc[0]
+
+
+def ones(number: int) -> Tensor:
+    """Return interactions of 1 on the first `number` non-empty subsets, 0 elsewhere."""
+    table = torch.zeros(IMAGES, 2**PLAYERS, dtype=torch.float64)
+    table[:, 1 : 1 + number] = 1
+    return table
+
+
+def growing(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    """Pretrained on 10 subsets, fine-tuned on 15, scratch on 3 of those; on the way there, weaker.
+
+    One random backbone has 5 subsets, the other 2 of three times the weight.
+    """
+    time = (epoch + 1) / EPOCHS[-1] if epoch < BEST else 1.0
+    if arm == "probe":
+        return ones(10) if start == "best" else (ones(5), 3 * ones(2))[seed]
+    return time * (ones(15) if arm.startswith("finetune") else ones(3))
+
+
+def independent(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    return random_table(arm, start, seed, epoch)

@@ -5,48 +5,33 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import planted_knowledge as planted
 import pytest
 import torch
-from planted_knowledge import BEST, EPOCHS, IMAGES, PLAYERS, maker, measured, random_table
+from planted_knowledge import (
+    BEST,
+    EPOCHS,
+    IMAGES,
+    PLAYERS,
+    growing,
+    independent,
+    maker,
+    measured,
+    ones,
+    random_table,
+    whole,
+)
 from test_jobs import STUDY
 from torch import Tensor
 
 from headstart.artifacts.files import read_table
+from headstart.metrics.and_or import TOLERANCE
 from headstart.params import Statistics
 from headstart.studies.claims import judge_study, read_claims
-from headstart.studies.knowledge.errors import KnowledgeError
 
 pytestmark = pytest.mark.usefixtures("project")
-
-
-def whole(table: pd.DataFrame, metric: str, reading: str = "measured", **where: Any) -> pd.Series:
-    """Return the one row over all orders and networks, of all images unless told otherwise."""
-    where = {"variant": "raw", "subset": "all", "network": "finetuned", **where}
-    rows = table[(table["metric"] == metric) & (table["reading"] == reading)]
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    rows = rows[rows["order"].isna() & rows["seed"].isna() & rows["target_epoch"].isna()]
-    assert len(rows) == 1, rows
-    return rows.iloc[0]
-
-
-def ones(number: int) -> Tensor:
-    """Return interactions of 1 on the first `number` non-empty subsets, 0 elsewhere."""
-    table = torch.zeros(IMAGES, 2**PLAYERS, dtype=torch.float64)
-    table[:, 1 : 1 + number] = 1
-    return table
-
-
-def growing(arm: str, start: str, seed: int, epoch: int) -> Tensor:
-    """Pretrained on 10 subsets, fine-tuned on 15, scratch on 3 of those; on the way there, weaker."""
-    time = (epoch + 1) / EPOCHS[-1] if epoch < BEST else 1.0
-    if arm == "probe":
-        return ones(10) if start == "best" else random_table(arm, seed)
-    return time * (ones(15) if arm.startswith("finetune") else ones(3))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +62,51 @@ def test_planted_shares_ratios_and_similarities_come_out_as_computed_by_hand(
     assert row["low"] == row["value"] == row["high"]  # all images are alike
 
 
+def own(table: pd.DataFrame, seed: int, metric: str, reading: str) -> float:
+    """Return the raw value of one source network over all orders and images."""
+    rows = table[(table["metric"] == metric) & (table["reading"] == reading)]
+    rows = rows[(rows["variant"] == "raw") & (rows["subset"] == "all") & (rows["seed"] == seed)]
+    assert len(rows) == 1, rows
+    return float(rows["value"].iloc[0])
+
+
+def test_the_random_backbone_is_that_of_another_source_network_brought_to_scale(
+    grown: pd.DataFrame,
+) -> None:
+    null = "null_random_backbone"
+    # The other's 2 subsets at the strength of the pretrained network, 10, and of scratch, 3.
+    assert own(grown, 0, "preserved_of_pretrained", null) == pytest.approx(2 * min(5, 1) / 10)
+    assert own(grown, 0, "exclusivity", null) == pytest.approx(2 * min(1.5, 1) / 10)
+    # The other's 5 subsets, at the same strengths.
+    assert own(grown, 1, "preserved_of_pretrained", null) == pytest.approx(5 * min(2, 1) / 10)
+    assert own(grown, 1, "exclusivity", null) == pytest.approx(5 * min(0.6, 1) / 10)
+    rows = grown[(grown["metric"] == "similarity_to_common_target") & (grown["reading"] == null)]
+    rows = rows[(rows["variant"] == "raw") & rows["seed"].isna()]
+    # Scaled to 15: 2 subsets of 7.5 and 5 of 3 against 15 of 1.
+    assert rows["value"].tolist() == pytest.approx([(2 / 28 + 5 / 25) / 2] * len(rows))
+    there = (grown["reading"] == null) & grown["value"].notna()
+    assert (grown.loc[there, "reason"] == "").all()
+
+
+def test_the_null_of_another_image_knows_nothing_of_interactions_that_no_two_images_share() -> None:
+    def apart(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+        return torch.eye(2**PLAYERS, dtype=torch.float64)[1 : 1 + IMAGES]
+
+    plan = planted.study(STUDY, seeds=[0])
+    table = read_table(measured(plan, maker(apart)).file("measurements.parquet"))
+    for metric in ("preserved_of_pretrained", "exclusivity", "similarity"):
+        assert whole(table, metric)["value"] == 1
+        assert whole(table, metric, "null_other_image")["value"] == 0
+        assert whole(table, metric, "excess_other_image")["value"] == 1
+    for metric in ("discarded_of_pretrained", "new_of_finetuned", "scratch_only"):
+        assert whole(table, metric, "null_other_image")["value"] == 1
+        assert whole(table, metric, "excess_permuted")["value"] == 1
+    # One source network: its null is its own initialisation, and says so.
+    null = whole(table, "exclusivity", "null_random_backbone")
+    assert "there is no other" in null["reason"]
+    assert null["value"] == 1
+
+
 def test_curves_approach_their_end_as_planted(grown: pd.DataFrame) -> None:
     table = grown
     rows = table[(table["variant"] == "raw") & (table["reading"] == "measured")]
@@ -93,12 +123,16 @@ def test_curves_approach_their_end_as_planted(grown: pd.DataFrame) -> None:
     assert whole(table, "epoch_of_80_percent_own_end")["value"] == 2
     gap = whole(table, "speed_to_own_end", network="finetuned-scratch")["value"]
     assert gap == pytest.approx(0)
+    assert 0 < whole(table, "speed_to_own_end", "null_permuted")["value"] < 1
+    # A random backbone stands still: no drop, and a similarity of 2/28 or 5/25 all the time.
+    still = whole(table, "speed_to_own_end", "null_random_backbone")
+    assert still["value"] == pytest.approx((2 / 28 + 5 / 25) / 2)
+    assert whole(table, "stability_to_own_end", "null_random_backbone")["value"] == 0
+    assert whole(table, "directness", "null_permuted", network="scratch")["value"] < 1
+    ends = table[table["metric"] == "similarity_to_own_end"]
+    assert not ends["reading"].str.startswith("ceiling").any()
     best = table[table["metric"] == "accuracy_at_validation_best"]
     assert (best["value"] == 0.1 * BEST).all()
-
-
-def independent(arm: str, start: str, seed: int, epoch: int) -> Tensor:
-    return random_table(arm, start, seed, epoch)
 
 
 def test_independent_networks_are_at_chance_and_an_excess_is_value_over_null_by_room() -> None:
@@ -125,6 +159,26 @@ def test_independent_networks_are_at_chance_and_an_excess_is_value_over_null_by_
     )
     assert excess == pytest.approx((value - null) / (ceiling - null))
     assert 0 < excess < 1
+    for null in ("permuted", "other_image", "random_backbone"):
+        kept, lost = (
+            whole(table, f"{metric}_of_pretrained", f"excess_{null}", variant="normalised")
+            for metric in ("preserved", "discarded")
+        )
+        assert 0 < kept["value"] < 1
+        assert lost[["value", "low", "high"]].tolist() == pytest.approx(
+            kept[["value", "low", "high"]].tolist()
+        )
+        new = whole(table, "new_of_finetuned", f"excess_{null}", variant="normalised")
+        same = whole(table, "preserved_of_finetuned", f"excess_{null}", variant="normalised")
+        assert new["value"] == pytest.approx(same["value"])
+        assert whole(table, "scratch_only", f"over_{null}")["value"] < 0
+        assert whole(table, "scratch_only", f"excess_{null}")["value"] > 0
+    means = whole(table, "preserved_of_pretrained", "mean_of_ratios")
+    assert means["value"] == pytest.approx(
+        whole(table, "preserved_of_pretrained")["value"], abs=0.02
+    )
+    assert means["value"] != whole(table, "preserved_of_pretrained")["value"]
+    assert means["low"] < means["value"] < means["high"]
 
 
 def test_orders_add_up_and_a_planted_rise_is_found() -> None:
@@ -155,51 +209,32 @@ def test_parts_of_the_knowledge_rebuild_the_margin_that_was_planted(grown: pd.Da
     # All interactions are 1: equal strength gives an equal margin.
     assert whole(table, "margin_of_preserved_minus_random")["value"] == pytest.approx(0)
     assert whole(table, "positive_of_new")["value"] == 1
-    hidden = table[table["metric"] == "margin_without_preserved_players"].set_index("order")
+    hidden = table[table["metric"] == "margin_without_preserved_players"]
+    hidden = hidden[hidden["variant"] == "raw"].set_index("order")
     assert hidden["value"].to_dict() == pytest.approx({1: 7, 2: 3, 3: 1})
+    # Normalised: the pretrained 10 subsets have the strength of the fine-tuned 15, and more than 1 each.
+    assert whole(table, "margin_of_preserved", variant="normalised")["value"] == pytest.approx(10)
 
 
-def constant(arm: str, start: str, seed: int, epoch: int) -> Tensor:
-    return torch.zeros(IMAGES, 2**PLAYERS, dtype=torch.float64)
+def test_preserved_knowledge_beats_random_knowledge_of_its_strength_by_what_was_planted() -> None:
+    def for_and_against(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+        """5 subsets speak for the class and were known before; fine-tuning adds 10 that speak against."""
+        known = ones(5)
+        return known if arm == "probe" else 2 * known - ones(15)
 
-
-def test_constant_networks_that_misclassify_everything_are_nan_with_counts_and_reasons() -> None:
-    plan = planted.study(STUDY)
-    artifact = measured(plan, maker(constant, right=False))
-    table = read_table(artifact.file("measurements.parquet"))
-    share = whole(table, "preserved_of_pretrained")
-    assert pd.isna(share["value"])
-    assert (share["n"], share["undefined"]) == (0, 2 * IMAGES)
-    assert "0/0 on every image" in share["reason"]
-    nobody = whole(table, "preserved_of_pretrained", subset="correct")
-    assert pd.isna(nobody["value"])
-    assert (nobody["n"], nobody["undefined"]) == (0, 0)
-    assert nobody["reason"] == "no image is right under all three networks"
-    missing = table["value"].isna()
-    assert (table.loc[missing, "reason"] != "").all()
-
-
-def test_a_ceiling_that_was_not_run_is_missing_with_its_reason() -> None:
-    alone = planted.study(STUDY, seeds=[0])
-    table = read_table(measured(alone, maker(growing)).file("measurements.parquet"))
-    row = whole(table, "exclusivity", "ceiling_other_source")
-    assert pd.isna(row["value"])
-    assert row["reason"] == "no other source network was fine-tuned from this start"
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"classes": ["D", "E", "F"]}, "tell 3 classes apart, those of .* 4; compare networks of"),
-        ({"labels": torch.zeros(IMAGES, dtype=torch.int64)}, "its labels are not those of"),
-        ({"players": torch.ones(1, 2, 2, dtype=torch.uint8)}, "its players are not those of"),
-    ],
-)
-def test_networks_evaluated_on_different_things_are_refused(
-    change: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(KnowledgeError, match=said):
-        measured(planted.study(STUDY), maker(growing, change=change))
+    plan = planted.study(STUDY, seeds=[0], permutations=60, resamples=5)
+    table = read_table(measured(plan, maker(for_and_against)).file("measurements.parquet"))
+    assert whole(table, "margin_of_preserved")["value"] == pytest.approx(5)
+    assert whole(table, "positive_of_preserved")["value"] == 1
+    # A random 5 of the 15 holds 5/3 that speak for the class and 10/3 that speak against it.
+    assert whole(table, "margin_of_random_as_preserved")["value"] == pytest.approx(-5 / 3, abs=0.1)
+    gain = whole(table, "margin_of_preserved_minus_random")
+    assert gain["value"] == pytest.approx(5 + 5 / 3, abs=0.1)
+    chance = (10 * 45 + 5 * 10 + 1) / 3003  # of 3, 4 or 5 for the class
+    right = whole(table, "positive_of_random_as_preserved")["value"]
+    assert right == pytest.approx(chance, abs=0.02)
+    hidden = table[table["metric"] == "positive_without_preserved_players"]
+    assert hidden[hidden["variant"] == "raw"]["value"].between(0, 1).all()
 
 
 def test_and_or_interactions_give_shares_too() -> None:
@@ -211,6 +246,21 @@ def test_and_or_interactions_give_shares_too() -> None:
     assert share + rest == pytest.approx(1)
     split = table[(table["variant"] == "and_or") & (table["reading"] == "measured")]
     assert "similarity" not in set(split["metric"])
+    scaled = whole(table, "strength_finetuned", variant="and_or_normalised")["value"]
+    assert scaled == pytest.approx(1)
+    gap = table[table["metric"] == "and_or_gap"]
+    assert gap["value"].between(0, TOLERANCE).all()
+    assert gap["reason"].tolist() == [""]
+
+
+def test_the_example_is_of_the_start_that_is_shown_whichever_was_followed() -> None:
+    arms = {"followed": [0], "source_epochs": [0, "best"]}
+    plan = planted.study(STUDY, starts=[0, "best"], permutations=1, resamples=5, **arms)
+    artifact = measured(plan, maker(growing))
+    example = read_table(artifact.file("example_interactions.parquet"))
+    assert set(example["start"]) == {"best"}
+    known = example.set_index(["part", "rank"])["value"]
+    assert known["preserved", 1] == 1  # in log-odds
 
 
 def test_claims_are_judged_on_the_tables(project: Path) -> None:

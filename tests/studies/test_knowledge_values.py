@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from test_jobs import STUDY
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json
 from headstart.artifacts.keys import Job
-from headstart.params import Baseline, MaskPlayers, Params, Scores
+from headstart.params import Baseline, GridPlayers, MaskPlayers, Params, Scores
 from headstart.plan import Plan
 from headstart.studies import check, data, pretrain, trajectory
 from headstart.studies.knowledge import subjects, values
@@ -210,10 +211,48 @@ def test_what_cannot_be_evaluated_is_said_before_any_network_trains(project: Pat
     assert "has shape (2, 4, 4), (2, 8, 8)" in checked(players=masks(project, segmentation=other))
     absent = torch.ones(2, 8, 8, dtype=torch.int64)
     assert "has no pixels" in checked(players=masks(project, segmentation=absent))
+    twice = torch.tensor([5, 5])
+    assert "name [5] more than once" in checked(players=masks(project, positions=twice))
     beyond = torch.tensor([1, 99])
     assert "within the 12 test images" in checked(players=masks(project, positions=beyond))
     wrong = masks(project) | {"sha256": "0" * 64}
     assert "but the params say 000" in checked(players=wrong)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "said"),
+    [
+        (torch.zeros(1, 4, 4), "learned.safetensors: a baseline of shape (1, 4, 4) does not fit"),
+        (torch.zeros(3, 1, 8, 8), "does not fit images of shape (5, 1, 8, 8)"),
+        (torch.full((1, 8, 8), torch.nan), "learned.safetensors: the learned baseline holds NaN"),
+    ],
+)
+def test_a_baseline_that_does_not_fit_is_said_before_any_network_trains(
+    project: Path, baseline: torch.Tensor, said: str
+) -> None:
+    path = project / "learned.safetensors"
+    save_file({"baseline": baseline}, path)
+    options = {"kind": "learned", "path": path.name, "sha256": file_sha256(path)}
+    assert said in checked(baseline=options)
+
+
+def test_the_noise_is_measured_with_another_chunk_size_whatever_it_is() -> None:
+    sizes = [1, 2, 3, 6, 128]
+    assert [values.another_chunk(size) for size in sizes] == [2, 1, 1, 2, 42]
+
+
+def test_networks_trained_on_other_classes_than_the_images_have_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = values.choose_subjects
+
+    def others(options: Scores, task: Task) -> subjects.Subjects:
+        return replace(real(options, task), classes=("D", "E", "F", "X"))
+
+    monkeypatch.setattr(values, "choose_subjects", others)
+    said = r"was trained on the classes \('D', .* the images have \('D', 'E', 'F', 'X'\)"
+    with pytest.raises(KnowledgeError, match=said):
+        store.run(of_arm(planned(), "probe"), values.make)
 
 
 def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,5 +271,7 @@ def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.Monkey
 
 def test_the_number_of_players_is_known_without_images() -> None:
     assert Scores().players.count == 12
+    assert (0, 0) not in GridPlayers(kind="grid", corners=False).offered()
+    assert len(GridPlayers(kind="grid", rows=8, columns=8, margin=1, draw=10).offered()) == 36
     masked = MaskPlayers(kind="masks", path="x", sha256="0" * 64, players=3)
     assert masked.count == 3

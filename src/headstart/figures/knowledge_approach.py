@@ -94,8 +94,7 @@ def followed(measurements: pd.DataFrame, comparison: Comparison) -> list[str]:
 
 
 def _similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
-    """Draw J of both networks; what a second run shares says nothing of the way to one's own end."""
-    own = bool((table["metric"] == "similarity_to_own_end").all())
+    """Draw J of both networks, with chance and, to the fine-tuned end, what a second run shares."""
     labels = []
     for network, (colour, marker, style) in LOOKS.items():
         rows = table[table["network"] == network]
@@ -112,7 +111,7 @@ def _similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
         for reading, (line, _) in READINGS.items():
             drawn = rows[rows["reading"] == reading].dropna(subset="value")
             ceiling = reading.startswith("ceiling")
-            if drawn.empty or (ceiling and (network == "scratch" or own)):
+            if drawn.empty or (ceiling and network == "scratch"):
                 continue
             shade = "black" if ceiling else colour
             at = position(drawn["target_epoch"].astype(float))
@@ -120,7 +119,7 @@ def _similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
     for reading, (_, word) in READINGS.items():
         drawn = table[(table["reading"] == reading) & (table["network"] == "finetuned")]
         drawn = drawn.dropna(subset="value")
-        if len(drawn) and not (own and reading.startswith("ceiling")):
+        if len(drawn):
             labels.append((float(drawn["value"].iloc[-1]), word, GREY))
     return labels
 

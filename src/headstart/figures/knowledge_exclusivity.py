@@ -23,12 +23,14 @@ from headstart.figures.style import BLUE, GREEN, GREY, VERMILION, paper_style
 
 PUBLISHED = (13.0, 45.0)
 """Per cent: the ratios that summaries of arXiv 2410.08455 report."""
-MARKS = {
-    "null_permuted": ("_", GREY, "null: permuted within orders"),
-    "null_other_image": ("1", GREY, "null: other image"),
-    "null_random_backbone": ("x", GREY, "null: random backbone with\na trained probe"),
-    "ceiling_second_run": ("^", "black", "ceiling: second fine-tuning run"),
-    "ceiling_other_source": ("v", "black", "ceiling: other source network"),
+NULLS = {
+    "null_permuted": ("-", "null: permuted within orders"),
+    "null_other_image": (":", "null: other image"),
+    "null_random_backbone": ("--", "null: random backbone with\na trained probe"),
+}
+CEILINGS = {
+    "ceiling_second_run": ("^", "ceiling: second fine-tuning run"),
+    "ceiling_other_source": ("v", "ceiling: other source network"),
 }
 NETWORKS = {"probe": ("s", BLUE), "finetuned": ("o", GREEN), "scratch": ("D", VERMILION)}
 
@@ -67,9 +69,10 @@ def exclusivity_figure(
         )
         write_caption(
             figure,
-            f"{counted(ratios)}; interactions normalised; lines: {confidence:.0%} bootstrap intervals over "
-            "images. A ratio means something only above its nulls. Accuracy at the epoch that validation "
-            "chose, a mark per source network. Grey band: the published 13 to 45 %, from other networks "
+            f"{counted(ratios)}; interactions normalised; error bars, and bands around the lines of the "
+            f"nulls: {confidence:.0%} bootstrap intervals over images. A ratio means something only above "
+            "its nulls. Accuracy at the epoch that validation "
+            "chose, a mark per source network. Wide pale band: the published 13 to 45 %, from other networks "
             "and data.",
         )
     return figure, pd.concat([ratios, accuracies], ignore_index=True)
@@ -83,7 +86,7 @@ def ratio_table(measurements: pd.DataFrame) -> pd.DataFrame:
         variant="normalised",
         subset="all",
         order=None,
-        reading=["measured", *MARKS],
+        reading=["measured", *NULLS, *CEILINGS],
     )
     table = rows[[*Comparison._fields, "start", "metric", "reading", "value", "low", "high"]].copy()
     table[["value", "low", "high"]] *= PERCENT
@@ -109,22 +112,43 @@ def _ratio_panel(axis: Axes, table: pd.DataFrame, known: list[str]) -> None:
     rows = table[table["reading"] == "measured"]
     x = rows["start"].map(places).to_numpy(float) - 0.16
     axis.bar(x, rows["value"], width=0.42, color=BLUE, alpha=0.85, label="measured")
-    spread = np.abs(np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]))
-    axis.errorbar(x, rows["value"], yerr=spread, fmt="none", ecolor="black", capsize=2, linewidth=1)
-    for shift, (reading, (marker, colour, label)) in enumerate(MARKS.items()):
-        rows = table[(table["reading"] == reading) & table["value"].notna()]
-        beside = rows["start"].map(places).to_numpy(float) + 0.2 + 0.09 * shift
+    _error_bars(axis, x, rows)
+    for reading, (style, label) in NULLS.items():
+        _null(axis, _there(table, reading), places, style, label)
+    for shift, (reading, (marker, label)) in enumerate(CEILINGS.items()):
+        rows = _there(table, reading)
+        x = rows["start"].map(places).to_numpy(float) + 0.2 + 0.12 * shift
+        _error_bars(axis, x, rows)
         axis.plot(
-            beside,
+            x,
             rows["value"],
             marker,
-            color=colour,
+            color="black",
             markersize=6,
-            markerfacecolor="none",
+            markerfacecolor="white",
             markeredgewidth=1.3,
             label=label,
         )
     axis.grid(axis="x", visible=False)
+
+
+def _there(table: pd.DataFrame, reading: str) -> pd.DataFrame:
+    return table[(table["reading"] == reading) & table["value"].notna()]
+
+
+def _error_bars(axis: Axes, x: np.ndarray, rows: pd.DataFrame) -> None:
+    spread = np.abs(np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]))
+    axis.errorbar(x, rows["value"], yerr=spread, fmt="none", ecolor="black", capsize=2, linewidth=1)
+
+
+def _null(axis: Axes, rows: pd.DataFrame, places: dict[str, int], style: str, label: str) -> None:
+    """Draw a null as a line across the place of its start, in a band that is its interval."""
+    numbers = rows[["value", "low", "high"]].to_numpy(float)
+    for start, (value, low, high) in zip(rows["start"], numbers, strict=True):
+        ends = [places[start] - 0.42, places[start] + 0.42]
+        axis.fill_between(ends, [low] * 2, [high] * 2, color=GREY, alpha=0.22, linewidth=0)
+        named = label if start == rows["start"].iloc[0] else "_"
+        axis.plot(ends, [value] * 2, color="black", linewidth=1.1, linestyle=style, label=named)
 
 
 def _accuracy_panel(axis: Axes, table: pd.DataFrame, known: list[str]) -> None:

@@ -13,13 +13,13 @@ from headstart.figures.knowledge_select import (
     PERCENT,
     Comparison,
     counted,
-    main_start,
     of,
     pick,
     start_words,
 )
 from headstart.figures.labels import Label, label_edge, write_caption
 from headstart.figures.style import BLUE, GREY, ORANGE, VERMILION, paper_style
+from headstart.statistics.knowledge_tables import main_start
 
 PARTS = {"preserved": BLUE, "discarded": ORANGE, "new": VERMILION}
 SHARES = {
@@ -53,11 +53,12 @@ def orders_figure(
             axis.set_ylim(-limit, limit)
         labels = _shares(lower[2], table)
         words = (
-            f"{comparison.words}, fine-tuned from {start_words(start)}; every network's interactions "
-            f"divided by its mean Σ|I|. {counted(table)}; bars and bands: {confidence:.0%} bootstrap "
-            "intervals over images. Two runs: what two fine-tuning runs of the start share. Chance: the fine-tuned network's interactions dealt anew within "
-            "their order. Above: the strongest interactions of one image in each part; what is not "
-            "among their players is dimmed."
+            f"{comparison.words}, fine-tuned from {start_words(start)}; bars and curves: every network's "
+            f"interactions divided by its mean Σ|I|. {counted(table)}; {confidence:.0%} bootstrap intervals "
+            "over images. Two runs: what two fine-tuning runs of the start share. Chance: the fine-tuned "
+            "network's interactions dealt anew within their order. Above: the strongest interactions of "
+            "one image in each part, in log-odds and not normalised; what is not among their players is "
+            "dimmed."
         )
         write_caption(figure, words)
         figure.draw_without_rendering()

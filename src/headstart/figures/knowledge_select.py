@@ -62,12 +62,6 @@ def starts(table: pd.DataFrame) -> list[str]:
     return sorted(order.index, key=lambda start: (float(order[start]), start != "best"))
 
 
-def main_start(table: pd.DataFrame) -> str:
-    """Return the start that a figure of one start shows: `best`, else the last."""
-    known = starts(table)
-    return "best" if "best" in known else known[-1]
-
-
 def start_words(start: str) -> str:
     """Return a start in words."""
     return "source-best" if start == "best" else f"epoch {start}"

@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from headstart.figures.knowledge_select import NAMES, PERCENT, Comparison, comparisons, of
 from headstart.figures.labels import write_caption
 from headstart.figures.style import BLUE, GREEN, GREY, VERMILION, paper_style
+from headstart.statistics.knowledge_tables import main_start
 
 LOOKS = {"probe": (BLUE, "-"), "finetuned": (GREEN, "--"), "scratch": (VERMILION, "-.")}
 
 
 def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, pd.DataFrame]:
-    """Draw both questions for all comparisons, each from its last start; return what is drawn."""
+    """Draw both questions for all comparisons, each from its main start; return what is drawn."""
     table = sparsity_table(sparsity)
     names = list(comparisons(table))
     with paper_style():
@@ -41,13 +42,11 @@ def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, 
 
 
 def sparsity_table(sparsity: pd.DataFrame) -> pd.DataFrame:
-    """Return the curves of one start of each comparison: `best`, else the last one."""
+    """Return the curves of the main start of each comparison."""
     parts = []
     for name in comparisons(sparsity):
         rows = of(sparsity, name)
-        known = list(dict.fromkeys(rows["start"]))
-        start = "best" if "best" in known else known[-1]
-        parts.append(rows[rows["start"] == start])
+        parts.append(rows[rows["start"] == main_start(rows)])
     return pd.concat(parts, ignore_index=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pandas as pd
 
 from headstart.figures.knowledge_select import (
@@ -22,12 +24,14 @@ SHARES = {
 }
 READINGS = {
     "measured": "here",
+    "mean_of_ratios": "mean of ratios",
     "null_permuted": "chance: permuted",
     "null_other_image": "chance: other image",
     "null_random_backbone": "chance: random backbone",
     "ceiling_second_run": "second run",
     "excess_permuted": "excess",
 }
+VARIANTS = {"raw": "as they are", "normalised": "normalised"}
 MARGINS = {
     "margin_of_everything": "all interactions",
     "margin_of_preserved": "preserved alone",
@@ -55,16 +59,22 @@ def shares(measurements: pd.DataFrame) -> pd.DataFrame:
 
 
 def counterfactual(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Return mean log-odds of whole images, rebuilt from parts or with one player hidden."""
+    """Return mean log-odds of whole images, rebuilt from parts or with one player hidden.
+
+    A part is what both networks share as they are, or normalised: the pretrained one brought to scale.
+    """
     rows = []
     for name in comparisons(measurements):
         part = of(measurements, name)
-        for start in starts(part):
-            chosen = pick(part, start=start, metric=list(MARGINS), reading="measured")
+        for start, (variant, words) in product(starts(part), VARIANTS.items()):
+            chosen = pick(
+                part, start=start, metric=list(MARGINS), variant=variant, reading="measured"
+            )
             chosen = chosen[chosen["order"].isna() | (chosen["order"] == 1)]
             row: dict[str, object] = {"comparison": name.words, "start": start_words(start)}
-            for metric, words in MARGINS.items():
-                row[words] = _text(chosen[chosen["metric"] == metric], 1.0)
+            row["interactions"] = words
+            for metric, heading in MARGINS.items():
+                row[heading] = _text(chosen[chosen["metric"] == metric], 1.0)
             rows.append(row)
     return pd.DataFrame(rows)
 

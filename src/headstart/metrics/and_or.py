@@ -18,6 +18,9 @@ from torch import Tensor
 from headstart.metrics.and_or_solver import Certificate, Iterate, Problem, solve
 from headstart.metrics.interactions import count_players, mobius, orders
 
+TOLERANCE = 1e-3
+"""The relative duality gap up to which a split counts as solved."""
+
 
 class AndOrSplit(NamedTuple):
     """The split of every game in the batch, and how near it is to the optimum."""
@@ -40,7 +43,7 @@ class AndOrSplit(NamedTuple):
 def and_or_split(
     values: Float[Tensor, "*batch networks subsets"],
     residual_fraction: float = 0.0,
-    tolerance: float = 1e-3,
+    tolerance: float = TOLERANCE,
     max_iterations: int = 5000,
     start: Iterate | None = None,
 ) -> AndOrSplit:

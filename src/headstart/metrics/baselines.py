@@ -16,15 +16,6 @@ from headstart.metrics.masking import expand_baseline
 Images = Float[Tensor, "images channels height width"]
 
 
-def mean_baseline(dataset: Images) -> Float[Tensor, "channels 1 1"]:
-    """Return the mean pixel of a data set, channel by channel; give the training images of the
-    target task.
-    """
-    if not dataset.numel():
-        raise ValueError("the mean pixel of no images is undefined: give at least one image")
-    return dataset.mean(dim=(0, 2, 3))[:, None, None]
-
-
 def zero_baseline(images: Images) -> Float[Tensor, "channels 1 1"]:
     """Return zero, the mean pixel where images are normalised by the data set's mean."""
     return images.new_zeros(images.shape[1], 1, 1)

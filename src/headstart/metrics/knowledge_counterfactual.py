@@ -27,15 +27,12 @@ def reconstructed_scores(
     return zeta(without_empty_set(part)) + empty_score.unsqueeze(-1)
 
 
-def accuracy_of_scores(
-    scores: Float[Tensor, "images subsets"],
-) -> Float[Tensor, ""]:
-    """Return the share of images with v(x_N) > 0, that is p(y*|x) > 1/2; NaN for no images.
+def positive(scores: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return 1 where v > 0, that is p(y*|x) > 1/2, else 0; NaN where v is.
 
-    With two classes it is the accuracy, with more a lower bound on it. A NaN score makes it NaN.
+    Its mean over images is the accuracy with two classes, a lower bound on it with more.
     """
-    complete = scores[:, -1]
-    return (complete > 0).to(scores).masked_fill(complete.isnan(), torch.nan).mean()
+    return (scores > 0).to(scores).masked_fill(scores.isnan(), torch.nan)
 
 
 def random_part(

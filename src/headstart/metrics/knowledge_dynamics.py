@@ -6,37 +6,16 @@ target common to all runs, such as the fine-tuned end state, makes the curves co
 both.
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from headstart.metrics.interactions import strength
-from headstart.metrics.knowledge import Ratio, ratio, weighted_jaccard
+from headstart.metrics.knowledge_shares import Share
 
 Trajectory = Float[Tensor, "times images subsets"]
-Curve = Float[Tensor, " times"]
 Curves = Float[Tensor, "*batch times"]
 Epochs = Float[Tensor, " times"] | Int[Tensor, " times"]
-
-
-class SimilarityCurve(NamedTuple):
-    """J_t for every checkpoint, and the number of images where it is undefined."""
-
-    similarity: Curve
-    undefined: Int[Tensor, " times"]
-    by_image: Float[Tensor, "times images"]
-
-
-def similarity_curve(
-    trajectory: Trajectory, target: Float[Tensor, "images subsets"]
-) -> SimilarityCurve:
-    """Return J_t = E_x J(I_t, I_target), the mean over images where it is defined; NaN where there
-    are none.
-    """
-    by_image = weighted_jaccard(trajectory, target.expand_as(trajectory))
-    return SimilarityCurve(by_image.nanmean(-1), by_image.isnan().sum(-1), by_image)
 
 
 def speed(similarity: Curves, epochs: Epochs) -> Float[Tensor, "*batch"]:
@@ -63,16 +42,16 @@ def stability(similarity: Curves) -> Float[Tensor, "*batch"]:
     return -similarity.diff().clamp(max=0).sum(-1)
 
 
-def directness(trajectory: Trajectory) -> Ratio:
-    """Return ‖I_end − I_0‖₁ / Σ_t ‖I_{t+1} − I_t‖₁ over images: 1 for a straight path, NaN for no
-    movement.
+def directness(trajectory: Trajectory) -> Share:
+    """Return ‖I_end − I_0‖₁ of Σ_t ‖I_{t+1} − I_t‖₁ for every image [images, 1]: their ratio is 1 for
+    a straight path, undefined for no movement.
 
     More checkpoints show more of the detours: compare runs with the same checkpoints only.
     """
     if len(trajectory) < 2:
         raise ValueError("a path needs at least two checkpoints")
     steps = strength(trajectory.diff(dim=0)).sum(0)
-    return ratio(strength(trajectory[-1] - trajectory[0]), steps)
+    return Share(strength(trajectory[-1] - trajectory[0]).unsqueeze(-1), steps.unsqueeze(-1))
 
 
 def _check_epochs(epochs: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Chance levels of shared knowledge, excess over them, and bootstrap intervals over images.
+"""Chance levels of shared knowledge, and excess over them.
 
 Independent networks share much by chance: for independent Gaussian interactions Preserve/All = 1 −
 1/√2, J = 3 − 2√2 and r ≈ 0.358. A ratio is read only against a null and a ceiling.
@@ -30,8 +30,8 @@ def permute_within_orders(
 
 
 def pair_other_image(
-    interactions: Float[Tensor, "images subsets"], generator: torch.Generator
-) -> Float[Tensor, "images subsets"]:
+    interactions: Float[Tensor, "images *tables subsets"], generator: torch.Generator
+) -> Float[Tensor, "images *tables subsets"]:
     """Return for every image the interactions of another image, each used once.
 
     The null of knowledge that depends on the network and the player's place but not on the image.
@@ -46,8 +46,9 @@ def pair_other_image(
 
 
 def match_scale(
-    interactions: Float[Tensor, "images subsets"], reference: Float[Tensor, "images subsets"]
-) -> Float[Tensor, "images subsets"]:
+    interactions: Float[Tensor, "images *tables subsets"],
+    reference: Float[Tensor, "images *tables subsets"],
+) -> Float[Tensor, "images *tables subsets"]:
     """Return the interactions times the factor that gives them the reference's E_x Σ|I(S)|; NaN if
     they are zero.
 
@@ -69,42 +70,3 @@ def excess_over_null(
     """
     room = ceiling - null
     return (value - null) / room.where(room > 0, torch.nan)
-
-
-def bootstrap_interval(
-    parts: Float[Tensor, "seeds images"],
-    wholes: Float[Tensor, "seeds images"],
-    generator: torch.Generator,
-    resamples: int = 2000,
-    level: float = 0.95,
-    same_images: bool = True,
-) -> Float[Tensor, "2"]:
-    """Return the percentile interval of Σ part / Σ whole, averaged over seeds, under resampling of
-    images.
-
-    Images are drawn with replacement within every seed: the same draw for all seeds where they
-    share their test images, else one for each. The interval speaks for the given seeds, not for
-    further ones. With `wholes` of ones it is the interval of a mean. Images with NaN in either are
-    left out.
-    """
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(
-            f"level {level} must lie between 0 and 1, resamples {resamples} be 1 or more"
-        )
-    seeds, images = parts.shape
-    if not images:
-        raise ValueError("an interval over no images is undefined: evaluate at least one image")
-    missing = parts.isnan() | wholes.isnan()
-    tables = torch.stack([parts.where(~missing, 0), wholes.where(~missing, 0)])
-    shape = (resamples, 1 if same_images else seeds, images)
-    drawn = torch.randint(images, shape, generator=generator, device=generator.device)
-    drawn = drawn.to(parts.device).expand(resamples, seeds, images)
-    sums = (
-        tables[:, None]
-        .expand(2, resamples, seeds, images)
-        .gather(-1, drawn.expand(2, -1, -1, -1))
-        .sum(-1)
-    )
-    means = (sums[0] / sums[1]).mean(-1)
-    tails = means.new_tensor([(1 - level) / 2, (1 + level) / 2])
-    return means.nanquantile(tails)

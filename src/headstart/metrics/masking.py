@@ -37,21 +37,6 @@ def grid_players(
     return players
 
 
-def grid_cells(
-    rows: int, columns: int, margin: int = 0, corners: bool = True
-) -> tuple[tuple[int, int], ...]:
-    """Return the cells of a grid, row by row, without `margin` outer rings and, if so asked, the
-    corners.
-    """
-    top, left, bottom, right = margin, margin, rows - 1 - margin, columns - 1 - margin
-    return tuple(
-        (row, column)
-        for row in range(top, bottom + 1)
-        for column in range(left, right + 1)
-        if corners or not (row in (top, bottom) and column in (left, right))
-    )
-
-
 def draw_cells(
     cells: Sequence[tuple[int, int]], count: int, generator: torch.Generator
 ) -> tuple[tuple[int, int], ...]:

@@ -15,10 +15,10 @@ Scope = Literal["model", "sample"]
 Filter = Literal["none", "either", "both"]
 
 
-def salience_threshold(
-    interactions: Float[Tensor, "*batch subsets"], fraction: float = 0.05, scope: Scope = "model"
+def largest(
+    interactions: Float[Tensor, "*batch subsets"], scope: Scope = "model"
 ) -> Float[Tensor, "*batch 1"]:
-    """Return τ = fraction · max |I(S)| over S ≠ ∅, in the units of I.
+    """Return max |I(S)| over S ≠ ∅, in the units of I.
 
     The maximum runs over every sample and subset of the given table (`model`), or over the subsets
     of each sample alone (`sample`). arXiv 2410.08455 does not say which; both occur in its authors'
@@ -28,14 +28,19 @@ def salience_threshold(
         raise ValueError(
             f"salience scope is {scope!r}: choose 'model' (one τ for all samples) or 'sample'"
         )
+    found = without_empty_set(interactions).abs().amax(-1, keepdim=True)
+    return found.amax().expand_as(found) if scope == "model" else found
+
+
+def salience_threshold(
+    interactions: Float[Tensor, "*batch subsets"], fraction: float = 0.05, scope: Scope = "model"
+) -> Float[Tensor, "*batch 1"]:
+    """Return τ = fraction · max |I(S)|, the maximum as in `largest`."""
     if not 0 <= fraction < 1:
         raise ValueError(
             f"the salience fraction is {fraction}: choose one from 0 up to, not including, 1"
         )
-    largest = without_empty_set(interactions).abs().amax(-1, keepdim=True)
-    if scope == "model":
-        largest = largest.amax().expand_as(largest)
-    return fraction * largest
+    return fraction * largest(interactions, scope)
 
 
 def salient(

@@ -1,13 +1,13 @@
 """Scores: the log-odds of the true class, on complete images and on all 2^n masked ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from headstart.metrics.interactions import check_player_count
-from headstart.metrics.masking import MaskedInputs, pixel_inputs
+from headstart.metrics.masking import MaskedInputs
 from headstart.metrics.precision import evaluation_mode, full_precision
 
 Network = Callable[[Tensor], Tensor]
@@ -50,73 +50,6 @@ def _check_logits(logits: Tensor, labels: Tensor) -> None:
             "these look like probabilities (none negative, each row sums to 1): "
             "give the logits, the network's output before the softmax"
         )
-
-
-def correct_under_all(
-    logits: Sequence[Float[Tensor, "images classes"]], labels: Int[Tensor, " images"]
-) -> Bool[Tensor, " images"]:
-    """Return which images every one of the networks classifies rightly.
-
-    Raises `ValueError` where the networks have different numbers of classes, and where no image is
-    left.
-    """
-    classes = [table.shape[-1] for table in logits]
-    if len(set(classes)) != 1:
-        raise ValueError(f"the networks have {classes} classes: compare networks of the same task")
-    right = torch.stack([table.argmax(-1) == labels for table in logits])
-    correct = right.all(0)
-    if not bool(correct.any()):
-        raise ValueError(
-            f"all {len(labels)} images are misclassified by at least one network "
-            f"(right in each: {right.sum(1).tolist()}): train longer, or evaluate on all images"
-        )
-    return correct
-
-
-def matching_temperature(
-    logits: Float[Tensor, "images classes"], labels: Int[Tensor, " images"], target: float
-) -> float:
-    """Return T > 0 at which the mean log-odds of the logits z/T equals `target`, that of another
-    network.
-
-    Give only images that the network classifies rightly (`correct_under_all`); there the mean falls
-    from +∞ to −log(classes − 1) as T grows, so T exists and is unique, or `ValueError` is raised.
-    """
-    if bool((logits.argmax(-1) != labels).any()):
-        raise ValueError(
-            "some images are misclassified: match temperatures on rightly classified ones"
-        )
-    table = logits.to(torch.float64)
-    low, high = -20.0, 20.0  # of log T
-    for _ in range(80):
-        middle = (low + high) / 2
-        if float(log_odds(table * torch.tensor(-middle).exp(), labels).mean()) > target:
-            low = middle
-        else:
-            high = middle
-    if min(middle + 20, 20 - middle) < 1e-6:
-        raise ValueError(
-            f"no temperature gives a mean log-odds of {target}: match to a confident network"
-        )
-    return float(torch.tensor(middle, dtype=torch.float64).exp())
-
-
-def masked_scores(
-    network: Network,
-    images: Float[Tensor, "images channels height width"],
-    labels: Int[Tensor, " images"],
-    players: Bool[Tensor, "*images_or_none players height width"],
-    baseline: Float[Tensor, "..."],
-    chunk_size: int = 256,
-    classes: int | None = None,
-) -> Float[Tensor, "images subsets"]:
-    """Return v(x_T) for every image and all 2^n subsets T of its players; entry 0 is v(x_∅), the
-    last v(x).
-
-    Players and baseline are described at `pixel_inputs`, the rest at `subset_scores`.
-    """
-    masked_inputs = pixel_inputs(images, players, baseline)
-    return subset_scores(network, masked_inputs, labels, players.shape[-3], chunk_size, classes)
 
 
 def subset_scores(

@@ -31,11 +31,20 @@ def _knowledge(jobs: Jobs, comparison: Comparison) -> None:
             f"{source}-{model}-{target}",
             wildcards={"source": source, "model": model, "target": target},
             params={
-                "roles": comparison.roles(),
+                "roles": _roles(jobs, comparison),
                 "analysis": canonical(_part(comparison.options, Analysis)),
             },
             inputs={"values": tuple(values)},
         )
+
+
+def _roles(jobs: Jobs, comparison: Comparison) -> dict[str, Any]:
+    """Return which runs are what; `given` are starts that all source networks share.
+
+    Where weights are given, every source network has them at source epoch 0.
+    """
+    given = {"given": ["0"]} if jobs.params.models[comparison.model].weights else {}
+    return comparison.roles() | given
 
 
 def _values(

@@ -6,16 +6,16 @@ are normalised by every network's strength, so that a difference in scale is no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
-from scipy.stats import spearmanr
 
 from headstart.statistics.findings import Finding, Status
 from headstart.statistics.hypotheses import ALPHA
+from headstart.statistics.knowledge_gains import gains_and_ratios, rank_correlation
+from headstart.statistics.knowledge_tables import Compared, Number
 
-PERCENT = 100.0
 NULLS = {
     "permuted": "interactions dealt anew within their order",
     "other_image": "those of another image",
@@ -25,59 +25,6 @@ PUBLISHED = (13.0, 45.0)
 NETWORKS_TO_CORRELATE = 20
 EXPLAINED = 90.0
 """Per cent of the variance of v that few interactions must explain to be called a match."""
-
-
-@dataclass(frozen=True)
-class Number:
-    """A measurement with its interval over images, in percent where it is a share."""
-
-    value: float
-    low: float
-    high: float
-
-    def text(self, unit: str = " %") -> str:
-        """Return it as a person reads it."""
-        return f"{self.value:.1f}{unit} [{self.low:.1f}, {self.high:.1f}]"
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The measurements of one comparison (source, model, target), and the start that is judged by."""
-
-    table: pd.DataFrame
-    start: str
-
-    def number(
-        self,
-        metric: str,
-        reading: str = "measured",
-        network: str = "finetuned",
-        variant: str = "normalised",
-        factor: float = PERCENT,
-    ) -> Number | None:
-        """Return a measurement over all orders, images and networks; None where it is undefined."""
-        table = self.table
-        rows = table[
-            (table["metric"] == metric)
-            & (table["reading"] == reading)
-            & (table["network"] == network)
-            & (table["variant"] == variant)
-            & (table["start"] == self.start)
-            & (table["subset"] == "all")
-            & table["order"].isna()
-            & table["seed"].isna()
-            & table["target_epoch"].isna()
-        ]
-        if rows.empty or rows["value"].isna().all():
-            return None
-        row = rows.iloc[0]
-        value, low, high = (factor * float(row[name]) for name in ("value", "low", "high"))
-        return Number(value, low, high)
-
-    def name(self) -> str:
-        """Return the comparison in words."""
-        row = self.table.iloc[0]
-        return f"{row['model']}, {row['source']} → {row['target']}"
 
 
 def little_survives(compared: Compared) -> Finding:
@@ -95,8 +42,8 @@ def little_survives(compared: Compared) -> Finding:
         text += f" Two fine-tuning runs of the same start share {ceiling.text()} with each other."
     if share.low > 50:
         return _finding("contradicted", f"{text} More than half survives.", share)
-    if share.high >= 50:
-        return _finding("undetermined", f"{text} The interval holds one half.", share)
+    if not share.high < 50:
+        return _finding("undetermined", f"{text} The interval is not all below one half.", share)
     if not above:
         return _finding(
             "undetermined", f"{text} What is shared cannot be told from every chance.", share
@@ -185,49 +132,24 @@ def finetuning_is_direct(compared: Compared) -> Finding:
 
 
 def ratio_explains_accuracy(table: pd.DataFrame) -> Finding:
-    """K6: over many networks, does accuracy gain more where scratch finds less of what is preserved?"""
-    pairs = gains_and_ratios(table)
-    if len(pairs) < NETWORKS_TO_CORRELATE:
+    """K6: over source networks, does accuracy gain more where scratch finds less of what is preserved?"""
+    points = gains_and_ratios(table)
+    rho, p = rank_correlation(points)
+    if len(points) < NETWORKS_TO_CORRELATE or math.isnan(rho):
         reason = (
-            f"A correlation over networks needs {NETWORKS_TO_CORRELATE} or more, here are {len(pairs)}; "
-            "and it would say nothing of causes."
+            f"A correlation over source networks needs {NETWORKS_TO_CORRELATE} or more, here are "
+            f"{len(points)} that have others of their model and source task beside them; and it would "
+            "say nothing of causes."
         )
         return Finding("undetermined", reason)
-    rho, p = spearmanr(pairs["ratio"], pairs["gain"])
     text = (
-        f"Spearman's ρ = {rho:+.2f} (p = {p:.3g}) between exclusivity ratio and gain in accuracy over "
-        f"scratch, {len(pairs)} fine-tuned networks; a correlation, which says nothing of causes."
+        f"Spearman's ρ = {rho:+.2f} (p = {p:.3g}, whole source networks permuted within their model and "
+        f"source task) between exclusivity ratio and gain in accuracy over scratch, {len(points)} source "
+        "networks, deviations from the mean of each comparison; a correlation, which says nothing of causes."
     )
     if p > 2 * ALPHA:
-        return Finding("undetermined", text, float(rho))
-    return Finding("supported" if rho < 0 else "contradicted", text, float(rho))
-
-
-def gains_and_ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per fine-tuned network: exclusivity ratio and accuracy over that of scratch."""
-    keys = ["source", "model", "target", "seed"]
-    ratios = table[
-        (table["metric"] == "exclusivity")
-        & (table["reading"] == "measured")
-        & (table["variant"] == "normalised")
-        & (table["subset"] == "all")
-        & table["order"].isna()
-    ]
-    # With one source network, the mean over networks is that network's own.
-    single = ratios[ratios["seed"].isna() & (ratios["seeds"] == 1)].drop(columns="seed")
-    ended = table[table["metric"] == "accuracy_at_validation_best"]
-    scratch = ended[ended["network"] == "scratch"].groupby(keys, as_index=False)["value"].mean()
-    tuned = ended[ended["network"] == "finetuned"].merge(
-        scratch, on=keys, suffixes=("", "_scratch")
-    )
-    tuned = tuned.assign(gain=PERCENT * (tuned["value"] - tuned["value_scratch"]))
-    wanted = tuned[[*keys, "start", "gain"]]
-    named = wanted.merge(
-        ratios[[*keys, "start", "value"]].dropna(subset="seed"), on=[*keys, "start"]
-    )
-    alone = wanted.merge(single[[*keys[:3], "start", "value"]], on=[*keys[:3], "start"])
-    found = pd.concat([named, alone], ignore_index=True).rename(columns={"value": "ratio"})
-    return found.dropna(subset=["ratio", "gain"])
+        return Finding("undetermined", text, rho)
+    return Finding("supported" if rho < 0 else "contradicted", text, rho)
 
 
 def holds_everywhere(comparisons: Sequence[Compared]) -> Finding:

@@ -114,9 +114,9 @@ def _knowledge_problems(
             except TaskError:  # said of the task already
                 continue
             available = sum(counts[task.dataset].test[name] for name in classes)
-            _, height, width = shapes[task.dataset]
+            channels, height, width = shapes[task.dataset]
             try:
-                check_subjects(options, available, height, width, target)
+                check_subjects(options, available, (channels, height, width), target)
             except ValueError as error:
                 problems.append(f"knowledge.{model}: on {target}: {error}")
     return problems

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
-from headstart.metrics.interactions import strength
 from headstart.metrics.knowledge import normalise, weighted_jaccard
-from headstart.metrics.knowledge_dynamics import speed, stability, time_to
+from headstart.metrics.knowledge_dynamics import directness, speed, stability, time_to
 from headstart.metrics.knowledge_nulls import match_scale, permute_within_orders
 from headstart.metrics.resampling import Estimate, Resampling, difference, excess
 from headstart.params import Analysis
-from headstart.studies.knowledge.compare import source_epoch
-from headstart.studies.knowledge.networks import SCRATCH, Epoch, Networks, Place, Role
-from headstart.studies.knowledge.rows import Rows
+from headstart.studies.knowledge.compare import OWN_BACKBONE, source_epoch
+from headstart.studies.knowledge.networks import PATHS, SCRATCH, Epoch, Networks, Place, Role
+from headstart.studies.knowledge.rows import NEVER, UNDEFINED, Rows
 
-PATHS: tuple[Role, ...] = ("finetuned", "scratch")
-TRAINED: tuple[Role, ...] = ("finetuned", "second", "probe")
 Change = Callable[[Tensor], Tensor]
 VARIANTS: dict[str, Change] = {"raw": lambda table: table, "normalised": normalise}
+NULLS = ("null_permuted", "null_random_backbone")
+Scalars = dict[str, dict[str, Estimate]]
+"""Reading -> scalar of a curve -> estimate."""
 
 
 class Follower:
@@ -45,9 +44,11 @@ class Follower:
             scalars = {
                 role: self._add_path(role, start, epochs[role], change, names) for role in PATHS
             }
-            for metric in scalars["finetuned"]:
-                gap = difference(*(scalars[role][metric] for role in PATHS))
-                self.rows.add(metric, gap, network="finetuned-scratch", reading="measured", **names)
+            for reading, metrics in scalars["finetuned"].items():
+                for metric, tuned in metrics.items():
+                    gap = difference(tuned, scalars["scratch"][reading][metric])
+                    where = {"network": "finetuned-scratch", "reading": reading, **names}
+                    self._scalar(metric, gap, where)
 
     def _epochs(self, start: str) -> dict[Role, list[int]]:
         """Return the epochs of both paths: those asked for and the last; equal in number."""
@@ -61,32 +62,49 @@ class Follower:
 
     def _add_path(
         self, role: Role, start: str, epochs: list[int], change: Change, names: dict[str, Any]
-    ) -> dict[str, Estimate]:
-        """Add the curves of one network; return its scalars."""
+    ) -> Scalars:
+        """Add the curves of one network, and its scalars; return them."""
         begin = start if role == "finetuned" else SCRATCH
         paths = [self._path(role, begin, seed, epochs, change) for seed in self.networks.seeds]
         common = [self._end("finetuned", start, seed, change) for seed in self.networks.seeds]
         targets = {"own_end": [path[-1] for path in paths], "common_target": common}
-        scalars: dict[str, Estimate] = {"directness": self._directness(paths)}
+        scalars: Scalars = self._directness(start, paths)
         for target, ends in targets.items():
-            metric = f"similarity_to_{target}"
             curves = self._curves(start, paths, ends, change)
-            for reading, curve in curves.items():
-                self._row(metric, curve, epochs, network=role, reading=reading, **names)
-            measured = curves["measured"]
-            ceiling = curves.get("ceiling_second_run") if target == "common_target" else None
-            if target == "own_end":
-                ceiling = measured._replace(
-                    points=torch.ones_like(measured.points), draws=torch.ones_like(measured.draws)
-                )
-            for null in ("permuted", "random_backbone"):
-                if ceiling is not None and f"null_{null}" in curves:
-                    room = excess(measured, curves[f"null_{null}"], ceiling)
-                    self._row(metric, room, epochs, network=role, reading=f"excess_{null}", **names)
-            scalars |= self._scalars(target, measured, epochs)
-        for metric, estimate in scalars.items():
-            self.rows.add(metric, estimate, network=role, reading="measured", **names)
+            if target == "common_target":
+                curves |= self._ceiling(start, paths, ends, change)
+            self._add_curves(f"similarity_to_{target}", curves, epochs, {"network": role, **names})
+            for reading in ("measured", *NULLS):
+                if reading in curves:
+                    found = self._scalars(target, curves[reading], epochs)
+                    scalars[reading] = scalars.get(reading, {}) | found
+        for reading, metrics in scalars.items():
+            for metric, estimate in metrics.items():
+                self._scalar(metric, estimate, {"network": role, "reading": reading, **names})
         return scalars
+
+    def _add_curves(
+        self, metric: str, curves: dict[str, Estimate], epochs: list[int], names: dict[str, Any]
+    ) -> None:
+        """Add curves, and their excess; a network is as similar as can be to its own end: 1."""
+        measured = curves["measured"]
+        ceiling = curves.get("ceiling_second_run")
+        if metric.endswith("own_end"):
+            ceiling = measured._replace(
+                points=torch.ones_like(measured.points), draws=torch.ones_like(measured.draws)
+            )
+        found = dict(curves)
+        for null in NULLS:
+            if ceiling is not None and null in curves:
+                kind = null.removeprefix("null_")
+                found[f"excess_{kind}"] = excess(measured, curves[null], ceiling)
+        for reading, curve in found.items():
+            where: dict[str, Any] = {"reading": reading, "note": self._note(reading), **names}
+            self.rows.add(metric, curve, epochs, where="target_epoch", **where)
+
+    def _note(self, reading: str) -> str:
+        alone = len(self.networks.seeds) == 1 and reading.endswith("random_backbone")
+        return OWN_BACKBONE if alone else ""
 
     def _path(
         self, role: Role, start: str, seed: int, epochs: list[int], change: Change
@@ -100,7 +118,7 @@ class Follower:
     def _curves(
         self, start: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
     ) -> dict[str, Estimate]:
-        """Return J by epoch [seeds, images, times]: as measured, under nulls, and at the ceiling."""
+        """Return J by epoch [seeds, images, times]: as measured, and under the nulls."""
         generator = torch.Generator().manual_seed(derive_seed("paths", self.options.seed, start))
 
         def dealt(table: Tensor, end: Tensor) -> Tensor:
@@ -114,21 +132,33 @@ class Follower:
             "measured": self._curve(paths, ends, weighted_jaccard),
             "null_permuted": self._curve(paths, ends, dealt),
         }
-        stand_ins: dict[str, tuple[Role, str, Epoch]] = {
-            "null_random_backbone": ("null", SCRATCH, "best"),
-            "ceiling_second_run": ("second", start, "last"),
-        }
-        for reading, (role, begin, epoch) in stand_ins.items():
-            places = [Place(role, seed, begin, epoch) for seed in self.networks.seeds]
-            tables = [self.networks.interactions(place) for place in places]
-            if any(table is None for table in tables):
-                continue
-            stands = [change(table) for table in tables if table is not None]
-            if role == "null":
-                stands = [match_scale(t, end) for t, end in zip(stands, ends, strict=True)]
-            same = [[stand] * len(paths[0]) for stand in stands]
-            found[reading] = self._curve(same, ends, weighted_jaccard)
+        unrelated = [self.networks.unrelated(seed) for seed in self.networks.seeds]
+        nulls = self._stand_ins("null", SCRATCH, "best", unrelated, change)
+        if nulls:
+            scaled = [match_scale(table, end) for table, end in zip(nulls, ends, strict=True)]
+            found["null_random_backbone"] = self._still(scaled, paths, ends)
         return found
+
+    def _ceiling(
+        self, start: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
+    ) -> dict[str, Estimate]:
+        """Return what the end of a second fine-tuning run shares with the common target."""
+        second = self._stand_ins("second", start, "last", self.networks.seeds, change)
+        return {"ceiling_second_run": self._still(second, paths, ends)} if second else {}
+
+    def _stand_ins(
+        self, role: Role, begin: str, epoch: Epoch, seeds: list[int], change: Change
+    ) -> list[Tensor]:
+        """Return a network of every source network, or nothing where one has none."""
+        tables = [self.networks.interactions(Place(role, seed, begin, epoch)) for seed in seeds]
+        found = [change(table) for table in tables if table is not None]
+        return found if len(found) == len(seeds) else []
+
+    def _still(
+        self, tables: list[Tensor], paths: list[list[Tensor]], ends: list[Tensor]
+    ) -> Estimate:
+        """Return the curve of networks that do not change."""
+        return self._curve([[table] * len(paths[0]) for table in tables], ends, weighted_jaccard)
 
     def _curve(
         self,
@@ -144,14 +174,16 @@ class Follower:
         )
         return self.resampling.mean(values, torch.ones(values.shape[:2], dtype=torch.bool))
 
-    def _directness(self, paths: list[list[Tensor]]) -> Estimate:
-        """Return ‖I_end − I_0‖₁ / Σ_t ‖I_{t+1} − I_t‖₁ over images."""
-        straight, walked = [], []
-        for path in paths:
-            walked.append(torch.stack([strength(b - a) for a, b in pairwise(path)]).sum(0))
-            straight.append(strength(path[-1] - path[0]))
-        parts, wholes = (torch.stack(each).unsqueeze(-1) for each in (straight, walked))
-        return self.resampling.ratio(parts, wholes)
+    def _directness(self, start: str, paths: list[list[Tensor]]) -> Scalars:
+        """Return directness as measured, and of checkpoints that are each dealt anew."""
+        generator = torch.Generator().manual_seed(derive_seed("detours", self.options.seed, start))
+        dealt = [[permute_within_orders(table, generator) for table in path] for path in paths]
+        found: Scalars = {}
+        for reading, each in {"measured": paths, "null_permuted": dealt}.items():
+            shares = [directness(torch.stack(path)) for path in each]
+            parts, wholes = (torch.stack([share[i] for share in shares]) for i in (0, 1))
+            found[reading] = {"directness": self.resampling.ratio(parts, wholes.nan_to_num(0.0))}
+        return found
 
     def _scalars(self, target: str, curve: Estimate, epochs: list[int]) -> dict[str, Estimate]:
         times = torch.tensor(epochs)
@@ -161,51 +193,17 @@ class Follower:
             f"epoch_of_80_percent_{target}": partial(time_to, epochs=times, level=0.8),
             f"stability_to_{target}": stability,
         }
-        return {
-            name: Estimate(
-                function(curve.points).unsqueeze(-1),
-                function(curve.draws).unsqueeze(-1),
-                curve.images[:, -1:],
-                curve.undefined[:, -1:],
-            )
-            for name, function in functions.items()
-        }
+        found = {}
+        for name, function in functions.items():
+            points, draws = (function(each).unsqueeze(-1) for each in (curve.points, curve.draws))
+            networks = curve.networks[:, -1:].where(~points.isnan(), 0)
+            counts = curve.images[:, -1:], curve.undefined[:, -1:], networks
+            found[name] = Estimate(points, draws, *counts)
+        return found
 
-    def _row(self, metric: str, estimate: Estimate, epochs: list[int], **names: Any) -> None:
-        self.rows.add(metric, estimate, epochs, where="target_epoch", **names)
-
-
-def add_histories(networks: Networks, starts: list[str], rows: Rows) -> None:
-    """Add losses and accuracies of all runs by epoch, and at the epoch that validation chose."""
-    places: list[tuple[Role, str]] = [("scratch", SCRATCH), ("null", SCRATCH)]
-    places += [(role, start) for start in starts for role in TRAINED]
-    for role, start in places:
-        for seed in networks.seeds:
-            entry = networks.entry(Place(role, seed, start))
-            if entry is None:
-                continue
-            names = {"network": role, "start": start, "seed": seed, "subset": "all"}
-            names["source_epoch"] = entry["source_epoch"]
-            history = networks.history(role, seed, start)
-            for record in history.to_dict("records"):
-                _add_epoch(rows, role, record, names)
-            best = history[history["best"]].iloc[0]
-            rows.add_number(
-                "accuracy_at_validation_best",
-                float(best["test_accuracy"]),
-                split="test",
-                target_epoch=int(best["epoch"]),
-                **names,
-            )
-
-
-def _add_epoch(rows: Rows, role: Role, record: dict[Any, Any], names: dict[str, Any]) -> None:
-    if role not in PATHS:
-        return
-    for split in ("train", "validation", "test"):
-        for metric in ("loss", "accuracy"):
-            value = record.get(f"{split}_{metric}")
-            if value is not None and value == value:
-                rows.add_number(
-                    metric, float(value), split=split, target_epoch=int(record["epoch"]), **names
-                )
+    def _scalar(self, metric: str, estimate: Estimate, names: dict[str, Any]) -> None:
+        """Add a scalar; an epoch that one network never reaches has no mean over networks."""
+        epoch = metric.startswith("epoch_of")
+        reason = NEVER if epoch else UNDEFINED
+        note = self._note(str(names["reading"]))
+        self.rows.add(metric, estimate, reason=reason, note=note, every=epoch, **names)

@@ -9,7 +9,7 @@ import pandas as pd
 from headstart.params import Statistics
 from headstart.statistics import knowledge_findings as findings
 from headstart.statistics.findings import Finding
-from headstart.statistics.knowledge_findings import Compared
+from headstart.statistics.knowledge_tables import Compared, main_start
 from headstart.statistics.tables import TableError
 
 NAMES = ["source", "model", "target"]
@@ -45,20 +45,14 @@ class Judge:
         """Return which comparison speaks."""
         table = self.compared.table
         seeds = int(table["seed"].nunique())
-        images = int((table["n"] / table["seeds"].clip(lower=1)).max())
+        whole = table[(table["seeds"] > 0) & table["value"].notna()]
+        images = int((whole["n"] / whole["seeds"]).max()) if len(whole) else 0
         return (
             f"Judged on: {self.compared.name()}, fine-tuned from source epoch {self.compared.start}, "
             f"{seeds} source network{'' if seeds == 1 else 's'}, {images} test images. Intervals are "
             "over images and speak for these networks; the published ones are larger, on photographs and text: whatever holds "
             "here supports or contradicts a claim elsewhere, and replicates nothing."
         )
-
-
-def main_start(table: pd.DataFrame) -> str:
-    """Return the start to judge by: `best`, else the one of the last source epoch."""
-    rows = table[(table["network"] == "finetuned") & table["source_epoch"].notna()]
-    known = rows.groupby("start")["source_epoch"].mean()
-    return "best" if "best" in known.index else str(known.idxmax())
 
 
 def _on_one(function: Callable[[Compared], Finding]) -> Callable[[Judge], Finding]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
+from headstart.metrics.and_or import TOLERANCE
 from headstart.metrics.resampling import Estimate, Resampling, difference, excess
 from headstart.params import Analysis
-from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, there
+from headstart.studies.knowledge.groups import and_or_variants, group_of, variants
+from headstart.studies.knowledge.networks import SCRATCH, Networks, Place
 from headstart.studies.knowledge.rows import NO_ROOM, UNDEFINED, Rows
 from headstart.studies.knowledge.shares import (
     CEILINGS,
+    FALLING,
     NULLS,
+    RATIOS,
     RISING,
-    Group,
-    Parts,
+    Shares,
     levels_of,
     readings,
-    variants,
 )
 
 MISSING = {
@@ -28,16 +30,14 @@ MISSING = {
     "ceiling_second_run": "no second run fine-tunes this start",
     "ceiling_other_source": "no other source network was fine-tuned from this start",
 }
+GIVEN = "the source networks are one: all begin with the same given weights"
+OWN_BACKBONE = "the random backbone is that of this source network at epoch 0: there is no other"
+UNSOLVED = f"above the tolerance of {TOLERANCE:g}: the AND-OR split did not converge on some image"
 # Metrics for which a null's value is worth a row of its own, and an excess has a meaning.
-RELATIVE = (
-    "preserved_of_pretrained",
-    "preserved_of_finetuned",
-    "discarded_of_pretrained",
-    "new_of_finetuned",
-    "exclusivity",
-    "exclusivity_by_count",
-    "similarity",
-)
+RELATIVE = (*RATIOS, "similarity")
+
+Estimates = dict[str, dict[str, Estimate]]
+"""Reading -> metric -> estimate."""
 
 
 class Comparer:
@@ -49,115 +49,117 @@ class Comparer:
         self.networks, self.options = networks, options
         self.resampling, self.rows = resampling, rows
         self.levels = levels_of(networks.count)
+        self.alone = OWN_BACKBONE if len(networks.seeds) == 1 else ""
 
     def add(self, start: str) -> None:
         """Add all shares of one start."""
-        found = [self._readings(start, seed) for seed in self.networks.seeds]
+        names: dict[str, Any] = {"start": start, "split": "test", "network": "finetuned"}
+        names["source_epoch"] = source_epoch(self.networks, start)
+        found = [self._readings(start, seed, names) for seed in self.networks.seeds]
         right = torch.stack([right_under_all(self.networks, start, s) for s in self.networks.seeds])
         subsets = {"all": torch.ones_like(right), "correct": right}
         for variant in found[0]:
             for subset, looked in subsets.items():
-                names = {
-                    "start": start,
-                    "source_epoch": source_epoch(self.networks, start),
-                    "network": "finetuned",
-                    "split": "test",
-                    "subset": subset,
-                    "variant": variant,
-                }
-                self._add(self._estimates([one[variant] for one in found], looked), looked, names)
+                estimates = self._estimates([one[variant] for one in found], looked)
+                self._add(estimates, looked, {**names, "subset": subset, "variant": variant})
 
-    def _readings(self, start: str, seed: int) -> dict[str, dict[str, Parts | None]]:
+    def _readings(
+        self, start: str, seed: int, names: dict[str, Any]
+    ) -> dict[str, dict[str, Shares | None]]:
         """Return the readings of one source network: variant -> reading -> metric."""
-        group = group_of(self.networks, self.networks.interactions, start, seed)
-        values = group_of(self.networks, self.networks.values, start, seed)
+        found = variants(group_of(self.networks, self.networks.interactions, start, seed))
+        if self.options.and_or:
+            values = group_of(self.networks, self.networks.values, start, seed)
+            split, gap = and_or_variants(values)
+            found |= split
+            told = {"seed": seed, "subset": "all", "variant": "and_or", "reading": "measured"}
+            largest = float(gap.max())
+            reason = UNSOLVED if largest > TOLERANCE else ""
+            self.rows.add_number("and_or_gap", largest, reason=reason, **{**names, **told})
         generator = torch.Generator().manual_seed(
             derive_seed("nulls", self.options.seed, seed, start)
         )
-        return {
-            name: readings(tables, self.options, generator)
-            for name, tables in variants(values, group, self.options).items()
-        }
+        return {name: readings(group, self.options, generator) for name, group in found.items()}
 
-    def _estimates(
-        self, found: list[dict[str, Parts | None]], looked: Tensor
-    ) -> dict[str, dict[str, Estimate]]:
-        """Return reading -> metric -> estimate over the images looked at [seeds, images]."""
-        estimates: dict[str, dict[str, Estimate]] = {}
+    def _estimates(self, found: list[dict[str, Shares | None]], looked: Tensor) -> Estimates:
+        """Return all estimates over the images looked at [seeds, images].
+
+        A network that is not there was not looked at; one without interactions was, and has no share.
+        """
+        estimates: Estimates = {}
         for reading in found[0]:
             made = [one[reading] for one in found]
             present = next((one for one in made if one is not None), None)
             estimates[reading] = {}
-            for metric, (shape, _) in (present or {}).items():
-                nothing = torch.full_like(shape, torch.nan)
-                pairs = [one[metric] if one else (nothing, nothing) for one in made]
-                parts, wholes = (torch.stack([pair[i] for pair in pairs]) for i in (0, 1))
+            for metric, shape in (present or {}).items():
+                nothing = torch.full_like(shape.parts, torch.nan)
+                pairs = [one[metric] if one else None for one in made]
+                parts = torch.stack([pair.parts if pair else nothing for pair in pairs])
+                wholes = torch.stack(
+                    [pair.wholes.nan_to_num(0.0) if pair else nothing for pair in pairs]
+                )
                 wholes = wholes.where(looked.unsqueeze(-1), torch.nan)
                 estimates[reading][metric] = self.resampling.ratio(parts, wholes)
+                if reading == "measured" and metric in RATIOS:
+                    means = estimates.setdefault("mean_of_ratios", {})
+                    means[metric] = self.resampling.mean_of_ratios(parts, wholes)
         return estimates
 
-    def _add(
-        self, estimates: dict[str, dict[str, Estimate]], looked: Tensor, names: dict[str, object]
-    ) -> None:
+    def _add(self, estimates: Estimates, looked: Tensor, names: dict[str, Any]) -> None:
         nobody = "" if bool(looked.any()) else "no image is right under all three networks"
         for reading, metrics in estimates.items():
             for metric, estimate in metrics.items():
                 self._row(metric, estimate, reading, names, nobody or UNDEFINED)
             if not metrics:
                 for metric in RELATIVE:
-                    self.rows.add_missing(metric, MISSING[reading], reading=reading, **names)
-        measured, ceilings = estimates["measured"], [estimates[name] for name in CEILINGS]
+                    self._missing(metric, reading, names)
         for metric in (*RELATIVE, *(f"{name}_rise" for name in RISING)):
-            base = metric.removesuffix("_rise")
-            if base not in measured:
-                continue
             for null in NULLS:
-                if base not in estimates[null]:
-                    continue
-                kind = null.removeprefix("null_")
-                pair = [self._risen(metric, each[base]) for each in (measured, estimates[null])]
-                over = difference(pair[0], pair[1])
-                self._row(metric, over, f"over_{kind}", names, nobody or UNDEFINED)
-                if metric in RELATIVE and base in ceilings[0]:
-                    room = excess(pair[0], pair[1], ceilings[0][base])
-                    self._row(metric, room, f"excess_{kind}", names, nobody or NO_ROOM)
+                self._relative(metric, null, estimates, names, nobody)
 
-    def _risen(self, metric: str, estimate: Estimate) -> Estimate:
-        return rise(estimate) if metric.endswith("_rise") else estimate
+    def _relative(
+        self, metric: str, null: str, estimates: Estimates, names: dict[str, Any], nobody: str
+    ) -> None:
+        """Add by how much a measure exceeds a null, and how far that is on the way to the ceiling."""
+        base, kind = metric.removesuffix("_rise"), null.removeprefix("null_")
+        measured, ceiling = estimates["measured"], estimates[CEILINGS[0]]
+        if base not in measured or base not in estimates[null]:
+            return
+        pair = [_risen(metric, each[base]) for each in (measured, estimates[null])]
+        over = difference(pair[0], pair[1])
+        self._row(metric, over, f"over_{kind}", names, nobody or UNDEFINED)
+        if metric in RELATIVE and base in ceiling:
+            room = excess(pair[0], pair[1], ceiling[base], metric in FALLING)
+            self._row(metric, room, f"excess_{kind}", names, nobody or NO_ROOM)
 
     def _row(
-        self, metric: str, estimate: Estimate, reading: str, names: dict[str, object], reason: str
+        self, metric: str, estimate: Estimate, reading: str, names: dict[str, Any], reason: str
     ) -> None:
-        options = {"reading": reading, "reason": reason, **names}
+        options: dict[str, Any] = {"reading": reading, "reason": reason, **names}
+        options["note"] = self.alone if reading.endswith("random_backbone") else ""
         if estimate.points.shape[-1] == 1:
-            self.rows.add(metric, estimate, **options)  # type: ignore[arg-type]
+            self.rows.add(metric, estimate, **options)
             return
         kept = Estimate(*(part[..., : len(self.levels)] for part in estimate))
-        self.rows.add(metric, kept, self.levels, **options)  # type: ignore[arg-type]
+        self.rows.add(metric, kept, self.levels, **options)
         if metric in RISING and reading in ("measured", *NULLS):
-            self.rows.add(f"{metric}_rise", rise(estimate), **options)  # type: ignore[arg-type]
+            self.rows.add(f"{metric}_rise", rise(estimate), **options)
+
+    def _missing(self, metric: str, reading: str, names: dict[str, Any]) -> None:
+        reason = MISSING[reading]
+        if reading == "ceiling_other_source" and self.networks.shares(str(names["start"])):
+            reason = GIVEN
+        self.rows.add_missing(metric, reason, reading=reading, **names)
+
+
+def _risen(metric: str, estimate: Estimate) -> Estimate:
+    return rise(estimate) if metric.endswith("_rise") else estimate
 
 
 def rise(estimate: Estimate) -> Estimate:
     """Return a share over the upper half of orders minus that over the lower half."""
     upper, lower = (Estimate(*(part[..., [index]] for part in estimate)) for index in (-2, -1))
     return difference(upper, lower)
-
-
-def group_of(
-    networks: Networks, table: Callable[[Place], Tensor | None], start: str, seed: int
-) -> Group:
-    """Return the tables of all networks of one start and source network."""
-    tuned = Place("finetuned", seed, start)
-    elsewhere = [table(tuned._replace(seed=other)) for other in networks.seeds if other != seed]
-    return Group(
-        there(table(Place("probe", seed, start)), tuned),
-        there(table(tuned), tuned),
-        there(table(Place("scratch", seed, SCRATCH)), tuned),
-        table(Place("null", seed, SCRATCH)),
-        table(Place("second", seed, start)),
-        [other for other in elsewhere if other is not None],
-    )
 
 
 def right_under_all(networks: Networks, start: str, seed: int) -> Tensor:

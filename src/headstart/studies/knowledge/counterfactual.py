@@ -9,14 +9,16 @@ from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.interactions import strength
-from headstart.metrics.knowledge import decompose
+from headstart.metrics.knowledge import Decomposition, decompose
 from headstart.metrics.knowledge_counterfactual import (
     player_strengths,
+    positive,
     random_part,
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.resampling import Resampling, difference
+from headstart.metrics.knowledge_nulls import match_scale
+from headstart.metrics.resampling import Estimate, Resampling, difference
 from headstart.params import Analysis
 from headstart.studies.knowledge.compare import source_epoch
 from headstart.studies.knowledge.networks import Networks, Place
@@ -28,6 +30,10 @@ CONTRASTS = {
     "preserved_minus_random": ("preserved", "random_as_preserved"),
     "new_minus_random": ("new", "random_as_new"),
 }
+VARIANTS = ("raw", "normalised")
+MEASURES = ("margin", "positive")
+Measures = dict[str, dict[str, Tensor]]
+"""Part of the knowledge, or players -> margin and positive -> [images, levels]."""
 
 
 def add_counterfactuals(
@@ -35,50 +41,77 @@ def add_counterfactuals(
 ) -> None:
     """Add margin v̂(N) and the share of images with v̂(N) > 0 of every part, and with players hidden.
 
-    The share is a lower bound on the accuracy where there are more than two classes.
+    The share is a lower bound on the accuracy where there are more than two classes. `normalised`
+    brings the pretrained network to the scale of the fine-tuned one before both are compared.
     """
-    margins, hidden = [], []
-    for seed in networks.seeds:
-        generator = torch.Generator().manual_seed(derive_seed("parts", options.seed, seed, start))
-        tables = _tables(networks, seed, start)
-        margins.append(_margins(*tables, options, generator))
-        hidden.append(_hidden(*tables, options, generator))
-    names = {"start": start, "network": "finetuned", "split": "test", "subset": "all"}
-    names |= {"variant": "raw", "reading": "measured"}
-    same: dict[str, Any] = {**names, "source_epoch": source_epoch(networks, start)}
-    looked = torch.ones(len(networks.seeds), len(networks.labels), dtype=torch.bool)
-    for measure in ("margin", "positive"):
-        found = {
-            part: resampling.mean(torch.stack([m[part][measure] for m in margins]), looked)
-            for part in margins[0]
-        }
-        for part, estimate in found.items():
-            rows.add(f"{measure}_of_{part}", estimate, **same)
-        for name, (first, second) in CONTRASTS.items():
-            rows.add(f"{measure}_of_{name}", difference(found[first], found[second]), **same)
-    levels = [*range(1, hidden[0]["preserved"].shape[-1] + 1)]
-    without = {
-        which: resampling.mean(torch.stack([h[which] for h in hidden]), looked)
-        for which in ("preserved", "random")
-    }
-    for which, estimate in without.items():
-        rows.add(f"margin_without_{which}_players", estimate, levels, **same)
-    gap = difference(without["preserved"], without["random"])
-    rows.add("margin_without_preserved_minus_random_players", gap, levels, **same)
+    for variant in VARIANTS:
+        names: dict[str, Any] = {"start": start, "network": "finetuned", "split": "test"}
+        names |= {"subset": "all", "variant": variant, "reading": "measured"}
+        names["source_epoch"] = source_epoch(networks, start)
+        rebuilt, hidden = [], []
+        for seed in networks.seeds:
+            generator = torch.Generator().manual_seed(
+                derive_seed("parts", options.seed, seed, start)
+            )
+            tuned, values = _tuned(networks, seed, start)
+            parts = _parts(networks, seed, start, tuned, variant)
+            rebuilt.append(_rebuilt(parts, tuned, values[:, 0], options, generator))
+            hidden.append(_hidden(parts, values, options, generator))
+        _add_rebuilt(_estimates(rebuilt, resampling), rows, names)
+        _add_hidden(_estimates(hidden, resampling), rows, names)
 
 
-def _tables(networks: Networks, seed: int, start: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Return I_pre, I_ft and v_ft of one source network."""
+def _tuned(networks: Networks, seed: int, start: str) -> tuple[Tensor, Tensor]:
+    """Return I_ft and v_ft of one source network."""
     tuned = Place("finetuned", seed, start)
-    pre, post = networks.made(Place("probe", seed, start)), networks.made(tuned)
-    return pre, post, networks.scored(tuned)
+    return networks.made(tuned), networks.scored(tuned)
 
 
-def _margins(
-    pre: Tensor, tuned: Tensor, values: Tensor, options: Analysis, generator: torch.Generator
-) -> dict[str, dict[str, Tensor]]:
+def _parts(networks: Networks, seed: int, start: str, tuned: Tensor, variant: str) -> Decomposition:
+    """Return K_preserve, K_discard and K_new in the log-odds of the fine-tuned network."""
+    pretrained = networks.made(Place("probe", seed, start))
+    return decompose(
+        match_scale(pretrained, tuned) if variant == "normalised" else pretrained, tuned
+    )
+
+
+def _estimates(found: list[Measures], resampling: Resampling) -> dict[str, dict[str, Estimate]]:
+    """Return measure -> part -> mean over images."""
+    looked = torch.ones(len(found), len(resampling.counts[0]), dtype=torch.bool)
+    return {
+        measure: {
+            name: resampling.mean(torch.stack([one[name][measure] for one in found]), looked)
+            for name in found[0]
+        }
+        for measure in MEASURES
+    }
+
+
+def _add_rebuilt(found: dict[str, dict[str, Estimate]], rows: Rows, names: dict[str, Any]) -> None:
+    for measure, parts in found.items():
+        for part, estimate in parts.items():
+            rows.add(f"{measure}_of_{part}", estimate, **names)
+        for name, (first, second) in CONTRASTS.items():
+            rows.add(f"{measure}_of_{name}", difference(parts[first], parts[second]), **names)
+
+
+def _add_hidden(found: dict[str, dict[str, Estimate]], rows: Rows, names: dict[str, Any]) -> None:
+    for measure, without in found.items():
+        levels = [*range(1, without["preserved"].points.shape[-1] + 1)]
+        for which, estimate in without.items():
+            rows.add(f"{measure}_without_{which}_players", estimate, levels, **names)
+        gap = difference(without["preserved"], without["random"])
+        rows.add(f"{measure}_without_preserved_minus_random_players", gap, levels, **names)
+
+
+def _rebuilt(
+    parts: Decomposition,
+    tuned: Tensor,
+    empty: Tensor,
+    options: Analysis,
+    generator: torch.Generator,
+) -> Measures:
     """Return v̂(N), and whether it is positive, [images, 1], from every part of the knowledge."""
-    parts, empty = decompose(pre, tuned), values[:, 0]
     found = {
         "everything": _ends([tuned], empty),
         "preserved": _ends([parts.preserved], empty),
@@ -92,15 +125,15 @@ def _margins(
 
 
 def _ends(parts: list[Tensor], empty: Tensor) -> dict[str, Tensor]:
-    margins = torch.stack([reconstructed_scores(part, empty)[:, -1:] for part in parts])
-    return {"margin": margins.mean(0), "positive": (margins > 0).double().mean(0)}
+    return _means([reconstructed_scores(part, empty)[:, -1:] for part in parts])
 
 
 def _hidden(
-    pre: Tensor, tuned: Tensor, values: Tensor, options: Analysis, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Return v(x_T) without the k players strongest in K_preserve, and without k at random, by k."""
-    ranking = player_strengths(decompose(pre, tuned).preserved)
+    parts: Decomposition, values: Tensor, options: Analysis, generator: torch.Generator
+) -> Measures:
+    """Return the same of v(x_T) without the k players strongest in K_preserve, and without k at
+    random, by k."""
+    ranking = player_strengths(parts.preserved)
     counts = range(1, min(HIDDEN, ranking.shape[-1]) + 1)
     random = [
         torch.rand(ranking.shape, generator=generator, dtype=torch.float64)
@@ -108,9 +141,18 @@ def _hidden(
     ]
 
     def without(order: Tensor) -> Tensor:
-        return torch.stack([scores_without_players(values, order, k) for k in counts], dim=-1)
+        scores = [scores_without_players(values, order, k) for k in counts]
+        return torch.stack(scores, dim=-1).masked_fill(
+            order.isnan().any(-1, keepdim=True), torch.nan
+        )
 
     return {
-        "preserved": without(ranking),
-        "random": torch.stack([without(order) for order in random]).mean(0),
+        "preserved": _means([without(ranking)]),
+        "random": _means([without(order) for order in random]),
     }
+
+
+def _means(margins: list[Tensor]) -> dict[str, Tensor]:
+    """Return the mean over draws of the margins, and of whether they are positive."""
+    draws = torch.stack(margins)
+    return {"margin": draws.mean(0), "positive": positive(draws).mean(0)}

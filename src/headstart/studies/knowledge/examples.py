@@ -8,7 +8,8 @@ from torch import Tensor
 
 from headstart.metrics.interactions import membership
 from headstart.metrics.knowledge import decompose
-from headstart.studies.knowledge.compare import group_of, right_under_all
+from headstart.studies.knowledge.compare import right_under_all
+from headstart.studies.knowledge.groups import group_of
 from headstart.studies.knowledge.networks import Networks
 
 STRONGEST = 3

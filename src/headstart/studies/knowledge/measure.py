@@ -17,11 +17,13 @@ from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Work
 from headstart.metrics.resampling import Resampling
 from headstart.params import Analysis
+from headstart.statistics.knowledge_tables import main_start
 from headstart.studies.knowledge import examples
-from headstart.studies.knowledge.approach import Follower, add_histories
+from headstart.studies.knowledge.approach import Follower
 from headstart.studies.knowledge.columns import STUDY
 from headstart.studies.knowledge.compare import Comparer
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
+from headstart.studies.knowledge.histories import add_histories
 from headstart.studies.knowledge.networks import Networks
 from headstart.studies.knowledge.rows import Rows
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
@@ -56,9 +58,10 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     table = rows.table()
     write_table(work.out / "measurements.parquet", table)
     write_table(work.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
-    image = examples.choose(networks, followed[0])
+    shown = main_start(table)
+    image = examples.choose(networks, shown)
     write_table(work.out / "example_pixels.parquet", examples.pixel_table(networks, image))
-    strongest = examples.strongest_table(networks, image, followed[0])
+    strongest = examples.strongest_table(networks, image, shown)
     write_table(work.out / "example_interactions.parquet", strongest)
     for start in starts:
         work.say(_describe(table, start))

@@ -20,6 +20,10 @@ from headstart.training.checkpoints import load
 Role = Literal["finetuned", "second", "probe", "scratch", "null"]
 Epoch = int | Literal["best", "last"]
 SCRATCH = "0"
+PATHS: tuple[Role, ...] = ("finetuned", "scratch")
+"""Networks whose way to the end is followed."""
+TRAINED: tuple[Role, ...] = ("finetuned", "second", "probe")
+"""Networks that every start has."""
 
 
 class Place(NamedTuple):
@@ -74,6 +78,18 @@ class Networks:
     def count(self) -> int:
         """The number of players, n."""
         return self.players.shape[-3]
+
+    def shares(self, start: str) -> bool:
+        """Return whether all source networks have the same weights at a start: those that are given."""
+        return start in self.roles.get("given", ())
+
+    def unrelated(self, seed: int) -> int:
+        """Return the next source network, or the same where there is no other.
+
+        Its random backbone is not the one that this source network, or its network from scratch, grew
+        from.
+        """
+        return self.seeds[(self.seeds.index(seed) + 1) % len(self.seeds)]
 
     def entry(self, place: Place) -> Mapping[str, Any] | None:
         """Return what is said of a network, or None where there is none."""
@@ -168,7 +184,7 @@ def _check_same(
     if first[1] != other[1]:
         raise KnowledgeError(
             f"{other[0].path}: its networks tell {len(other[1])} classes apart, those of {first[0].path} "
-            f"{len(first[1])}; compare networks of the same task"
+            f"{len(first[1])}, {_class_difference(first[1], other[1])}; compare networks of the same task"
         )
     for name in ("labels", "positions", "players", "pixels"):
         if not torch.equal(first[2][name], other[2][name]):
@@ -176,3 +192,13 @@ def _check_same(
                 f"{other[0].path}: its {name} are not those of {first[0].path}; evaluate all networks "
                 "of a comparison on the same images and players"
             )
+
+
+def _class_difference(first: Sequence[str], other: Sequence[str]) -> str:
+    """Say which classes only one side has, or that both have the same in another order."""
+    sides = [
+        (set(other) - set(first), "the former alone"),
+        (set(first) - set(other), "the latter alone"),
+    ]
+    told = [f"{', '.join(sorted(names))} in {side}" for names, side in sides if names]
+    return " and ".join(told) or "the same in another order"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,8 +13,26 @@ from headstart.studies.knowledge.columns import tidy
 
 UNDEFINED = "0/0 on every image: nothing there to take a share of, or to compare"
 NO_ROOM = "the ceiling is not above the null"
+NEVER = "never reached"
 
 Levels = Sequence[int | None]
+
+
+class Told(NamedTuple):
+    """What the rows of one measurement have in common: see `Rows.add`."""
+
+    where: str
+    reason: str
+    note: str
+    every: bool
+
+    def reason_for(self, value: float, low: float, missing: float) -> str:
+        """Return why a value or its interval is missing, or what to know of it."""
+        if math.isnan(value):
+            return self.reason
+        if math.isnan(low):
+            return f"no interval: undefined in {missing:.1%} of the draws of images"
+        return self.note
 
 
 class Rows:
@@ -32,42 +50,41 @@ class Rows:
         *,
         where: str = "order",
         reason: str = UNDEFINED,
+        note: str = "",
+        every: bool = False,
         **names: Any,
     ) -> None:
         """Add the mean over networks at every level, and each network's own where there is no level.
 
-        `levels` stand in the column `where`, None for a whole.
+        `levels` stand in the column `where`, None for a whole. `reason` says why a value is missing,
+        `note` what to know of one that is not. With `every` there is a mean only where all networks
+        have a value; `undefined` then counts the networks that have none.
         """
         whole = [index for index, level in enumerate(levels) if level is None]
-        self._add(metric, estimate, levels, where, reason, len(self.seeds), names)
+        told = Told(where, reason, note, every)
+        self._add(metric, estimate, levels, told, names)
         if len(estimate.points) > 1 and whole:
             for place, seed in enumerate(self.seeds):
                 one = Estimate(*(part[..., whole] for part in estimate.of(place)))
-                self._add(metric, one, (None,), where, reason, 1, {**names, "seed": seed})
+                self._add(metric, one, (None,), told, {**names, "seed": seed})
 
     def _add(
-        self,
-        metric: str,
-        estimate: Estimate,
-        levels: Levels,
-        where: str,
-        reason: str,
-        networks: int,
-        names: dict[str, Any],
+        self, metric: str, estimate: Estimate, levels: Levels, told: Told, names: dict[str, Any]
     ) -> None:
-        pooled, interval = estimate.pooled(), estimate.interval(self.level)
+        pooled = estimate.pooled(told.every)
+        interval, missing = pooled.interval(self.level), pooled.undefined_draws()
         for index, level in enumerate(levels):
-            value = float(pooled.points[0, index])
+            value, low = float(pooled.points[0, index]), float(interval[0, index])
             row = {
                 "metric": metric,
-                where: level,
+                told.where: level,
                 "value": value,
-                "low": float(interval[0, index]),
+                "low": low,
                 "high": float(interval[1, index]),
                 "n": int(pooled.images[0, index]),
-                "seeds": networks,
+                "seeds": int(pooled.networks[0, index]),
                 "undefined": int(pooled.undefined[0, index]),
-                "reason": reason if math.isnan(value) else "",
+                "reason": told.reason_for(value, low, float(missing[index])),
             }
             self.rows.append(self.same | names | row)
 
@@ -77,10 +94,10 @@ class Rows:
         counts = {"n": 0, "seeds": 0, "undefined": 0, "reason": reason}
         self.rows.append(self.same | names | nothing | counts | {"metric": metric})
 
-    def add_number(self, metric: str, value: float, **names: Any) -> None:
+    def add_number(self, metric: str, value: float, *, reason: str = "", **names: Any) -> None:
         """Add a number that has no interval over images, such as an accuracy from a history."""
         nothing = {"low": math.nan, "high": math.nan, "n": 0, "seeds": 1, "undefined": 0}
-        reason = "not read" if math.isnan(value) else ""
+        reason = reason or ("not read" if math.isnan(value) else "")
         row = {"metric": metric, "value": value, "reason": reason}
         self.rows.append(self.same | nothing | names | row)
 

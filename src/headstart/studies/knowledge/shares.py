@@ -1,99 +1,52 @@
-"""Shares of knowledge: preserved, discarded, new, and what training from scratch finds of it too."""
+"""All readings of the shares of knowledge: as measured, under the nulls, and at the ceilings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from headstart.metrics.and_or import and_or_split
-from headstart.metrics.interactions import order_profile
-from headstart.metrics.knowledge import (
-    decompose,
-    normalise,
-    shared_effect,
-    weighted_jaccard,
+from headstart.metrics.knowledge import decompose, weighted_jaccard
+from headstart.metrics.knowledge_nulls import match_scale, pair_other_image, permute_within_orders
+from headstart.metrics.knowledge_shares import (
+    Share,
+    by_level,
+    exclusivity,
+    exclusivity_by_count,
+    salient_count,
+    scratch_only,
+    share,
 )
-from headstart.metrics.knowledge_nulls import (
-    match_scale,
-    pair_other_image,
-    permute_within_orders,
-)
-from headstart.metrics.salience import keep_salient, salient
+from headstart.metrics.salience import keep_salient
 from headstart.params import Analysis
+from headstart.studies.knowledge.groups import Group
 
-Parts = dict[str, tuple[Tensor, Tensor]]
-"""Metric -> part and whole of every image [images, levels]; the levels are those of `levels_of`."""
+Shares = dict[str, Share]
+"""Metric -> part and whole of every image; the levels are those of `levels_of` and two more."""
 NULLS = ("null_permuted", "null_other_image", "null_random_backbone")
 CEILINGS = ("ceiling_second_run", "ceiling_other_source")
 RISING = ("preserved_of_pretrained", "discarded_of_pretrained", "new_of_finetuned")
 """Shares whose rise with the order is measured: over the upper half of orders minus the lower."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Interactions of the networks of one start and source network; None where there is none.
-
-    Tables are [images, 2^n], or [images, 2, 2^n] with AND and OR interactions.
-    """
-
-    pretrained: Tensor
-    finetuned: Tensor
-    scratch: Tensor
-    null: Tensor | None = None
-    second: Tensor | None = None
-    others: Sequence[Tensor] = ()
-    """Fine-tuned networks of other source networks, from the same start."""
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Group:
-        """Return the group with every network's table changed."""
-        return Group(
-            change(self.pretrained),
-            change(self.finetuned),
-            change(self.scratch),
-            None if self.null is None else change(self.null),
-            None if self.second is None else change(self.second),
-            [change(table) for table in self.others],
-        )
+FALLING = ("discarded_of_pretrained", "new_of_finetuned", "scratch_only")
+"""Shares of what is not in common: lower the more networks share."""
+RATIOS = (
+    *RISING,
+    "preserved_of_finetuned",
+    "exclusivity",
+    "exclusivity_by_count",
+    "scratch_only",
+)
 
 
 def levels_of(players: int) -> list[int | None]:
-    """Return the levels of all parts: the whole, orders 1 … n; two more follow, the halves of orders."""
+    """Return the levels of all shares: the whole, orders 1 … n; two more follow, the halves of orders."""
     return [None, *range(1, players + 1)]
-
-
-def variants(values: Group, group: Group, options: Analysis) -> Mapping[str, Group]:
-    """Return the interactions as they are, normalised by strength, and split into AND and OR if asked."""
-    found = {"raw": group, "normalised": group.map(normalise)}
-    if options.and_or:
-        found["and_or"] = split(values)
-    return found
-
-
-def split(values: Group) -> Group:
-    """Return AND and OR interactions [images, 2, 2^n] of every network, all with one γ per image."""
-    tables = [
-        table
-        for table in (
-            values.pretrained,
-            values.finetuned,
-            values.scratch,
-            values.null,
-            values.second,
-            *values.others,
-        )
-        if table is not None
-    ]
-    solved = and_or_split(torch.stack(tables, dim=1))
-    both = iter(torch.stack([solved.and_interactions, solved.or_interactions], 2).unbind(1))
-    return values.map(lambda _: next(both))
 
 
 def readings(
     group: Group, options: Analysis, generator: torch.Generator
-) -> dict[str, Parts | None]:
+) -> dict[str, Shares | None]:
     """Return every share as measured, under the nulls and at the ceilings; None where it cannot be.
 
     A null takes the place of the fine-tuned network (permuted, other image) or of the pretrained one
@@ -102,20 +55,17 @@ def readings(
     """
     pre, tuned, scratch = group.pretrained, group.finetuned, group.scratch
 
-    def shares(first: Tensor, second: Tensor, other: Tensor) -> Parts:
-        return {
-            **_decomposition(first, second, options),
-            **_exclusivity(group, other, options),
-        }
+    def shares(first: Tensor, second: Tensor, other: Tensor) -> Shares:
+        return {**_decomposition(first, second, options), **_of_scratch(group, other, options)}
 
-    def drawn(change: Callable[[Tensor, torch.Generator], Tensor]) -> Parts:
+    def drawn(change: Callable[[Tensor, torch.Generator], Tensor]) -> Shares:
         draws = [
             shares(pre, change(tuned, generator), change(scratch, generator))
             for _ in range(options.permutations)
         ]
         return _mean(draws)
 
-    found: dict[str, Parts | None] = {
+    found: dict[str, Shares | None] = {
         "measured": shares(pre, tuned, scratch) | _strengths(group, options),
         "null_permuted": drawn(permute_within_orders),
         "null_other_image": drawn(pair_other_image),
@@ -131,80 +81,56 @@ def readings(
     return found
 
 
-def _decomposition(pre: Tensor, tuned: Tensor, options: Analysis) -> Parts:
+def _decomposition(pre: Tensor, tuned: Tensor, options: Analysis) -> Shares:
     salience = options.salience
     pre, tuned = keep_salient(pre, tuned, options.filter, salience.fraction, salience.scope)
-    preserved, discarded, new = (_levels(part) for part in decompose(pre, tuned))
-    whole, end = _levels(pre), _levels(tuned)
+    parts = decompose(pre, tuned)
     found = {
-        "preserved_of_pretrained": (preserved, whole),
-        "discarded_of_pretrained": (discarded, whole),
-        "preserved_of_finetuned": (preserved, end),
-        "new_of_finetuned": (new, end),
-        "strength_preserved": _each(preserved),
-        "strength_discarded": _each(discarded),
-        "strength_new": _each(new),
+        "preserved_of_pretrained": share(parts.preserved, pre),
+        "discarded_of_pretrained": share(parts.discarded, pre),
+        "preserved_of_finetuned": share(parts.preserved, tuned),
+        "new_of_finetuned": share(parts.new, tuned),
     }
+    found |= {f"strength_{name}": _each(by_level(part)) for name, part in parts._asdict().items()}
     if pre.ndim == 2:
         found["similarity"] = _each(weighted_jaccard(pre, tuned).unsqueeze(-1))
     return found
 
 
-def _exclusivity(group: Group, other: Tensor, options: Analysis) -> Parts:
+def _of_scratch(group: Group, other: Tensor, options: Analysis) -> Shares:
     """Return what `other`, the network from scratch or what stands in for it, has of K_preserve."""
     salience = options.salience
-    preserved = decompose(
-        *keep_salient(
-            group.pretrained,
-            group.finetuned,
-            options.filter,
-            salience.fraction,
-            salience.scope,
-        )
-    ).preserved
-    kept = salient(preserved, salience.fraction, salience.scope)
-    found = kept & salient(other, salience.fraction, salience.scope)
-    found = found & (preserved.sign() == other.sign())
-    known = torch.maximum(
-        shared_effect(other, group.pretrained).abs(), shared_effect(other, group.finetuned).abs()
-    )
+    pair = group.pretrained, group.finetuned
+    kept = keep_salient(*pair, options.filter, salience.fraction, salience.scope)
+    preserved = decompose(*kept).preserved
     return {
-        "exclusivity": (_levels(shared_effect(preserved, other)), _levels(preserved)),
-        "exclusivity_by_count": (_levels(found.double()), _levels(kept.double())),
-        "scratch_only": (_levels(other.abs() - known), _levels(other)),
+        "exclusivity": exclusivity(preserved, other),
+        "exclusivity_by_count": exclusivity_by_count(
+            preserved, other, salience.fraction, salience.scope
+        ),
+        "scratch_only": scratch_only(*pair, other),
     }
 
 
-def _strengths(group: Group, options: Analysis) -> Parts:
+def _strengths(group: Group, options: Analysis) -> Shares:
     salience = options.salience
     found = {}
     for name in ("pretrained", "finetuned", "scratch"):
         table = getattr(group, name)
-        chosen = salient(table, salience.fraction, salience.scope)
-        found[f"strength_{name}"] = _each(_levels(table))
-        found[f"salient_{name}"] = _each(_levels(chosen.double()))
+        found[f"strength_{name}"] = _each(by_level(table))
+        found[f"salient_{name}"] = _each(salient_count(table, salience.fraction, salience.scope))
     return found
 
 
-def _levels(table: Tensor) -> Tensor:
-    """Return Σ|I(S)| of every image [images, levels]: over all S ≠ ∅, by order, and over both halves."""
-    profile = order_profile(table)
-    profile = profile.sum(1) if profile.ndim == 3 else profile
-    half = profile.shape[-1] // 2
-    sums = [profile.sum(-1), profile[:, half:].sum(-1), profile[:, :half].sum(-1)]
-    whole, upper, lower = (total.unsqueeze(-1) for total in sums)
-    return torch.cat([whole, profile, upper, lower], dim=-1)
+def _each(values: Tensor) -> Share:
+    return Share(values, torch.ones_like(values))
 
 
-def _each(values: Tensor) -> tuple[Tensor, Tensor]:
-    return values, torch.ones_like(values)
-
-
-def _mean(draws: Sequence[Parts]) -> Parts:
+def _mean(draws: Sequence[Shares]) -> Shares:
     return {
-        name: (
-            torch.stack([draw[name][0] for draw in draws]).mean(0),
-            torch.stack([draw[name][1] for draw in draws]).mean(0),
+        name: Share(
+            torch.stack([draw[name].parts for draw in draws]).mean(0),
+            torch.stack([draw[name].wholes for draw in draws]).mean(0),
         )
         for name in draws[0]
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.interactions import mobius
 from headstart.metrics.resampling import Estimate, Resampling, difference
-from headstart.metrics.salience import match_error, noise_floor, salience_threshold, sparsity_curve
+from headstart.metrics.salience import largest, match_error, noise_floor, sparsity_curve
 from headstart.params import Analysis
 from headstart.studies.knowledge.compare import source_epoch
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role
@@ -22,6 +23,8 @@ ROLES: tuple[Role, ...] = ("probe", "finetuned", "scratch")
 POINTS = 24
 """Ranks at which the curve is read, evenly on a logarithmic scale."""
 TENTH = "explained_by_strongest_tenth"
+ABOVE = "above the salience threshold"
+CONSTANT = "no salience threshold: constant on every image"
 
 
 def add_sparsity(
@@ -29,9 +32,10 @@ def add_sparsity(
 ) -> pd.DataFrame:
     """Return curves by number of interactions kept, and add what the strongest tenth explains.
 
-    Columns: network, start, kept (the k strongest), strength (|I| of rank k relative to the largest,
-    mean over images and networks) with its quartiles, explained (share of the variance of v over
-    masks that they explain) with its interval, and the same for scores dealt anew to the masks.
+    Columns: network, start, source_epoch, kept (the k strongest), images (of all networks, without
+    those whose scores are constant), strength (|I| of rank k relative to the largest, median over
+    them) with its quartiles, explained (share of the variance of v over masks that they explain) with
+    its interval, and the same for scores dealt anew to the masks.
     """
     subsets = 2**networks.count - 1
     kept = ranks(subsets)
@@ -51,7 +55,8 @@ def add_sparsity(
         rows.add(TENTH, at, reading="measured", **names)
         rows.add(TENTH, null, reading="null_dealt_masks", **names)
         rows.add(TENTH, difference(at, null), reading="over_dealt_masks", **names)
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(source_epoch=source_epoch(networks, start))
 
 
 def ranks(subsets: int) -> list[int]:
@@ -95,13 +100,10 @@ def _curve_table(
     level: float,
 ) -> pd.DataFrame:
     flat = curves.flatten(0, 1)
-    quartiles = flat.nanquantile(flat.new_tensor([0.25, 0.75]), dim=0)
+    flat = flat[~flat.isnan().any(-1)]
     table = {"network": role, "start": start, "kept": kept, "images": len(flat)}
-    numbers = {
-        "strength": flat.nanmean(0),
-        "strength_low": quartiles[0],
-        "strength_high": quartiles[1],
-    }
+    names = ("strength_low", "strength", "strength_high")
+    numbers = dict(zip(names, _quartiles(flat), strict=True))
     for name, estimate in (("explained", explained), ("dealt_explained", dealt)):
         interval = estimate.interval(level)
         numbers |= {
@@ -112,22 +114,35 @@ def _curve_table(
     return pd.DataFrame(table | {name: value.tolist() for name, value in numbers.items()})
 
 
+def _quartiles(curves: Tensor) -> Tensor:
+    """Return the three quartiles over curves; NaN where there is none."""
+    if not len(curves):
+        return curves.new_full((3, curves.shape[-1]), torch.nan)
+    return curves.quantile(curves.new_tensor([0.25, 0.5, 0.75]), dim=0)
+
+
 def add_noise(networks: Networks, options: Analysis, start: str, rows: Rows) -> None:
-    """Add the noise of every order and the threshold of salience; an order above it says nothing."""
+    """Add the noise of every order and the threshold of salience; an order above it says nothing.
+
+    The threshold is the lowest of the networks, and of the images where each has its own (scope
+    `sample`); constant networks and images have none.
+    """
+    salience = options.salience
     for role in ROLES:
         begin = SCRATCH if role == "scratch" else start
         places = [Place(role, seed, begin) for seed in networks.seeds]
         floors = [noise_floor(*pair) for pair in map(networks.repeated, places) if pair]
-        fraction = options.salience.fraction
-        tables = map(networks.made, places)
-        threshold = min(float(salience_threshold(table, fraction).max()) for table in tables)
+        found = torch.stack([largest(networks.made(place), salience.scope) for place in places])
+        varied = found[found > 0]
+        threshold = salience.fraction * float(varied.min()) if len(varied) else math.nan
         names: dict[str, Any] = {"start": start, "network": role, "split": "test", "subset": "all"}
         names |= {"variant": "raw", "reading": "measured"}
         names["source_epoch"] = source_epoch(networks, start)
-        rows.add_number("salience_threshold", threshold, **names)
+        constant = "" if len(varied) else CONSTANT
+        rows.add_number("salience_threshold", threshold, reason=constant, **names)
         if not floors:
             rows.add_missing("noise", "no image was evaluated twice (repeat_images: 0)", **names)
             continue
         for order, noise in enumerate(torch.stack(floors).amax(0).tolist(), start=1):
-            rows.add_number("noise", noise, order=order, **names)
-            rows.rows[-1]["reason"] = "above the salience threshold" if noise > threshold else ""
+            reason = constant or (ABOVE if noise > threshold else "")
+            rows.add_number("noise", noise, order=order, reason=reason, **names)

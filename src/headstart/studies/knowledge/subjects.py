@@ -69,18 +69,21 @@ def choose_subjects(options: Scores, task: Task) -> Subjects:
     return Subjects(images, labels, positions, players, task.classes)
 
 
-def check_subjects(options: Scores, available: int, height: int, width: int, name: str) -> None:
+def check_subjects(options: Scores, available: int, shape: tuple[int, int, int], name: str) -> None:
     """Raise `ValueError` where a task's test images cannot be evaluated as asked.
 
-    `available` is their number. Files that the options name are read.
+    `available` is their number, `shape` channels, height and width. Files that the options name are
+    read.
     """
+    channels, height, width = shape
+    number = options.images
     if isinstance(options.players, MaskPlayers):
-        masks_of(options.players, available, height, width)
+        number = len(masks_of(options.players, available, height, width)[0])
     else:
         cells_of(options.players, height, width, name)
         _enough(options.images, available)
     if options.baseline.path:
-        _learned(options.baseline)
+        _learned(options.baseline, torch.empty(number, channels, height, width, device="meta"))
 
 
 def balanced(test: TestImages, number: int, name: str) -> Tensor:
@@ -125,6 +128,12 @@ def masks_of(
         raise ValueError(
             f"{options.path}: positions must be two or more, within the {available} test images"
         )
+    seen, times = positions.unique(return_counts=True)
+    if bool((times > 1).any()):
+        raise ValueError(
+            f"{options.path}: positions name {seen[times > 1].tolist()} more than once; give every "
+            "image one segmentation"
+        )
     return positions, segmentation_players(maps.long(), options.players)
 
 
@@ -153,7 +162,7 @@ def hidden_by(baseline: Baseline, images: Tensor, seen: Normalization, task: Tas
         case "shift":
             return bounded_shift_baseline(images, mean_pixel, baseline.distance)
         case "learned":
-            return learned_baseline(images, _learned(baseline))
+            return _learned(baseline, images)
 
 
 def _enough(number: int, available: int) -> None:
@@ -163,11 +172,15 @@ def _enough(number: int, available: int) -> None:
         )
 
 
-def _learned(baseline: Baseline) -> Tensor:
+def _learned(baseline: Baseline, images: Tensor) -> Tensor:
+    """Return the baseline of a file with the shape of the images."""
     tensors = _tensors(Path(str(baseline.path)), str(baseline.sha256))
     if "baseline" not in tensors:
         raise ValueError(f"{baseline.path}: has no tensor `baseline`")
-    return tensors["baseline"]
+    try:
+        return learned_baseline(images, tensors["baseline"])
+    except ValueError as error:
+        raise ValueError(f"{baseline.path}: {error}") from None
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -154,13 +154,13 @@ class Evaluation:
     def values(self, state: State) -> dict[str, Tensor]:
         """Return `values` [images, 2^n], `logits` of whole images, and for the best epoch `repeat`.
 
-        `repeat` holds the values of the first images with a third of the chunk size.
+        `repeat` holds the values of the first images with another chunk size.
         """
         images = torch.arange(len(self.subjects.labels))
         parts = [self._part(state, part, self.options.chunk_size) for part in images.split(PART)]
         found = {name: torch.cat([part[name] for part in parts]) for name in ("values", "logits")}
         if state.best and self.options.repeat_images:
-            chunk = max(1, self.options.chunk_size // 3)
+            chunk = another_chunk(self.options.chunk_size)
             again = self._part(state, images[: self.options.repeat_images], chunk)
             found["repeat"] = again["values"]
         return found
@@ -226,6 +226,11 @@ class Evaluation:
         if self.job.params.get("channels_last", False):
             network.to(memory_format=torch.channels_last)
         return network
+
+
+def another_chunk(size: int) -> int:
+    """Return a third of a chunk size, or twice that of 1: the same size again would show no noise."""
+    return max(1, size // 3) if size > 1 else 2
 
 
 def read_values(artifact: Artifact, entry: Mapping[str, Any]) -> dict[str, Tensor]:

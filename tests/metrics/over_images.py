@@ -1,0 +1,31 @@
+"""Shares over images, made as the study makes them; random interactions to make them of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from headstart.metrics.knowledge_shares import Share
+from headstart.metrics.resampling import Estimate, Resampling
+
+
+def over_images(found: Share) -> Estimate:
+    """Return the ratio of sums at every level."""
+    resampling = Resampling(len(found.parts), 1, torch.Generator())
+    return resampling.ratio(*(table.unsqueeze(0) for table in found))
+
+
+def total(found: Share) -> float:
+    """Return the ratio of sums over all orders."""
+    return float(over_images(found).points[0, 0])
+
+
+def mean(found: Share) -> float:
+    """Return the mean of ratios over all orders."""
+    resampling = Resampling(len(found.parts), 1, torch.Generator())
+    return float(resampling.mean_of_ratios(*(table.unsqueeze(0) for table in found)).points[0, 0])
+
+
+def random_tables(count: int, images: int = 5, players: int = 6, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, images, 2**players, generator=generator, dtype=torch.float64)

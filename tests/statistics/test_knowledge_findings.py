@@ -1,0 +1,211 @@
+"""What is said of each claim on knowledge, from tables whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headstart.statistics import knowledge_findings as findings
+from headstart.statistics.findings import Finding
+from headstart.statistics.knowledge_gains import gains_and_ratios, rank_correlation
+from headstart.statistics.knowledge_tables import Compared, main_start
+
+NULLS = ("permuted", "other_image", "random_backbone")
+Row = dict[str, object]
+
+
+def row(metric: str, value: float, half: float = 0.01, **names: object) -> Row:
+    base: Row = {"source": "s", "model": "m", "target": "t", "network": "finetuned", "seed": None}
+    base |= {"start": "best", "source_epoch": 9.0, "target_epoch": None, "subset": "all"}
+    base |= {"metric": metric, "order": None, "variant": "normalised", "reading": "measured"}
+    return {**base, "value": value, "low": value - half, "high": value + half, **names}
+
+
+def compared(*rows: Row) -> Compared:
+    return Compared(pd.DataFrame(rows), "best")
+
+
+def preserved(value: float, over: float, half: float = 0.01) -> Compared:
+    """Return a comparison with a preserved share, and how far it is over every null."""
+    metric = "preserved_of_pretrained"
+    over_nulls = [row(metric, over, reading=f"over_{null}") for null in NULLS]
+    return compared(row(metric, value, half), *over_nulls)
+
+
+def rising(metric: str, over: float, share: float = 0.7) -> Compared:
+    return compared(
+        row(metric, share),
+        row(f"{metric}_rise", 0.2),
+        row(f"{metric}_rise", over, reading="over_permuted"),
+    )
+
+
+def exclusive(excess: float | None) -> Compared:
+    rows = [row("exclusivity", 0.35)]
+    if excess is not None:
+        rows.append(row("exclusivity", excess, reading="excess_permuted"))
+    return compared(*rows)
+
+
+def ways(speed: float, directness: float, drops: float) -> Compared:
+    names = {"network": "finetuned-scratch"}
+    return compared(
+        row("speed_to_own_end", speed, **names),
+        row("directness", directness, **names),
+        row("stability_to_own_end", drops, **names),
+    )
+
+
+def explained(value: float, half: float = 0.01) -> Compared:
+    metric, networks = "explained_by_strongest_tenth", ("probe", "finetuned", "scratch")
+    first = [row(metric, value, half, network=each, variant="raw") for each in networks]
+    dealt = {"variant": "raw", "reading": "null_dealt_masks"}
+    return compared(*first, *(row(metric, -2.0, network=each, **dealt) for each in networks))
+
+
+@pytest.mark.parametrize(
+    ("judge", "given", "status"),
+    [
+        (findings.little_survives, preserved(0.3, over=0.05), "supported"),
+        (findings.little_survives, preserved(0.7, over=0.05), "contradicted"),
+        (findings.little_survives, preserved(0.5, over=0.05), "undetermined"),
+        (findings.little_survives, preserved(0.3, over=0.0), "undetermined"),
+        (findings.little_survives, compared(row("similarity", 0.3)), "not measured here"),
+        (findings.complex_is_discarded, rising("discarded_of_pretrained", 0.1), "supported"),
+        (findings.complex_is_discarded, rising("discarded_of_pretrained", -0.1), "contradicted"),
+        (findings.complex_is_discarded, rising("discarded_of_pretrained", 0.0), "undetermined"),
+        (findings.complex_is_new, rising("new_of_finetuned", 0.1), "supported"),
+        (findings.complex_is_new, rising("new_of_finetuned", 0.1, share=0.3), "contradicted"),
+        (findings.complex_is_new, rising("new_of_finetuned", -0.1), "contradicted"),
+        (findings.complex_is_new, rising("new_of_finetuned", 0.1, share=0.5), "undetermined"),
+        (findings.complex_is_new, rising("new_of_finetuned", 0.0), "undetermined"),
+        (findings.scratch_finds_little, exclusive(0.1), "supported"),
+        (findings.scratch_finds_little, exclusive(0.9), "contradicted"),
+        (findings.scratch_finds_little, exclusive(0.5), "undetermined"),
+        (findings.scratch_finds_little, exclusive(None), "undetermined"),
+        (findings.finetuning_is_direct, ways(0.1, 0.1, -0.1), "supported"),
+        (findings.finetuning_is_direct, ways(0.1, 0.1, 0.1), "contradicted"),
+        (findings.finetuning_is_direct, ways(-0.1, 0.1, -0.1), "contradicted"),
+        (findings.finetuning_is_direct, ways(0.1, 0.0, -0.1), "undetermined"),
+        (findings.few_and_matching, explained(0.95), "supported"),
+        (findings.few_and_matching, explained(0.5), "contradicted"),
+        (findings.few_and_matching, explained(0.9), "undetermined"),
+    ],
+)
+def test_a_claim_is_judged_by_where_its_interval_lies(
+    judge: Callable[[Compared], Finding], given: Compared, status: str
+) -> None:
+    assert judge(given).status == status
+
+
+def test_a_share_without_an_interval_supports_and_contradicts_nothing() -> None:
+    unknown = preserved(0.3, over=0.05, half=float("nan"))
+    assert findings.little_survives(unknown).status == "undetermined"
+    for value in (0.95, 0.5):
+        found = findings.few_and_matching(explained(value, half=float("nan")))
+        assert found.status == "undetermined"
+
+
+def all_of(over: float) -> Compared:
+    """Return a comparison of which K1 to K5 say the same: supported for 0.1, contradicted for −0.1."""
+    kept = 0.5 - 2 * over
+    parts = (
+        preserved(kept, over),
+        rising("discarded_of_pretrained", over),
+        rising("new_of_finetuned", over, share=0.5 + 2 * over),
+        exclusive(0.5 - over),
+        ways(over, over, -over),
+    )
+    return Compared(pd.concat([part.table for part in parts], ignore_index=True), "best")
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "status"),
+    [
+        ([all_of(0.1), all_of(0.1)], "supported"),
+        ([all_of(0.1), all_of(-0.1)], "contradicted"),
+        ([all_of(0.1), all_of(0.0)], "undetermined"),
+        ([all_of(0.1)], "not measured here"),
+    ],
+)
+def test_all_holds_everywhere_only_where_it_holds_in_every_comparison(
+    comparisons: list[Compared], status: str
+) -> None:
+    assert findings.holds_everywhere(comparisons).status == status
+
+
+def gained(
+    slope: float, noise: float = 0.0, seeds: int = 12, starts: int = 3, level: float = 50.0
+) -> pd.DataFrame:
+    """Return two models whose accuracy over scratch changes by `slope` times the exclusivity ratio.
+
+    The second model has more of both, `level` times as much of the gain; starts differ by a constant.
+    """
+    generator = np.random.default_rng(0)
+    rows = []
+    for number, model in enumerate("ab"):
+        for seed in range(seeds):
+            ratio = generator.uniform(0.2, 0.4)
+            gain = slope * ratio + noise * generator.normal() + level * number
+            same = {"model": model, "seed": seed, "variant": ""}
+            ended = "accuracy_at_validation_best"
+            rows.append(row(ended, 0.5, network="scratch", **{**same, "start": "0"}))
+            for start in range(starts):
+                at = {**same, "start": str(start)}
+                rows.append(row(ended, 0.5 + gain / 100 + start / 10, **at))
+                ratios = {**at, "variant": "normalised"}
+                rows.append(row("exclusivity", ratio + 0.2 * number + start / 10, **ratios))
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("slope", "noise", "status"),
+    [(-50.0, 1.0, "supported"), (50.0, 1.0, "contradicted"), (0.0, 5.0, "undetermined")],
+)
+def test_accuracy_is_correlated_with_the_ratio_over_source_networks(
+    slope: float, noise: float, status: str
+) -> None:
+    found = findings.ratio_explains_accuracy(gained(slope, noise))
+    assert found.status == status
+    assert "24 source networks" in found.reason
+
+
+def test_starts_of_one_source_network_are_one_point() -> None:
+    one, three = (gains_and_ratios(gained(-50, 1, starts=starts)) for starts in (1, 3))
+    assert len(one) == len(three) == 24
+    pd.testing.assert_frame_equal(one, three)
+
+
+def test_models_that_differ_in_both_do_not_make_a_correlation() -> None:
+    table = gained(0.0, noise=5.0, level=50.0)
+    raw = table[table["metric"] == "exclusivity"].groupby("model")["value"].mean()
+    assert raw["b"] > raw["a"] + 0.1
+    rho, p = rank_correlation(gains_and_ratios(table))
+    assert abs(rho) < 0.4
+    assert p > 0.05
+
+
+def test_the_permutation_keeps_its_level_where_blocks_differ() -> None:
+    generator = np.random.default_rng(1)
+    ps = []
+    for _ in range(100):
+        points = pd.DataFrame(generator.normal(size=(24, 2)), columns=["ratio", "gain"])
+        names = {"source": "s", "model": [*"ab"] * 12, "seed": [*range(24)]}
+        ps.append(rank_correlation(points.assign(**names), permutations=199)[1])
+    assert 0.01 <= np.mean(np.array(ps) <= 0.05) <= 0.12
+
+
+def test_a_source_network_without_another_beside_it_says_nothing_of_a_correlation() -> None:
+    assert gains_and_ratios(gained(-50, seeds=1)).empty
+    found = findings.ratio_explains_accuracy(gained(-50, seeds=1))
+    assert found.status == "undetermined"
+    assert "needs 20 or more, here are 0" in found.reason
+
+
+def test_the_start_that_is_judged_is_the_best_one_or_the_last() -> None:
+    rows = [row("similarity", 0.3, start=s, source_epoch=e) for s, e in (("1", 1.0), ("20", 20.0))]
+    assert main_start(pd.DataFrame(rows)) == "20"
+    assert main_start(pd.DataFrame([*rows, row("similarity", 0.3, source_epoch=4.0)])) == "best"
