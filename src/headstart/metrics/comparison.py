@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from headstart.metrics.grams import unit_grams
 from headstart.metrics.half_samples import FEWEST, ends, half_sample_draws
 from headstart.metrics.invariance import cka_divergence, flow, forgetting, learning
+from headstart.metrics.similarity import cka_grid
 from headstart.metrics.stir import TargetGrams, stir_grid
 
 Grid = Float64[Tensor, "references evaluated"]
@@ -66,13 +66,10 @@ def similarities(networks: Mapping[str, TargetGrams], debiased: bool = True) -> 
     inverted = torch.cat([grams.inverted for grams in networks.values()])
     stacked = stir_grid(TargetGrams(originals, inverted), debiased)
     found = {name: part.mean(0) for name, part in zip(networks, stacked.split(seeds), strict=True)}
-    pt, ft = (
-        unit_grams(networks[name].originals, debiased)
-        for name in ("stir_pt_given_pt", "stir_ft_given_pt")
-    )
+    pt, ft = (networks[name].originals for name in ("stir_pt_given_pt", "stir_ft_given_pt"))
     return found | {
-        "cka_pt_pt": (pt @ pt.transpose(1, 2)).mean(0),
-        "cka_ft_pt": (pt @ ft.transpose(1, 2)).mean(0),
+        "cka_pt_pt": cka_grid(pt, pt, debiased).mean(0),
+        "cka_ft_pt": cka_grid(pt, ft, debiased).mean(0),
     }
 
 

@@ -31,15 +31,15 @@ Route = Literal["auto", "gram", "features"]
 
 
 def cka_grid(
-    grams_x: Float64[Tensor, "layers_x images images"],
-    grams_y: Float64[Tensor, "layers_y images images"],
+    grams_x: Float64[Tensor, "*seeds layers_x images images"],
+    grams_y: Float64[Tensor, "*seeds layers_y images images"],
     debiased: bool = True,
-) -> Float64[Tensor, "layers_x layers_y"]:
+) -> Float64[Tensor, "*seeds layers_x layers_y"]:
     """CKA of every layer of one network with every layer of another, as one matrix product.
 
     NaN in the row or column of a layer where it is undefined; `undefined_reason` says why.
     """
-    return unit_grams(grams_x, debiased) @ unit_grams(grams_y, debiased).T
+    return unit_grams(grams_x, debiased) @ unit_grams(grams_y, debiased).mT
 
 
 def linear_cka(
