@@ -29,7 +29,8 @@ from headstart.figures import (
     invariance_trust,
     style,
 )
-from headstart.statistics.layer_dynamics import correlations, papers_aggregate, transients
+from headstart.statistics.layer_dynamics import correlations
+from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
 
 MEASURED, ROBUST, RUNS, PUBLISHED = measurements(), robustness(), runs(), published()
 AGGREGATE = papers_aggregate(MEASURED, ROBUST)

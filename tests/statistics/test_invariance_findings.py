@@ -10,9 +10,11 @@ from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, se
 from headstart.params import Statistics
 from headstart.statistics import invariance_courses as courses
 from headstart.statistics import invariance_findings as findings
+from headstart.statistics import invariance_flows as flows
 from headstart.statistics.findings import Finding
 from headstart.statistics.invariance_runs import RUN, Networks
-from headstart.statistics.layer_dynamics import correlations, papers_aggregate, transients
+from headstart.statistics.layer_dynamics import correlations
+from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
 from headstart.studies.claims import read_claims
 from headstart.studies.invariance_claims import FUNCTIONS, JUDGES, ON_SOURCES, Judge
 
@@ -45,7 +47,7 @@ def planted(change: pd.Series, factor: float) -> Networks:
         (findings.new_task_learns_more, None),
         (findings.low_level_task_forgets_earlier, 0.5 - 0.1375),
         (findings.reusable_early_invariances, 0.8 * (0.7 - 0.1375)),
-        (findings.compression, 0.05),
+        (flows.compression, 0.05),
         (findings.early_layers_change, None),
         (courses.peak_on_the_way, None),
     ],
@@ -61,7 +63,7 @@ def test_what_was_planted_is_found(judge, value: float | None) -> None:
 
 @pytest.mark.parametrize(
     "judge",
-    [findings.low_level_task_forgets_earlier, findings.new_task_learns_more, findings.compression,
+    [findings.low_level_task_forgets_earlier, findings.new_task_learns_more, flows.compression,
      findings.early_layers_change],
 )  # fmt: skip
 def test_the_opposite_is_contradicted(judge) -> None:
@@ -72,7 +74,7 @@ def test_the_opposite_is_contradicted(judge) -> None:
 
 def test_compression_that_is_not_above_the_control_is_left_open() -> None:
     beyond = PLANTED.measurements["measure"].str.startswith("excess_over")
-    found = findings.compression(planted(beyond, -1))
+    found = flows.compression(planted(beyond, -1))
     assert found.status == "undetermined"
     assert found.high < 0
     assert "not above the control" in found.reason
@@ -154,7 +156,7 @@ def test_one_network_decides_nothing() -> None:
     alone = networks(seeds=1)
     for judge in FUNCTIONS:
         assert judge(alone).status in ("undetermined", "not measured here"), judge
-    assert "no interval" in findings.compression(alone).reason
+    assert "no interval" in flows.compression(alone).reason
 
 
 def judged(tables: Networks, **asked: str) -> dict[str, Finding]:
@@ -186,7 +188,7 @@ def test_the_end_of_a_run_is_the_one_its_table_names_and_not_its_last_epoch() ->
 
 
 def test_expansion_is_never_decided() -> None:
-    found = findings.expansion(PLANTED)
+    found = flows.expansion(PLANTED)
     assert found.status == "undetermined"
     assert "not identifiable" in found.reason
     assert np.isnan(found.value)

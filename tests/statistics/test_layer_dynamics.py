@@ -9,9 +9,8 @@ from headstart.statistics.layer_dynamics import (
     FAMILY,
     correlations,
     held_out,
-    papers_aggregate,
-    transients,
 )
+from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
 
 RUN = {**PLACE, "arm": "finetune", "mode": "finetune", "random_start": False, "seed": 0}
 FIGURES = {

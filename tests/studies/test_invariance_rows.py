@@ -15,7 +15,7 @@ from headstart.metrics.descent import Descent
 from headstart.metrics.inversion import invert, seed_images
 from headstart.metrics.stir import TargetGrams, target_grams
 from headstart.params import Invariance
-from headstart.statistics.invariance_findings import compression
+from headstart.statistics.invariance_flows import compression
 from headstart.statistics.invariance_runs import Networks
 from headstart.studies.invariance_rows import NOT_IDENTIFIABLE, Rows
 from headstart.studies.inverted import Convergence

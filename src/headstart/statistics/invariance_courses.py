@@ -13,7 +13,8 @@ from headstart.statistics.findings import Finding, Status, bounded
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.invariance_findings import early, late, missing
 from headstart.statistics.invariance_runs import CLASSIFY, NETWORK, RUN, Array, Networks, doing
-from headstart.statistics.layer_dynamics import SETTLED, layer_series, runs_of
+from headstart.statistics.layer_dynamics import layer_series, runs_of
+from headstart.statistics.spread_of_forgetting import SETTLED
 
 
 def peak_on_the_way(networks: Networks) -> Finding:

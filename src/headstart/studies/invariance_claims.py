@@ -10,6 +10,7 @@ import pandas as pd
 from headstart.params import Statistics
 from headstart.statistics import invariance_courses as courses
 from headstart.statistics import invariance_findings as findings
+from headstart.statistics import invariance_flows as flows
 from headstart.statistics.findings import Finding
 from headstart.statistics.invariance_runs import Networks
 from headstart.statistics.tables import TableError
@@ -78,8 +79,8 @@ FUNCTIONS: tuple[Function, ...] = (
     findings.low_level_task_forgets_earlier,
     findings.reusable_early_invariances,
     *ON_SOURCES,
-    findings.compression,
-    findings.expansion,
+    flows.compression,
+    flows.expansion,
     courses.peak_on_the_way,
     courses.std_follows_robustness,
     courses.early_prefix_correlates_more,
