@@ -161,12 +161,12 @@ def _caption(ours: pd.DataFrame, found: pd.DataFrame) -> str:
     tried = found[found["r"].notna()].groupby(LINE)
     alone, chosen = (tried[name].min().max() for name in ("p_independent", "p_selected"))
     left_out = int(found["left_out"].max()) if len(found) else 0
-    undefined = f"; up to {left_out} more are undefined at some epoch" if left_out else ""
+    undefined = f", of which up to {left_out} are undefined at some epoch" if left_out else ""
     return (
         f"n = {in_words(len(epochs), 'run')} of {epochs.min()} epochs each; small numbers: first and last "
         "epoch. Debiased CKA, self-STIR measured; thin, to compare with the published: biased CKA, 1 in "
         "place of self-STIR. Open markers: the published aggregate, one of "
-        f"{found['hypotheses'].max()} here{undefined}. The best of all "
+        f"{(found['hypotheses'] + found['left_out']).max()} here{undefined}. The best of all "
         f"has p ≤ {alone:.2g} if epochs were independent and nothing had been chosen; against shifts in time, "
         f"the search repeated for each, p ≤ {chosen:.2g} (no less than {1 / epochs.max():.2g} is possible)."
     )

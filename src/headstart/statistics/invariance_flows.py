@@ -19,8 +19,8 @@ def compression(networks: Networks) -> Finding:
 
     Not to exceed a control contradicts nothing: a control that replaces only blocks after j has
     C(i, j) = 0 exactly, so that C beyond the strictest is never above C, and lies at or below zero
-    already where nothing was fine-tuned. The opposite of the claim is C itself surely below zero:
-    C is 0 for an unchanged network, whatever the control.
+    already where nothing was fine-tuned. What contradicts the claim is C itself, which is 0 for an
+    unchanged network, surely below zero: then a mean above zero is ruled out without any control.
     """
     kinds = [name for name in ("random", "scratch")
              if len(networks.grid(CLASSIFY, f"excess_over_{name}"))]  # fmt: skip
@@ -43,7 +43,8 @@ def compression(networks: Networks) -> Finding:
         return bounded("supported", text, beyond)
     if plain.high < 0:
         text += (
-            " Earlier blocks share less with late ones than before: the opposite of compression."
+            " Earlier blocks share less with late ones than before, on average, for which forgetting "
+            "is enough: a mean above zero is ruled out, whatever the control."
         )
         return bounded("contradicted", text, beyond)
     if beyond.high < 0:
