@@ -10,16 +10,27 @@ from typing import Any
 import pandas as pd
 import pytest
 from checkout import ROOT
+from matplotlib import pyplot as plt
 from shrunken import TRANSFORMER, read, shrunken
 from workflow import new_project
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
+from headstart.figures import (
+    invariance,
+    invariance_dynamics,
+    invariance_flow,
+    invariance_layers,
+    invariance_robustness,
+    invariance_trust,
+)
 from headstart.networks.build import build
-from headstart.params import Params, load, parse
+from headstart.params import Params, Statistics, load, parse
 from headstart.params.models import Timm
 from headstart.plan import STEPS, Plan
+from headstart.statistics.findings import Finding
 from headstart.studies.check import _network_problems
+from headstart.studies.invariance_claims import JUDGES, Judge
 from headstart.training.checkpoints import save
 
 NAMES = ("merlin_paper", "merlin_code", "merlin_dynamics")
@@ -70,6 +81,17 @@ def test_random_weights_do_not_pass_for_those_of_imagenet(name: str) -> None:
     assert weights.sha256 == "0" * 64
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_plans_each_comparison_with_what_it_reads(name: str) -> None:
+    plan = Plan(preset(name))
+    for job in plan.jobs("invariance"):
+        arms = {run.wildcards["arm"] for run in job.inputs["trajectory"]}
+        inverted = {one.wildcards["arm"] for one in job.inputs["inversions"]}
+        assert inverted == arms | {"pretrained"}
+        assert arms <= set(plan.params.invariance[job.wildcards["model"]].arms)
+    assert len(plan.jobs("invariance")) == {"merlin_paper": 6, "merlin_code": 4}.get(name, 2)
+
+
 def test_snakemake_plans_the_protocol_without_data_or_weights(tmp_path: Path) -> None:
     planned = new_project(tmp_path / "project", "merlin_paper")
     output, plan = planned.snakemake("-n"), Plan(preset("merlin_paper"))
@@ -91,8 +113,31 @@ def tables_of(plan: Plan) -> dict[str, pd.DataFrame]:
         module, _, function = STEPS[job.step].function.partition(":")
         if job.step != "tables" or job.name == "invariance":
             artifact = store.run(job, getattr(importlib.import_module(module), function))
-    names = ("runs", "measurements", "robustness", "correlations")
-    return {name: pd.read_parquet(artifact.file(f"{name}.parquet")) for name in names}
+    return {path.stem: pd.read_parquet(path) for path in artifact.path.glob("*.parquet")}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> None:
+    """Draw every figure of every target."""
+    published = tables["published"]
+    for target in tables["runs"]["target"].unique():
+        mine = {n: t[t["target"] == target] for n, t in tables.items() if "target" in t}
+        measured, runs, robust = (mine[n] for n in ("measurements", "runs", "robustness"))
+        does = sorted(set(invariance.named(runs)["does"]))
+        layers = invariance_layers.layers_figure(measured, runs, published, does)
+        assert layers is not None
+        assert set(layers[1]["drawn"]) == {"here", "run", "published form", "published"}
+        assert invariance_flow.flow_figure(measured, runs) is not None
+        invariance_trust.trust_figure(measured, mine["residuals"], runs)
+        invariance_dynamics.dynamics_figure(measured, robust, runs, published)
+        courses = (mine[n] for n in ("aggregate", "transients", "correlations"))
+        invariance_robustness.robustness_figure(*courses, runs, published)
+        plt.close("all")
+
+
+def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, Finding]:
+    """Judge every claim on one model."""
+    opened = Judge(tables, Statistics(), {"model": model})
+    return {name: judge(opened) for name, judge in JUDGES.items()}
 
 
 def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_scratch(
@@ -115,6 +160,37 @@ def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_sc
     kept = found[(found["measure"] == "forgetting") & found["value"].notna()]
     # Two steps invert nothing: what was published so is kept, and said.
     assert kept["reason"].str.contains("did not converge").all()
+    draw(tables)
+    given = judged(tables, "imagenet")
+    # Every model has one network, which decides nothing; but each claim finds its runs, and only those.
+    assert {each.status for each in given.values()} == {"undetermined", "not measured here"}
+    assert given["new_task_learns_more"].status == "undetermined"
+    assert given["reusable_early_invariances"].status == "not measured here"
+    scratch = judged(tables, "from_cifar10")
+    assert scratch["new_task_learns_more"].status == "not measured here"
+    assert scratch["reusable_early_invariances"].status == "undetermined"
+
+
+def test_the_code_shrunken_ends_at_the_best_epoch_by_validation(project: Path) -> None:
+    raw = with_weights(shrunken(read("merlin_code")), project)
+    for section in ("models", "pretrain", "trajectory", "invariance"):
+        raw[section] = {"imagenet": raw[section]["imagenet"]}
+    tables = tables_of(Plan(parse(raw)))
+    found, runs = tables["measurements"], tables["runs"].set_index("arm")
+    for arm, name, best in (
+        ("finetune", "validation_accuracy", max),
+        ("reconstruct", "validation_loss", min),
+    ):
+        (path,) = project.glob(f"results/trajectory/*-{arm}-*/history.parquet")
+        reached = pd.read_parquet(path).set_index("epoch")[name]
+        assert runs.at[arm, name] == reached[runs.at[arm, "target_epoch"]] == best(reached)
+        ended = found[(found["arm"] == arm) & (found["measure"] == "excess_compression")]
+        assert set(ended["target_epoch"]) == {runs.at[arm, "target_epoch"]}
+    draw(tables)
+    assert {each.status for each in judged(tables, "imagenet").values()} == {
+        "undetermined",
+        "not measured here",
+    }
 
 
 def test_the_dynamics_shrunken_follow_every_arm_and_correlate_it(project: Path) -> None:
@@ -125,6 +201,8 @@ def test_the_dynamics_shrunken_follow_every_arm_and_correlate_it(project: Path) 
     assert set(robustness["target_epoch"]) == {1, 2}
     learnt = tables["measurements"].query("measure == 'learning' and target_epoch == 1")
     assert set(learnt["arm"]) == {"finetune"}
+    draw(tables)
+    judged(tables, "imagenet")
     assert tables["correlations"].empty  # two epochs correlate with anything
 
 

@@ -7,11 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from invariance_tables import EPOCHS, LAYERS, measurements, published, residuals, robustness, runs
+from invariance_tables import (
+    EPOCHS,
+    LAYERS,
+    measurements,
+    published,
+    residuals,
+    robustness,
+    runs,
+    second_model,
+)
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from headstart.figures import (
+    invariance,
     invariance_dynamics,
     invariance_flow,
     invariance_layers,
@@ -19,7 +29,8 @@ from headstart.figures import (
     invariance_trust,
     style,
 )
-from headstart.statistics.layer_dynamics import correlations, papers_aggregate, transients
+from headstart.statistics.layer_dynamics import correlations
+from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
 
 MEASURED, ROBUST, RUNS, PUBLISHED = measurements(), robustness(), runs(), published()
 AGGREGATE = papers_aggregate(MEASURED, ROBUST)
@@ -53,10 +64,13 @@ def test_every_figure_is_drawn_and_gives_the_same_bytes_twice(
     drawn: dict[str, Drawn], tmp_path: Path
 ) -> None:
     assert len(drawn) == 7
-    again = invariance_flow.flow_figure(MEASURED, RUNS)
+    # That of the fewest panels, because writing takes most of the time.
+    again = invariance_layers.layers_figure(
+        MEASURED, RUNS, PUBLISHED, ("fine-tuned", "reconstructing")
+    )
     assert again
-    for folder, (figure, table) in (("one", drawn["flow"]), ("two", again)):
-        style.save(figure, "flow", table, tmp_path / folder, 40)
+    for folder, (figure, table) in (("one", drawn["tasks"]), ("two", again)):
+        style.save(figure, "tasks", table, tmp_path / folder, 40)
     plt.close("all")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
@@ -74,7 +88,134 @@ def test_layers_hold_means_runs_and_published_values(drawn: dict[str, Drawn]) ->
     theirs = table[(table["drawn"] == "published") & (table["measure"] == "forgetting")]
     first = theirs[(theirs["series"] == "fine-tuned") & (theirs["layer"] == 1)]["value"].iloc[0]
     assert first == pytest.approx(0.1264)
+    compared = table[(table["drawn"] == "published form") & (table["series"] == "fine-tuned")]
+    compared = compared[compared["measure"] == "forgetting"].sort_values("layer")
+    np.testing.assert_allclose(compared["value"], forgetting["value"] + 0.01)
     assert set(table["series"]) == {"fine-tuned", "reconstructing"}
+
+
+def at_target(table: pd.DataFrame, target: str, source: str = "latin") -> pd.DataFrame:
+    return table.assign(target=target, source=source)
+
+
+def first_published(
+    target: str, source: str, given: bool, does: str, measure: str = "forgetting"
+) -> list[float]:
+    """Return the published value at layer 1 that stands beside such runs."""
+    moved = [
+        at_target(table, target, source).assign(given_weights=given) for table in (MEASURED, RUNS)
+    ]
+    table = invariance_layers.layers_table(*moved, PUBLISHED, (does,))
+    theirs = table[(table["drawn"] == "published") & (table["layer"] == 1)]
+    return theirs.loc[theirs["measure"] == measure, "value"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "given", "does", "figure", "series"),
+    [
+        ("cifar10", "cifar10", True, "fine-tuned", "fig1_cifar10_a", "classify"),
+        ("cifar100", "cifar10", True, "fine-tuned", "fig7_cifar100_a", "classify"),
+        ("cifar100", "cifar10", True, "reconstructing", "fig7_cifar100_a", "reconstruct"),
+        ("pet", "cifar10", True, "fine-tuned", "fig9_pets_a", "classify"),
+        ("eurosat", "cifar10", True, "reconstructing", "fig8_eurosat_a", "reconstruct"),
+        ("cifar10", "cifar100", False, "fine-tuned", "fig2a_cifar10", "other_cifar"),
+        ("cifar100", "cifar10", False, "fine-tuned", "fig2b_cifar100", "other_cifar"),
+        ("cifar100", "cifar10", False, "from scratch", "fig2b_cifar100", "random"),
+        ("cyrillic", "latin", False, "fine-tuned", "fig1_cifar10_a", "classify"),
+    ],
+)
+def test_published_values_are_those_of_the_target_and_of_what_runs_start_from(
+    target: str, source: str, given: bool, does: str, figure: str, series: str
+) -> None:
+    rows = PUBLISHED[
+        (PUBLISHED["figure"] == figure) & (PUBLISHED["series"] == f"{series}.forgetting")
+    ]
+    expected = rows.loc[rows["x"].astype(float) == 1, "value"].tolist()
+    assert len(expected) == 1
+    assert first_published(target, source, given, does) == expected
+
+
+def test_no_published_value_stands_beside_what_the_paper_has_not_done() -> None:
+    assert first_published("pet", "cifar10", False, "from scratch") == []
+
+
+def test_two_models_are_drawn_apart_each_beside_its_own_published_values() -> None:
+    measured, listed = (
+        second_model(at_target(table, "cifar10", "cifar100"), 2) for table in (MEASURED, RUNS)
+    )
+    drawn = invariance_layers.layers_figure(
+        measured, listed, PUBLISHED, ("fine-tuned", "reconstructing")
+    )
+    assert drawn
+    table = drawn[1][drawn[1]["measure"] == "forgetting"]
+    trained, given = "fine-tuned (cifar100, vit)", "fine-tuned (photos, imagenet)"
+    here = table[table["drawn"] == "here"].pivot(index="layer", columns="series", values="value")
+    np.testing.assert_allclose(here[given], 2 * here[trained])
+    starts = table[table["drawn"] == "published"].groupby("series")["start"].first()
+    assert (starts[trained], starts[given]) == ("the other CIFAR", "ImageNet")
+    looks = invariance.looks_of(table)
+    assert len(set(looks.values())) == len(looks) == 4
+    assert "n = 6 source networks" in words(drawn[0])
+    trust = invariance_trust.trust_table(measured, second_model(residuals()), listed)
+    assert {"pretrained (cifar100, vit)", "pretrained (photos, imagenet)"} <= set(trust["series"])
+    flow = invariance_flow.flow_table(measured, listed)
+    assert {trained, given} < set(flow["series"])
+    plt.close("all")
+
+
+def test_published_numbers_are_drawn_as_the_paper_gives_them(drawn: dict[str, Drawn]) -> None:
+    flow = drawn["flow_published"][1]
+    for name, cell, value in (
+        ("fig4a_flow_cifar10_classify", (9, 6), 0.06),
+        ("fig4b_flow_cifar10_reconstruct", (7, 3), 0.07),
+    ):
+        rows = flow[(flow["series"] == name) & (flow["layer"] < flow["reference_layer"])]
+        largest = rows.loc[rows["value"].idxmax()]
+        assert (largest["reference_layer"], largest["layer"]) == cell
+        assert largest["value"] == pytest.approx(value, abs=0.005)
+    prefix = drawn["robustness"][1].query("drawn == 'published prefix'")
+    third = prefix.loc[prefix["epoch"].round() == 3, "cifar10"]
+    assert third.tolist() == pytest.approx([0.954], abs=0.001)
+    dynamics = drawn["dynamics"][1].query("drawn == 'published' and measure == 'accuracy'")
+    clean = dynamics.query("level == 0 and target_epoch == 100")["value"]
+    assert clean.tolist() == pytest.approx([0.973], abs=0.001)
+
+
+def test_flow_and_dynamics_of_cifar100_stand_beside_those_of_cifar100() -> None:
+    flow = invariance_flow.published_figure(PUBLISHED, ["cifar100", "pet"])[1]
+    assert set(flow["series"]) == {
+        "fig10a_flow_cifar100_classify",
+        "fig10b_flow_cifar100_reconstruct",
+    }
+    assert flow["value"].max() == pytest.approx(0.10, abs=0.005)
+    clean = invariance_dynamics.published_table(PUBLISHED, "cifar100").query(
+        "measure == 'accuracy' and level == 0"
+    )
+    rows = PUBLISHED[
+        (PUBLISHED["figure"] == "fig13_accuracy_cifar100") & (PUBLISHED["series"] == "clean")
+    ]
+    assert clean["value"].tolist() == rows["value"].tolist()
+    plt.close("all")
+
+
+def test_the_published_form_of_ours_is_drawn_beside_the_published_correlations(
+    drawn: dict[str, Drawn],
+) -> None:
+    table = drawn["robustness"][1]
+    assert table.loc[table["drawn"] == "epochs", "std_forgetting_paper"].notna().all()
+    assert table.loc[table["drawn"] == "prefix", "r_paper"].notna().all()
+    courses = drawn["dynamics"][1].query("drawn == 'published form' and series == 'fine-tuned'")
+    assert set(courses["measure"]) == {"forgetting", "learning", "cka_divergence"}
+    assert set(courses["target_epoch"]) == set(EPOCHS)
+
+
+def test_arms_that_break_the_data_processing_check_are_flagged(drawn: dict[str, Drawn]) -> None:
+    said = " ".join(words(drawn["trust"][0]).split())
+    assert "Flagged by the data-processing check" in said
+    assert "finetune (25%)" in said
+    fine = invariance_trust.trust_figure(MEASURED, residuals(), RUNS.assign(broken_ft=0.0))
+    assert "No arm breaks the data-processing check" in " ".join(words(fine[0]).split())
+    plt.close("all")
 
 
 def test_flow_marks_what_lies_beyond_zero_in_every_network(drawn: dict[str, Drawn]) -> None:
@@ -91,7 +232,7 @@ def test_dynamics_have_a_row_of_published_values_and_clean_accuracy(
     drawn: dict[str, Drawn],
 ) -> None:
     table = drawn["dynamics"][1]
-    assert invariance_dynamics.PUBLISHED_NAME in set(table["series"])
+    assert "published, ViT-B/32,\nImageNet to CIFAR-10" in set(table["series"])
     tuned = table[(table["series"] == "fine-tuned") & (table["measure"] == "accuracy")]
     assert set(tuned["level"]) == set(range(6))
     assert set(tuned["target_epoch"]) == set(EPOCHS)
@@ -101,9 +242,9 @@ def test_dynamics_have_a_row_of_published_values_and_clean_accuracy(
 
 
 def test_learning_that_was_not_followed_is_said_to_be_so() -> None:
-    ended = (MEASURED["measure"] != "learning") | (MEASURED["target_epoch"] == EPOCHS[-1])
+    learning = MEASURED["measure"].isin(["learning", "learning_paper"])
     without = MEASURED[
-        ended & ~((MEASURED["measure"] == "learning") & (MEASURED["arm"] == "finetune"))
+        ~learning | ((MEASURED["target_epoch"] == EPOCHS[-1]) & (MEASURED["arm"] != "finetune"))
     ]
     made = invariance_dynamics.dynamics_figure(without, ROBUST, RUNS, PUBLISHED)
     assert made

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from headstart.metrics.blocks import every_block, late_blocks_replaced
 from headstart.metrics.comparison import Comparison, grids
 from headstart.metrics.grams import linear_gram
-from headstart.metrics.half_samples import half_sample_interval
+from headstart.metrics.half_samples import ends, half_sample_draws
 from headstart.metrics.stir import TargetGrams, residual_groups, stir_by_residual, target_grams
 
 
@@ -71,16 +71,17 @@ def test_half_samples_hold_the_mean_of_a_population_about_as_often_as_they_promi
     held = 0
     for trial in range(60):
         values = torch.randn(40, generator=seeded(trial), dtype=torch.float64)
-        _, low, high = half_sample_interval(
+        value, draws = half_sample_draws(
             lambda chosen, values=values: values[chosen].mean()[None], 40, seeded(trial), 100
         )
+        low, high = ends(value, draws)
         held += int(low <= 0 <= high)
     assert 50 <= held <= 60
 
 
 def test_fewer_than_eight_images_have_no_half_samples() -> None:
     with pytest.raises(ValueError, match="at least 8 images, found 7"):
-        half_sample_interval(lambda chosen: chosen.double(), 7, seeded(0))
+        half_sample_draws(lambda chosen: chosen.double(), 7, seeded(0))
 
 
 def test_residual_groups_of_grams_are_those_of_features() -> None:

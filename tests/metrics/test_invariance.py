@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.metrics.blocks import every_block, number_of_blocks, truncated
+from headstart.metrics.comparison import Cells, Comparison, grids, sampled
 from headstart.metrics.descent import FAST, Descent
 from headstart.metrics.grams import linear_grams
 from headstart.metrics.invariance import (
@@ -73,6 +74,13 @@ class TestLinearModels:
         debiased, biased = self.stir(slice(0, 16), slice(16, 32))
         assert debiased.item() == pytest.approx(0, abs=0.005)
         assert biased > debiased + 0.005
+
+    def test_200_images_read_k_over_n_plus_k_biased_where_nothing_is_shared(self) -> None:
+        """.067 in one draw of the specification; one draw scatters by .007."""
+        few = type("Few", (TestLinearModels,), {"images": 200, "samples": 20})()
+        debiased, biased = few.stir(slice(0, 16), slice(16, 32))
+        assert debiased.item() == pytest.approx(0, abs=0.006)
+        assert biased.item() == pytest.approx(16 / 216, abs=0.006)
 
     @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
     def test_the_scale_of_the_seed_enters_with_its_fourth_power(self, scale: float) -> None:
@@ -171,13 +179,13 @@ def trained() -> dict[str, TargetGrams]:
 
 
 @pytest.fixture(scope="module")
-def grids(trained: dict[str, TargetGrams]) -> dict[str, Tensor]:
+def found(trained: dict[str, TargetGrams]) -> dict[str, Tensor]:
     return {name: stir_grid(target) for name, target in trained.items()}
 
 
-def test_a_layer_after_the_inverted_one_sees_nothing_new(grids: dict[str, Tensor]) -> None:
-    assert not data_processing_violations(grids["pt|pt"], 0.01).any()
-    assert grids["pt|pt"][0].tril(-1).sum() < 0.97 * 3
+def test_a_layer_after_the_inverted_one_sees_nothing_new(found: dict[str, Tensor]) -> None:
+    assert not data_processing_violations(found["pt|pt"], 0.01).any()
+    assert found["pt|pt"][0].tril(-1).sum() < 0.97 * 3
 
 
 def test_an_unfinished_inversion_is_flagged_by_the_data_processing_check() -> None:
@@ -210,41 +218,50 @@ def test_without_fine_tuning_nothing_is_learned_forgotten_or_moved(
     grid = stir_grid(same, debiased)
     assert forgetting(grid, grid).abs().max() == 0
     assert learning(grid, grid).abs().max() == 0
-    assert cka_divergence(same.originals[0], same.originals[0], debiased).abs().max() == 0
+    own = cka_grid(same.originals[0], same.originals[0], debiased)
+    assert cka_divergence(own, own).abs().max() == 0
     assert flow(grid).diagonal(dim1=-2, dim2=-1).abs().max() == 0
-    excess = excess_compression(same, same, seeded(), 20, debiased=debiased)
-    for cells in (excess.value, excess.lower, excess.upper):
+    for cells in excess(same, same, 20, debiased=debiased):
         assert cells.isnan().equal(torch.ones(3, 3).triu().bool())
         assert cells.nan_to_num().abs().max() == 0
 
 
-def test_the_flow_of_an_unchanged_network_is_not_zero(grids: dict[str, Tensor]) -> None:
-    assert flow(grids["pt|pt"])[0].tril(-1).min() < -0.05
+def test_the_flow_of_an_unchanged_network_is_not_zero(found: dict[str, Tensor]) -> None:
+    assert flow(found["pt|pt"])[0].tril(-1).min() < -0.05
 
 
-def test_learning_is_forgetting_with_the_roles_exchanged(grids: dict[str, Tensor]) -> None:
-    learned = learning(grids["ft|ft"], grids["pt|ft"])
-    pt_is_ft = {"pt|pt": grids["ft|ft"], "ft|pt": grids["pt|ft"]}
+def test_learning_is_forgetting_with_the_roles_exchanged(found: dict[str, Tensor]) -> None:
+    learned = learning(found["ft|ft"], found["pt|ft"])
+    pt_is_ft = {"pt|pt": found["ft|ft"], "ft|pt": found["pt|ft"]}
     assert torch.equal(learned, forgetting(pt_is_ft["pt|pt"], pt_is_ft["ft|pt"]))
     assert learned[0].diagonal().min() > 0.05
 
 
 def test_the_papers_forgetting_adds_the_inversion_error_to_the_measured_one(
-    grids: dict[str, Tensor],
+    found: dict[str, Tensor],
 ) -> None:
-    measured = forgetting(grids["pt|pt"], grids["ft|pt"])
-    assumed = forgetting(torch.ones_like(grids["pt|pt"]), grids["ft|pt"])
-    torch.testing.assert_close(assumed - measured, 1 - grids["pt|pt"])
+    measured = forgetting(found["pt|pt"], found["ft|pt"])
+    assumed = forgetting(torch.ones_like(found["pt|pt"]), found["ft|pt"])
+    torch.testing.assert_close(assumed - measured, 1 - found["pt|pt"])
 
 
 def test_a_new_head_on_fixed_blocks_changes_no_block_metric() -> None:
     pt, images = network(), pictures()
     probe = nn.Sequential(*pt, nn.Linear(12, 5).double()).eval()
-    x = inverted_images(pt, images)
-    of_pt, of_probe = grams(pt, images, x), grams(probe, images, x)
-    blocks = TargetGrams(of_probe.originals[:, :3], of_probe.inverted[:, :, :3])
-    assert forgetting(stir_grid(of_pt), stir_grid(blocks)).abs().max() == 0
-    assert cka_divergence(of_pt.originals[0], blocks.originals[0]).abs().max() == 0
+    x, of_its_own = inverted_images(pt, images), inverted_images(probe, images)[:3]
+
+    def blocks(target: nn.Module, inverted: Tensor) -> TargetGrams:
+        whole = grams(target, images, inverted)
+        return TargetGrams(whole.originals[:, :3], whole.inverted[:, :, :3])
+
+    pair = Comparison(blocks(pt, x), blocks(probe, x), blocks(pt, of_its_own),
+                      blocks(probe, of_its_own))  # fmt: skip
+    made = grids(pair)
+    for name in ("forgetting", "learning"):
+        assert made[name].abs().max() == 0, name
+    assert made["cka_divergence"].diagonal().abs().max() == 0
+    torch.testing.assert_close(made["flow"], flow(made["stir_pt_given_pt"]), atol=0, rtol=0)
+    assert excess(pair.ft_given_pt, pair.pt_given_pt).value.nan_to_num().abs().max() == 0
 
 
 def test_rotating_and_rescaling_the_features_of_a_target_changes_no_stir() -> None:
@@ -252,6 +269,20 @@ def test_rotating_and_rescaling_the_features_of_a_target_changes_no_stir() -> No
     turn = 7 * rotation(48, 5)
     plain, turned = stir([images], [inverted]), stir([images @ turn], [inverted @ turn])
     assert turned.value == pytest.approx(plain.value, abs=1e-12)
+
+
+def excess(
+    ft: TargetGrams,
+    baseline: TargetGrams,
+    resamples: int = 30,
+    seed: int = 0,
+    debiased: bool = True,
+) -> Cells:
+    """C(i, j) of ft over a baseline, with its interval, as the study makes it."""
+    both = {"stir_pt_given_pt": baseline, "stir_ft_given_pt": ft}
+    return sampled(both, debiased, seeded(seed), resamples).interval(
+        lambda s: excess_compression(s["stir_ft_given_pt"], s["stir_pt_given_pt"])
+    )
 
 
 class TestExcessCompression:
@@ -276,10 +307,8 @@ class TestExcessCompression:
 
         return target_grams(every_layer, x[None], torch.stack(inverted)[None])
 
-    def excess(self, kept: Sequence[int], replaced_from: int = 99) -> tuple[Tensor, Tensor, Tensor]:
-        pt, ft = self.target(self.kept), self.target(kept, replaced_from)
-        result = excess_compression(ft, pt, seeded(), 30)
-        return result.value, result.lower, result.upper
+    def excess(self, kept: Sequence[int], replaced_from: int = 99) -> Cells:
+        return excess(self.target(kept, replaced_from), self.target(self.kept))
 
     def test_deleting_a_block_shows_as_compression_from_that_block_on(self) -> None:
         shortened = [34, 28, 16, 10, 4]
@@ -308,8 +337,7 @@ class TestExcessCompression:
 
     def test_the_control_can_stand_in_for_the_pretrained_network(self) -> None:
         control, shortened = self.target(self.kept, 3), self.target([34, 28, 16, 10, 4])
-        beyond = excess_compression(shortened, control, seeded(), 30)
-        assert beyond.lower[4, 3] > 0
+        assert excess(shortened, control).low[4, 3] > 0
 
     def test_intervals_are_as_wide_as_repeated_experiments_scatter(self) -> None:
         def experiment(seed: int) -> tuple[float, float]:
@@ -317,17 +345,19 @@ class TestExcessCompression:
             moved = torch.stack([x, x + change])[None]
             ft, pt = (target_grams(lambda z, s=s: [s(z), z], x[None], moved)
                       for s in (torch.tanh, lambda z: z[:, :3]))  # fmt: skip
-            result = excess_compression(ft, pt, seeded(seed), 40)
-            return result.value[1, 0].item(), (result.upper - result.lower)[1, 0].item()
+            value, low, high = excess(ft, pt, 40, seed)
+            return value[1, 0].item(), (high - low)[1, 0].item()
 
         values, widths = torch.tensor([experiment(seed) for seed in range(50)]).T
         assert values.std() > 0.01
         assert (widths.mean() / (2 * 1.96 * values.std())).item() == pytest.approx(1, abs=0.35)
 
-    def test_too_few_images_for_half_samples_are_an_error(self) -> None:
+    def test_fewer_than_eight_images_give_a_value_without_an_interval(self) -> None:
         small = self.target(self.kept).subset(torch.arange(7))
-        with pytest.raises(ValueError, match="at least 8 images, found 7"):
-            excess_compression(small, small, seeded())
+        value, low, high = excess(small, small)
+        assert value[4, 0] == 0
+        assert low.isnan().all()
+        assert high.isnan().all()
 
 
 def test_a_seed_alone_shares_far_less_than_a_finished_inversion() -> None:
@@ -346,6 +376,18 @@ def test_the_grid_does_not_depend_on_the_order_of_images_or_on_the_batch_size() 
     for size in (1, 17):
         parts = target_grams(every_block(pt), images[None], x[None], batch_size=size)
         torch.testing.assert_close(stir_grid(parts), whole)
+
+
+def test_500_images_give_the_same_grid_in_batches_of_50_250_and_500() -> None:
+    pt, images = network(2, width=12), pictures(500)
+    seeds, descent = seed_images(images, "noise", seeded(1)), Descent(20, 0.1, "adam", decay=True)
+    found = []
+    for size in (50, 250, 500):
+        blocks = [truncated(pt, block) for block in range(2)]
+        x = torch.stack([invert(m, m(images), seeds, descent, size).images for m in blocks])
+        found.append(stir_grid(target_grams(every_block(pt), images[None], x[None], size)))
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[0], found[2])
 
 
 def test_a_grid_cell_equals_stir_of_its_two_layers(trained: dict[str, TargetGrams]) -> None:
@@ -377,7 +419,7 @@ def test_cka_divergence_is_one_minus_cka_where_the_layers_match(
     trained: dict[str, TargetGrams],
 ) -> None:
     pt, ft = trained["pt|pt"].originals[0], trained["ft|pt"].originals[0]
-    divergence = cka_divergence(pt, ft)
+    divergence = cka_divergence(cka_grid(pt, pt), cka_grid(ft, pt))
     torch.testing.assert_close(divergence.diagonal(), 1 - cka_grid(pt, ft).diagonal())
 
 

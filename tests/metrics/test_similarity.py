@@ -228,9 +228,30 @@ def test_minibatches_weigh_by_their_images_not_by_their_number() -> None:
     assert cka.compute().item() == pytest.approx(float(expected), abs=1e-12)
 
 
+def test_minibatches_of_layers_that_do_not_vary_are_nan_with_a_reason() -> None:
+    layers = [normal(12, 4), torch.full((12, 4), 0.1), torch.eye(12), normal(12, 4) * torch.inf]
+    cka = MinibatchCka()
+    for _ in range(2):
+        cka.update(layers, layers[:1])
+    assert cka.compute()[:, 0].isnan().tolist() == [False, True, True, True]
+    of_x, of_y = cka.reasons()
+    assert (of_x[0], of_y) == (None, [None])
+    for reason, word in zip(of_x[1:], ("constant", "equally similar", "not finite"), strict=True):
+        assert word in str(reason)
+
+
+def test_rounding_that_is_left_of_centring_counts_as_nothing_in_minibatches_too() -> None:
+    one_hot = 3.7 * torch.eye(40)
+    cka = MinibatchCka()
+    cka.update([one_hot], [one_hot])
+    assert cka.compute().isnan().all()
+
+
 def test_a_minibatch_result_before_any_batch_is_an_error() -> None:
     with pytest.raises(ValueError, match="no batch was added"):
         MinibatchCka().compute()
+    with pytest.raises(ValueError, match="no batch was added"):
+        MinibatchCka().reasons()
 
 
 def test_rbf_gram_has_the_kernel_value_at_the_chosen_fraction_of_the_median_distance() -> None:

@@ -1,29 +1,43 @@
 """What planted tables say of the claims on invariances, and what they leave open."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs
+from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, second_model
 
+from headstart.params import Statistics
+from headstart.statistics import invariance_courses as courses
 from headstart.statistics import invariance_findings as findings
+from headstart.statistics import invariance_flows as flows
 from headstart.statistics.findings import Finding
-from headstart.statistics.invariance_findings import Networks
-from headstart.statistics.layer_dynamics import papers_aggregate, transients
+from headstart.statistics.invariance_runs import RUN, Networks
+from headstart.statistics.layer_dynamics import correlations
+from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
 from headstart.studies.claims import read_claims
-from headstart.studies.invariance_claims import JUDGES
+from headstart.studies.invariance_claims import FUNCTIONS, JUDGES, ON_SOURCES, Judge
 
 
 def networks(
     arms: tuple[str, ...] = ("finetune", "reconstruct", "scratch"), seeds: int = 3
 ) -> Networks:
     table = measurements(arms, seeds)
-    followed = papers_aggregate(
-        table, robustness(tuple(a for a in arms if a != "reconstruct"), seeds)
-    )
-    return Networks(table, runs(arms, seeds), transients(followed))
+    accuracy = robustness(tuple(a for a in arms if a != "reconstruct"), seeds)
+    followed = papers_aggregate(table, accuracy)
+    return Networks(table, runs(arms, seeds), transients(followed), correlations(table, accuracy))
 
 
 PLANTED = networks()
+TABLES = ("measurements", "runs", "transients", "correlations")
+
+
+def planted(change: pd.Series, factor: float) -> Networks:
+    """Return the planted networks with some rows, and their intervals, times a factor."""
+    table = PLANTED.measurements.copy()
+    for name in ("value", "low", "high"):
+        table.loc[change, name] *= factor
+    return replace(PLANTED, measurements=table)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +47,9 @@ PLANTED = networks()
         (findings.new_task_learns_more, None),
         (findings.low_level_task_forgets_earlier, 0.5 - 0.1375),
         (findings.reusable_early_invariances, 0.8 * (0.7 - 0.1375)),
-        (findings.compression, 0.05),
-        (findings.peak_on_the_way, None),
+        (flows.compression, 0.05),
+        (findings.early_layers_change, None),
+        (courses.peak_on_the_way, None),
     ],
 )
 def test_what_was_planted_is_found(judge, value: float | None) -> None:
@@ -48,26 +63,132 @@ def test_what_was_planted_is_found(judge, value: float | None) -> None:
 
 @pytest.mark.parametrize(
     "judge",
-    [findings.low_level_task_forgets_earlier, findings.new_task_learns_more, findings.compression],
-)
+    [findings.low_level_task_forgets_earlier, findings.new_task_learns_more, flows.compression,
+     findings.early_layers_change],
+)  # fmt: skip
 def test_the_opposite_is_contradicted(judge) -> None:
-    turned = PLANTED.measurements.copy()
-    for name in ("value", "low", "high"):
-        turned[name] = -turned[name]
-    found = judge(Networks(turned, PLANTED.runs, PLANTED.transients))
+    found = judge(planted(PLANTED.measurements["layer"] > 0, -1))
     assert found.status == "contradicted"
     assert found.high < 0
 
 
+def test_compression_that_is_not_above_the_control_is_left_open() -> None:
+    beyond = PLANTED.measurements["measure"].str.startswith("excess_over")
+    found = flows.compression(planted(beyond, -1))
+    assert found.status == "undetermined"
+    assert found.high < 0
+    assert "not above the control" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("arm", "status"), [("reconstruct", "supported"), ("finetune", "contradicted")]
+)
+def test_learning_and_forgetting_differ_where_they_do_not_go_together_over_layers(
+    arm: str, status: str
+) -> None:
+    table = PLANTED.measurements
+    turned = (table["arm"] == arm) & (table["measure"] == "learning")
+    found = findings.learning_is_not_forgetting(planted(turned, -1))
+    assert found.status == status, found.reason
+
+
+def correlated(arms: tuple[str, ...] = ("finetune",), **r: float) -> Networks:
+    """Return networks whose correlations are these, by part of the run, up to a little noise."""
+    noise = np.random.default_rng(0)
+    place = {name: PLANTED.runs[name].iloc[0] for name in RUN}
+    rows = [
+        {**place, "arm": arm, "seed": seed, "part": part, "epochs": 3 if part == "prefix" else 6,
+         "r": value + noise.normal(0, 0.01)}
+        for arm in arms for seed in range(3) for part, value in r.items() if part in PARTS or part == arm
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).replace({"part": dict.fromkeys(arms, "whole")})
+    more = [PLANTED.runs.query("arm == 'finetune'").assign(arm=arm) for arm in arms]
+    return replace(PLANTED, transients=table, runs=pd.concat(more))
+
+
+PARTS = ("whole", "differences", "prefix")
+
+
+@pytest.mark.parametrize(
+    ("whole", "differences", "status"),
+    [
+        (0.8, 0.5, "supported"),
+        (0.8, -0.5, "contradicted"),
+        (-0.8, 0.0, "contradicted"),
+        (0.8, 0.0, "undetermined"),
+    ],
+)
+def test_robustness_follows_where_the_changes_do_too(
+    whole: float, differences: float, status: str
+) -> None:
+    found = courses.std_follows_robustness(
+        correlated(whole=whole, differences=differences, prefix=0.9)
+    )
+    assert found.status == status
+    assert found.value == pytest.approx(whole, abs=0.02)
+
+
+@pytest.mark.parametrize(("prefix", "status"), [(0.95, "supported"), (0.5, "contradicted")])
+def test_the_first_epochs_correlate_more_or_less_than_all(prefix: float, status: str) -> None:
+    found = courses.early_prefix_correlates_more(
+        correlated(whole=0.8, differences=0, prefix=prefix)
+    )
+    assert found.status == status
+    assert found.value == pytest.approx(prefix - 0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(("slow", "status"), [(0.8, "supported"), (-0.99, "contradicted")])
+def test_one_setting_of_the_optimiser_decides_whether_the_correlation_holds_in_all(
+    slow: float, status: str
+) -> None:
+    found = courses.holds_across_settings(correlated(("fast", "slow"), fast=0.9, slow=slow))
+    assert found.status == status
+    assert found.value == pytest.approx(slow, abs=0.02)
+    assert "fast +0.90" in found.reason
+
+
+def test_a_setting_without_a_correlation_leaves_the_claim_open() -> None:
+    some = correlated(("fast", "slow"), fast=0.9, slow=np.nan)
+    assert courses.holds_across_settings(some).status == "undetermined"
+
+
 def test_one_network_decides_nothing() -> None:
     alone = networks(seeds=1)
-    for name, judge in ((n, getattr(findings, n)) for n in JUDGES):
-        assert judge(alone).status in ("undetermined", "not measured here"), name
-    assert "no interval" in findings.compression(alone).reason
+    for judge in FUNCTIONS:
+        assert judge(alone).status in ("undetermined", "not measured here"), judge
+    assert "no interval" in flows.compression(alone).reason
+
+
+def judged(tables: Networks, **asked: str) -> dict[str, Finding]:
+    by_name = {name: getattr(tables, name) for name in TABLES}
+    opened = Judge(by_name, Statistics(), asked)
+    return {name: judge(opened) for name, judge in JUDGES.items()}
+
+
+def test_networks_of_another_model_with_the_same_seeds_do_not_enter_a_judgement() -> None:
+    both = Networks(*(second_model(getattr(PLANTED, name), -1) for name in TABLES))
+    alone, chosen = judged(PLANTED), judged(both, model="vit")
+    on_sources = {function.__name__ for function in ON_SOURCES}
+    assert {name for name in JUDGES if repr(alone[name]) != repr(chosen[name])} == on_sources
+    other = judged(both, source="photos")["similar_yet_forgotten"]
+    assert other.value == pytest.approx(-alone["similar_yet_forgotten"].value)
+    first = Judge({name: getattr(both, name) for name in TABLES}, Statistics())
+    assert (first.source, first.model) == ("photos", "imagenet")
+    assert "I7 and I8 on all 2 sources of this target" in first.about()
+
+
+def test_the_end_of_a_run_is_the_one_its_table_names_and_not_its_last_epoch() -> None:
+    best = replace(PLANTED, runs=PLANTED.runs.assign(target_epoch=5))
+    found = best.diagonal("fine-tuned", "forgetting")
+    rows = PLANTED.measurements.query(
+        "arm == 'finetune' and measure == 'forgetting' and form == 'debiased' and target_epoch == 5"
+    )
+    expected = rows.pivot(index="seed", columns="layer", values="value").to_numpy()
+    np.testing.assert_allclose(found, expected)
 
 
 def test_expansion_is_never_decided() -> None:
-    found = findings.expansion(PLANTED)
+    found = flows.expansion(PLANTED)
     assert found.status == "undetermined"
     assert "not identifiable" in found.reason
     assert np.isnan(found.value)
@@ -77,7 +198,7 @@ def test_expansion_is_never_decided() -> None:
     "judge",
     [findings.learning_is_not_forgetting, findings.new_task_learns_more,
      findings.low_level_task_forgets_earlier, findings.large_source_helps_late, findings.cka_misses_it,
-     findings.holds_across_settings, findings.reusable_early_invariances],
+     courses.holds_across_settings, findings.reusable_early_invariances],
 )  # fmt: skip
 def test_what_no_run_does_is_not_measured_here(judge) -> None:
     assert judge(networks(("finetune",))).status == "not measured here"
@@ -86,29 +207,50 @@ def test_what_no_run_does_is_not_measured_here(judge) -> None:
 def test_undefined_layers_leave_a_claim_open_with_the_reason() -> None:
     table = PLANTED.measurements.copy()
     table.loc[table["measure"] == "forgetting", ["value", "low", "high"]] = np.nan
-    found = findings.similar_yet_forgotten(Networks(table, PLANTED.runs, PLANTED.transients))
+    found = findings.similar_yet_forgotten(replace(PLANTED, measurements=table))
     assert found.status == "undetermined"
     assert "not finite" in found.reason
 
 
-def test_two_sources_are_compared_where_one_has_given_weights() -> None:
-    given = PLANTED.measurements.assign(model="imagenet", given_weights=True)
-    low = given["measure"] == "forgetting"
-    given.loc[low, "value"] = given.loc[low, "value"] / 2
-    high = given["measure"] == "cka_divergence"
-    given.loc[high, "value"] = given.loc[high, "value"] * 2
-    both = Networks(
-        pd.concat([PLANTED.measurements, given]),
-        pd.concat([PLANTED.runs, PLANTED.runs.assign(model="imagenet", given_weights=True)]),
-        PLANTED.transients,
+@pytest.mark.parametrize(
+    ("forgetting", "divergence", "status"),
+    [(0.5, 2.0, "supported"), (2.0, 0.5, "contradicted")],
+)
+def test_two_sources_are_compared_where_one_has_given_weights(
+    forgetting: float, divergence: float, status: str
+) -> None:
+    both = replace(
+        PLANTED,
+        measurements=second_model(PLANTED.measurements),
+        runs=second_model(PLANTED.runs),
     )
-    assert findings.large_source_helps_late(both).status == "supported"
-    assert findings.cka_misses_it(both).status == "supported"
+    table = both.measurements
+    for measure, factor in (("forgetting", forgetting), ("cka_divergence", divergence)):
+        table.loc[table["given_weights"] & (table["measure"] == measure), "value"] *= factor
+    assert findings.large_source_helps_late(both).status == status
+    assert findings.cka_misses_it(both).status == status
 
 
 def test_a_common_transient_does_not_decide_that_robustness_follows() -> None:
-    found = findings.std_follows_robustness(PLANTED)
-    assert "only the changes can show a lasting relation" in found.reason
+    epochs, parts = np.arange(1, 41), []
+    for seed in range(4):
+        noise = np.random.default_rng(seed).normal(0, 0.02, (2, 40))
+        std, accuracy = noise - 0.6**epochs
+        run = {name: PLANTED.runs[name].iloc[0] for name in RUN} | {"seed": seed}
+        values = {"target_epoch": epochs, "std_forgetting": std, "std_forgetting_paper": std}
+        parts.append(pd.DataFrame(values).assign(robust_accuracy=accuracy, **run))
+    both = replace(PLANTED, transients=transients(pd.concat(parts)))
+    found = courses.std_follows_robustness(both)
+    assert found.low > 0
+    assert found.status == "undetermined"
+
+
+def test_the_best_of_other_aggregates_stands_beside_that_of_forgetting() -> None:
+    reason = courses.std_follows_robustness(PLANTED).reason
+    for family in ("cka_divergence", "forgetting and learning", "subspace_similarity"):
+        rows = PLANTED.correlations.query("arm == 'finetune' and family == @family")
+        best = rows.groupby("seed")["r"].max().mean()
+        assert f"{family} {best:+.2f}" in reason
 
 
 def test_the_peak_is_not_chosen_on_the_network_that_is_judged() -> None:
@@ -117,7 +259,7 @@ def test_the_peak_is_not_chosen_on_the_network_that_is_judged() -> None:
     flat = table.assign(
         value=np.where(table["measure"] == "forgetting", 0.5 + 0.05 * noise, table["value"])
     )
-    found = findings.peak_on_the_way(Networks(flat, PLANTED.runs, PLANTED.transients))
+    found = courses.peak_on_the_way(replace(PLANTED, measurements=flat))
     assert found.status == "undetermined"
     assert (LAYERS, EPOCHS[-1]) == (4, 13)
 

@@ -10,13 +10,12 @@ from headstart.statistics.series import (
     KEYS,
     aggregates,
     circular_shift_test,
-    first_differences,
-    from_epoch,
     held_out_selection,
     layer_subsets,
     pearson,
     prefix_correlations,
     search,
+    undefined_correlation,
 )
 
 PUBLISHED = Path(__file__).parents[2] / "published" / "invariance_figures.csv"
@@ -72,19 +71,6 @@ def test_on_cifar100_a_learning_aggregate_beats_the_papers_choice() -> None:
     assert best["r"] == pytest.approx(0.888, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "without_two", "from_ten", "differences"),
-    [("cifar10", 0.36, 0.03, 0.20), ("cifar100", 0.55, 0.65, -0.21)],
-)
-def test_the_published_correlation_shrinks_without_the_first_epochs(
-    dataset: str, without_two: float, from_ten: float, differences: float
-) -> None:
-    series = std_of_forgetting(dataset)
-    assert from_epoch(*series, 3) == pytest.approx(without_two, abs=0.02)
-    assert from_epoch(*series, 10) == pytest.approx(from_ten, abs=0.02)
-    assert first_differences(*series, 5) == pytest.approx(differences, abs=0.02)
-
-
 @pytest.mark.parametrize(("dataset", "shortest"), [("cifar10", 3), ("cifar100", 10)])
 def test_the_prefix_correlations_of_figure_14_are_replayed(dataset: str, shortest: int) -> None:
     """On CIFAR-100 the published prefixes below 10 epochs do not follow from the paper's series."""
@@ -136,7 +122,7 @@ def test_a_common_start_alone_passes_the_shift_test_but_not_without_the_first_ep
         noise = np.random.default_rng(seed).standard_normal((2, 60)) * 0.05
         x, y = noise - 0.5 ** np.arange(60)
         rejected.append(circular_shift_test(x, y).p <= 0.05)
-        late.append(abs(from_epoch(x, y, 10)))
+        late.append(abs(pearson(x[9:], y[9:])))
     assert np.mean(rejected) > 0.9
     assert np.mean(late) < 0.2
 
@@ -176,6 +162,22 @@ def test_the_search_lists_undefined_aggregates_last_with_nan() -> None:
     defined = found[~single_layer_std]
     assert (defined["p_selected"] >= defined["p_shift"]).all()
     assert (defined["p_bonferroni"] >= defined["p_independent"]).all()
+    assert (found["reason"] != "").equals(single_layer_std)
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        ([1.0, 2.0], "2 values, fewer than 3"),
+        ([1.0, np.nan, 2.0, np.inf], "undefined at 2 of 4 epochs"),
+        ([0.1, 0.1, 0.1, 0.1], "a series that does not change"),
+        ([1.0, 3.0, 2.0, 5.0], ""),
+    ],
+)
+def test_a_correlation_that_is_undefined_says_why(x: list[float], reason: str) -> None:
+    series, other = np.array(x), np.arange(len(x), dtype=float) ** 2
+    assert undefined_correlation(series, other) == reason
+    assert np.isnan(pearson(series, other)) == bool(reason)
 
 
 def test_selection_on_one_published_run_is_judged_by_the_other() -> None:

@@ -15,14 +15,20 @@ import torch
 from headstart.artifacts import store
 from headstart.artifacts.files import ArtifactError, read_table
 from headstart.artifacts.keys import Job, sha256_of
+from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Artifact, describe_files, open_artifact
+from headstart.metrics.corruptions import corrupt
 from headstart.params import Params, ParamsError, parse
 from headstart.plan import Plan
+from headstart.statistics.invariance_runs import of_form
 from headstart.studies import data, invariance, inversions, pretrain, tables, trajectory
 from headstart.studies.backbones import Checkpoints
+from headstart.studies.block_checks import image_problems
 from headstart.studies.invariance_rows import NOT_IDENTIFIABLE
 from headstart.studies.probes import probe_images
 from headstart.tasks.dataset import read
+from headstart.tasks.errors import TaskError
+from headstart.tasks.storage import ClassCounts
 from headstart.tasks.task import make_task
 from headstart.training.checkpoints import load, save
 
@@ -56,7 +62,7 @@ STUDY: dict[str, Any] = {
             "inversions": {
                 "images": 10,
                 "seeds": [0, 1],
-                "descent": {"steps": 60, "step_size": 0.1, "method": "adam", "decay": True},
+                "descent": {"steps": 40, "step_size": 0.1, "method": "adam", "decay": True},
             },
             "control": ["random", "scratch"],
             "components": 3,
@@ -192,6 +198,38 @@ def test_forgetting_is_measured_against_self_stir_and_its_published_form_against
     np.testing.assert_allclose(keyed["forgetting_paper"], 1 - given)
 
 
+def test_excess_compression_is_the_difference_of_what_both_networks_share(
+    gathered: dict[str, pd.DataFrame],
+) -> None:
+    table = gathered["measurements"]
+    table = table[(table["form"] == "debiased") & table["first_replaced"].isna()]
+    cell = ["arm", "reference_layer", "layer"]
+    keyed = table[table["target_epoch"] == 2].pivot_table(
+        index=cell, columns="measure", values="value"
+    )
+    earlier = keyed[
+        keyed.index.get_level_values("layer") < keyed.index.get_level_values("reference_layer")
+    ]
+    excess = gathered["measurements"].query(
+        "measure == 'excess_compression' and form == 'debiased' and layer < reference_layer"
+    )
+    assert len(excess) == len(earlier) == 3 * 3
+    given = earlier["stir_ft_given_pt"] - earlier["stir_pt_given_pt"]
+    found = excess.set_index(cell)["value"].reindex(given.index)
+    np.testing.assert_allclose(found, given, rtol=0, atol=1e-12)
+
+
+def test_runs_say_which_share_of_the_data_processing_check_fails(
+    gathered: dict[str, pd.DataFrame],
+) -> None:
+    checks = gathered["measurements"].query("target_epoch == 2")
+    for run in gathered["runs"].to_dict("records"):
+        for network in ("pt", "ft"):
+            mine = checks["measure"].eq(f"data_processing_{network}") & checks["arm"].eq(run["arm"])
+            assert mine.sum() == 6
+            assert run[f"broken_{network}"] == checks.loc[mine, "value"].mean()
+
+
 def test_expansion_is_not_identifiable_and_compression_is_compared_with_controls(
     gathered: dict[str, pd.DataFrame],
 ) -> None:
@@ -272,23 +310,51 @@ def test_a_killed_job_goes_on_and_ends_in_the_same_tables(
     assert len(calls) == 10 + 6 - 3
 
 
-def test_a_layer_that_was_not_inverted_gives_nan_with_its_reason_or_is_kept_with_it(
+RESTING = ("forgetting", "learning", "flow", "excess_compression", "excess_over_random")
+
+
+def compared(**options: Any) -> pd.DataFrame:
+    """Return what is measured of the fine-tuned run alone, at its end, with other options."""
+    plan = Plan(changed(arms=["finetune"], scratch=[], dynamics={}, robustness={}, **options))
+    done(plan, "inversions")
+    (artifact,) = done(plan, "invariance")
+    return read_table(artifact.file("measurements.parquet"))
+
+
+def identifiable(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    rows = table[(table["measure"] == measure) & (table["reason"] != NOT_IDENTIFIABLE)]
+    assert len(rows)
+    return rows
+
+
+def test_a_layer_that_was_not_inverted_gives_nan_with_its_reason(copied: Plan) -> None:
+    short = {"images": 10, "seeds": [0], "descent": {"steps": 1}}
+    table = compared(inversions=short, control=["random"])
+    for measure in RESTING:
+        rows = identifiable(table, measure)
+        assert rows["reason"].str.contains("inversion did not converge: 0 of 10").all(), measure
+        assert rows["value"].isna().all(), measure
+    assert table.loc[table["measure"] == "cka_divergence", "value"].notna().all()
+
+
+def test_what_was_not_inverted_is_kept_with_the_reason_for_chosen_layers_and_kinds_of_seeds(
     copied: Plan,
 ) -> None:
-    short = {"images": 10, "seeds": [0], "descent": {"steps": 1}}
-    for unconverged, undefined in (("nan", True), ("keep", False)):
-        params = changed(
-            arms=["finetune"], scratch=[], control=[], inversions=short, components=3,
-            gate={"unconverged": unconverged}, dynamics={}, robustness={},
-        )  # fmt: skip
-        plan = Plan(params)
-        done(plan, "inversions")
-        (artifact,) = done(plan, "invariance")
-        table = read_table(artifact.file("measurements.parquet"))
-        rows = table[table["measure"] == "forgetting"]
-        assert rows["reason"].str.contains("inversion did not converge: 0 of 10").all()
-        assert rows["value"].isna().all() == undefined
-        assert table.loc[table["measure"] == "cka_divergence", "value"].notna().all()
+    short = {"images": 6, "seeds": [0], "layers": [1, 3], "kinds": ["noise", "other_image"],
+             "descent": {"steps": 1}}  # fmt: skip
+    table = compared(inversions=short, control=["random"], gate={"unconverged": "keep"})
+    for measure in RESTING:
+        rows = identifiable(table, measure)
+        assert rows["value"].notna().all(), measure
+        assert rows["reason"].str.contains("did not converge: 0 of 6").all(), measure
+        assert rows["reason"].str.contains("half-samples need 8 images or more, found 6").all()
+        assert set(rows["kind"]) == {"noise", "other_image"}
+        assert set(rows["reference_layer"]) | set(rows["layer"]) == {1, 3}
+    assert set(table["first_replaced"].dropna()) <= {1, 3}
+    by_kind = identifiable(table, "forgetting").groupby("kind")["value"].sum()
+    assert by_kind["noise"] != by_kind["other_image"]
+    (first,) = set(of_form(table).query("kind != ''")["kind"])
+    assert first == "noise"
 
 
 def test_constant_features_give_nan_with_their_reason(copied: Plan) -> None:
@@ -297,17 +363,71 @@ def test_constant_features_give_nan_with_their_reason(copied: Plan) -> None:
 
     run = job_of(copied, "trajectory", "finetune")
     disguise(run, "epoch-0002.safetensors", flat)
-    plan = Plan(
-        changed(arms=["finetune"], scratch=[], control=[], dynamics={}, robustness={},
-                gate={"unconverged": "keep"})
-    )  # fmt: skip
-    done(plan, "inversions")
-    (artifact,) = done(plan, "invariance")
-    table = read_table(artifact.file("measurements.parquet")).query("form == 'debiased'")
-    for measure in ("forgetting", "cka_divergence"):
+    table = compared(control=[], gate={"unconverged": "keep"})
+    table = table[table["form"].isin(["", "debiased"])]
+    for measure in ("forgetting", "learning", "cka_divergence", "subspace_similarity"):
         rows = table[table["measure"] == measure]
-        assert rows["value"].isna().all()
-        assert rows["reason"].str.contains("constant features").all()
+        assert len(rows)
+        assert rows["value"].isna().all(), measure
+        assert rows["reason"].str.contains("constant features").all(), measure
+
+
+def test_accuracy_under_corruption_is_that_of_the_network_on_the_corrupted_pictures(
+    copied: Plan,
+) -> None:
+    (artifact,) = (open_artifact(job) for job in copied.jobs("invariance"))
+    table = read_table(artifact.file("robustness.parquet")).query("arm == 'finetune'")
+    ended = table[table["target_epoch"] == 2].set_index(["corruption", "severity"])
+    run = job_of(copied, "trajectory", "finetune")
+    (letters,) = run.inputs["data"]
+    task = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
+    order = torch.Generator().manual_seed(derive_seed("robustness images", "target"))
+    chosen = torch.randperm(len(task.test.labels), generator=order)[:6]
+    pictures, labels = task.test.images[chosen], task.test.labels[chosen]
+    noise = torch.Generator().manual_seed(derive_seed("corruption", "fog", 3))
+    foggy = corrupt(pictures.float() / 255, "fog", 3, noise)
+    checkpoints = Checkpoints(open_artifact(run), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
+    network = checkpoints.classifier(2).eval()
+    for place, shown in ((("clean", 0), pictures.float()), (("fog", 3), (255 * foggy).round())):
+        with torch.no_grad():
+            answers = network(checkpoints.normalization.apply(shown)).argmax(1)
+        expected = float((answers == labels).double().mean())
+        assert ended.at[place, "value"] == pytest.approx(expected)
+        assert ended.at[place, "n"] == 6
+
+
+def counted(channels: int = 1) -> dict[str, ClassCounts]:
+    images = dict.fromkeys("ABCDEF", 4)
+    return {"letters": ClassCounts(tuple("ABCDEF"), {}, images, images, (channels, 12, 12))}
+
+
+@pytest.mark.parametrize(
+    ("options", "channels", "problem"),
+    [
+        ({"inversions": {"images": 13}, "components": 3}, 1,
+         "invariance.vit.inversions.images: 13, but target has 12 test images; ask for fewer"),
+        ({"inversions": {"images": 7, "part": "validation"}, "components": 3}, 1,
+         "invariance.vit.inversions.images: 7, but target has 6 validation images; ask for fewer"),
+        ({"robustness": {"corruptions": ["fogg"]}}, 1,
+         "invariance.vit.robustness.corruptions: no corruption 'fogg'; did you mean 'fog'?"),
+        ({}, 4, "invariance.vit.robustness.corruptions: target has images of 4 channels, and corruptions "
+         "are made for 1 or 3; leave them out"),
+        ({}, 1, None),
+    ],
+)  # fmt: skip
+def test_images_and_corruptions_that_there_are_not_are_named_before_anything_runs(
+    options: dict[str, Any], channels: int, problem: str | None
+) -> None:
+    found = list(image_problems(changed(**options), counted(channels)))
+    assert found == ([problem] if problem else [])
+
+
+def test_more_images_than_the_task_has_are_refused_by_the_step_too(copied: Plan) -> None:
+    (letters,) = job_of(copied, "trajectory", "finetune").inputs["data"]
+    whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
+    asked = changed(inversions={"images": 13}, components=3).invariance["vit"].inversions
+    with pytest.raises(TaskError, match="13 are asked for, but target has 12 test images"):
+        probe_images(whole, asked)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import epoch_axis, position
-from headstart.figures.invariance import drawn_rows, sample_words
+from headstart.figures.invariance import drawn_rows, named, sample_words
+from headstart.figures.invariance_published import (
+    FALLBACK,
+    FORM_WORDS,
+    PUBLISHED,
+    Published,
+    beside,
+    in_published_form,
+)
 from headstart.figures.labels import label_edge, write_caption
 from headstart.figures.style import BLUE, paper_style
 
@@ -21,13 +29,6 @@ MEASURES = {
     "cka_divergence": "CKA divergence",
 }
 ACCURACY = "accuracy"
-PUBLISHED = {
-    "forgetting": "fig5b_forgetting_cifar10",
-    "learning": "fig5a_learning_cifar10",
-    "cka_divergence": "fig12a_ckadiv_cifar10",
-    ACCURACY: "fig5c_accuracy_cifar10",
-}
-PUBLISHED_NAME = "published, ViT-B/32,\nImageNet to CIFAR-10"
 
 
 def dynamics_figure(
@@ -43,7 +44,8 @@ def dynamics_figure(
     table = dynamics_table(measurements, robustness)
     if table.empty:
         return None
-    table = pd.concat([table, _published(published)], ignore_index=True)
+    theirs = published_table(published, str(runs["target"].iloc[0]))
+    table = pd.concat([table, theirs], ignore_index=True)
     names = list(dict.fromkeys(table["series"]))
     panels = [*MEASURES, ACCURACY]
     with paper_style():
@@ -64,16 +66,18 @@ def dynamics_figure(
 def dynamics_table(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFrame:
     """Return means over runs by epoch: layers, and accuracy by severity (0: clean).
 
-    Columns: series, measure, target_epoch, level (layer or severity), levels, value, runs.
+    Columns: drawn (here, or published form: ours with biased CKA and 1 for self-STIR), series, measure,
+    target_epoch, level (layer or severity), levels, value, runs.
     """
-    rows = drawn_rows(measurements, list(MEASURES))
+    measured = drawn_rows(measurements, list(MEASURES)).assign(drawn="here")
+    compared = named(in_published_form(measurements)).assign(drawn="published form")
+    rows = pd.concat([measured, compared], ignore_index=True)
     rows = rows[rows["layer"] == rows["reference_layer"]].assign(level=rows["layer"])
-    named = robustness.assign(measure=ACCURACY, level=robustness["severity"])
-    named = named.merge(rows[["source", "model", "arm", "series"]].drop_duplicates())
-    run = ["series", "measure", "seed", "target_seed", "target_epoch", "level"]
-    accuracy = named.groupby(run)["value"].mean().reset_index()
+    accuracies = robustness.assign(measure=ACCURACY, level=robustness["severity"], drawn="here")
+    accuracies = accuracies.merge(rows[["source", "model", "arm", "series"]].drop_duplicates())
+    keys = ["drawn", "series", "measure", "target_epoch", "level"]
+    accuracy = accuracies.groupby([*keys, "seed", "target_seed"])["value"].mean().reset_index()
     both = pd.concat([rows, accuracy], ignore_index=True)
-    keys = ["series", "measure", "target_epoch", "level"]
     table = both.groupby(keys, as_index=False, sort=False).agg(
         value=("value", lambda values: values.mean(skipna=False)), runs=("value", "size")
     )
@@ -82,15 +86,24 @@ def dynamics_table(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.D
     return table[followed]
 
 
-def _published(published: pd.DataFrame) -> pd.DataFrame:
+def published_table(published: pd.DataFrame, target: str) -> pd.DataFrame:
+    """Return the published values over epochs of a target, or of CIFAR-10, in the same columns."""
+    found = _published(target)
     parts = []
-    for measure, figure in PUBLISHED.items():
+    for measure, figure in found.dynamics:
         rows = published[published["figure"] == figure]
         level = rows["series"].str.extract(r"(\d+)$")[0].fillna("0").astype(int)
         parts.append(rows.assign(measure=measure, level=level, target_epoch=rows["x"].astype(int)))
-    table = pd.concat(parts, ignore_index=True).assign(series=PUBLISHED_NAME)
+    table = pd.concat(parts, ignore_index=True).assign(
+        drawn="published", series=f"published, ViT-B/32,\nImageNet to {found.words}"
+    )
     table["levels"] = table.groupby("measure")["level"].transform("max")
-    return table[["series", "measure", "target_epoch", "level", "levels", "value"]]
+    return table[["drawn", "series", "measure", "target_epoch", "level", "levels", "value"]]
+
+
+def _published(target: str) -> Published:
+    found = beside(target)
+    return found if found.dynamics else PUBLISHED[FALLBACK]
 
 
 def _panel(axis: Axes, table: pd.DataFrame, measure: str, epochs: list[int]) -> None:
@@ -104,9 +117,16 @@ def _panel(axis: Axes, table: pd.DataFrame, measure: str, epochs: list[int]) -> 
         return
     labels = []
     few = _few(int(table["levels"].max()))
-    for level, part in table.groupby("level"):
+    for (drawn, level), part in table.groupby(["drawn", "level"]):
         line = part.sort_values("target_epoch")
         colour, style = _look(int(str(level)), int(part["levels"].max()), measure)
+        if drawn == "published form":
+            # One more line for each of twelve blocks could not be told apart.
+            if level in few:
+                axis.plot(
+                    position(line["target_epoch"]), line["value"], color=colour, linewidth=0.5
+                )
+            continue
         axis.plot(position(line["target_epoch"]), line["value"], style, color=colour, linewidth=1.1)
         last = float(line["value"].iloc[-1])
         if level in few and last == last:
@@ -137,5 +157,6 @@ def _caption(runs: pd.DataFrame) -> str:
     return (
         f"{sample_words(runs)}; means over networks. Grey lines: blocks, darker towards the output, or "
         "severities of corruption, darker where stronger; dashed: clean images. Learning on the way "
-        "needs inversions at every epoch and is measured where the params ask for it."
+        f"needs inversions at every epoch and is measured where the params ask for it. {FORM_WORDS} "
+        "Compare the thin ones with published values, by their shapes."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,17 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.invariance import at_end, drawn_rows, sample_words
+from headstart.figures.invariance import drawn_rows, sample_words
+from headstart.figures.invariance_published import FALLBACK, PUBLISHED
 from headstart.figures.labels import write_caption
 from headstart.figures.style import paper_style
+from headstart.statistics.invariance_runs import at_end
 
 PANELS = {
-    "flow": "Flow, as published",
+    "flow": "Flow of the paper",
     "excess_compression": "Excess compression",
     "excess_over_random": "… beyond random late blocks",
     "excess_over_scratch": "… beyond late blocks of scratch",
-}
-PUBLISHED = {
-    "fig4a_flow_cifar10_classify": "ViT-B/32, ImageNet to CIFAR-10, classifying",
-    "fig4b_flow_cifar10_reconstruct": "ViT-B/32, ImageNet to CIFAR-10, reconstructing",
 }
 # Light in the middle and dark at both ends, orange against purple, which survives colour blindness;
 # on a grey printer the printed numbers keep the sign.
@@ -59,9 +58,20 @@ def flow_figure(
     return figure, table
 
 
-def published_figure(published: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Draw the published flow matrices, for comparison with the first column of ours."""
-    rows = published[published["figure"].isin(PUBLISHED)]
+def published_figure(
+    published: pd.DataFrame, targets: Iterable[str] = ()
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw the published flow matrices of these targets, to compare with the first column of ours.
+
+    Those of CIFAR-10 where the paper has none of any target.
+    """
+    known = [name for name in targets if name in PUBLISHED and PUBLISHED[name].flow] or [FALLBACK]
+    words = {
+        figure: f"ViT-B/32, ImageNet to {PUBLISHED[name].words}, {does}"
+        for name in known
+        for figure, does in PUBLISHED[name].flow
+    }
+    rows = published[published["figure"].isin(list(words))]
     table = pd.DataFrame(
         {
             "series": rows["figure"],
@@ -73,14 +83,17 @@ def published_figure(published: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     )
     limit = float(table["value"].abs().max())
     with paper_style():
-        figure, axes = plt.subplots(1, len(PUBLISHED), figsize=(10.4, 5.1), squeeze=False)
-        for axis, (name, words) in zip(axes[0], PUBLISHED.items(), strict=True):
+        figure, axes = plt.subplots(
+            len(known), 2, figsize=(10.4, 0.3 + 4.8 * len(known)), squeeze=False
+        )
+        for axis, (name, title) in zip(axes.flat, words.items(), strict=True):
             _matrix(axis, table[table["series"] == name], limit)
-            axis.set(title=words, xlabel="block j, fine-tuned", ylabel="block i, pretrained")
+            axis.set(title=title, xlabel="block j, fine-tuned", ylabel="block i, pretrained")
         write_caption(
             figure,
-            "Published flow, arXiv 2307.06006, figure 4: positive above the diagonal is read there "
-            "as expansion, below it as compression. It has no null: see docs/invariances.md.",
+            "Published flow, arXiv 2307.06006, figures 4 and 10: positive above the diagonal is read "
+            "there as expansion, below it as compression. It has no null, and its form of CKA is not "
+            "known: see docs/invariances.md.",
         )
     return figure, table
 
@@ -142,7 +155,7 @@ def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
 
 def _caption(runs: pd.DataFrame) -> str:
     return (
-        f"{sample_words(runs)}; means over networks. Bold: the 95% interval over images leaves out zero "
+        f"{sample_words(runs)}; means over networks, debiased CKA. Bold: the 95% interval over images leaves out zero "
         "in every network. Excess compression: what the start ignores only from block i on, the run "
         "ignores at the earlier block j already, more than the start did. Beyond a control: less the "
         "same number of the start with its blocks from some block on replaced by unrelated ones, the "

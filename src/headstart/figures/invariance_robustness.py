@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import epoch_axis, position
-from headstart.figures.invariance import in_words, looks_of, series_names
+from headstart.figures.invariance import Look, in_words, looks_of, named
 from headstart.figures.labels import write_caption
 from headstart.figures.prepare import PERCENT
 from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
+from headstart.statistics.invariance_runs import RUN
 
-RUN = ["source", "model", "target", "arm", "seed", "source_epoch", "target_seed"]
+# A line of a panel: seeds repeat from series to series, and from model to model.
+LINE = ["series", *RUN]
 SETTINGS = {
     "sgd_1e-5_aug": "SGD 1e-5",
     "sgd_5e-5_aug": "SGD 5e-5",
@@ -36,12 +38,12 @@ def robustness_figure(
     """
     if aggregate.empty:
         return None
-    names = runs.assign(series=series_names(runs))[[*RUN, "series"]]
+    names = named(runs)[[*RUN, "series", "does"]]
     ours = aggregate.merge(names, on=RUN)
     prefixes = transients[transients["part"] == "prefix"].merge(names, on=RUN)
     found = correlations[correlations["family"] == "forgetting and learning"]
-    found = found.merge(names.rename(columns={"series": "does"}), on=RUN)
-    looks = looks_of(list(dict.fromkeys(ours["series"])))
+    found = found.rename(columns={"series": "aggregate"}).merge(names, on=RUN)
+    looks = looks_of(ours)
     with paper_style():
         figure, axes = plt.subplots(2, 2, figsize=(8.4, 6.4))
         _ours(axes[0, 0], ours, looks)
@@ -62,11 +64,12 @@ def robustness_figure(
     return figure, table[["drawn", *(name for name in table.columns if name != "drawn")]]
 
 
-def _ours(axis: Axes, ours: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
-    for (series, _, _), part in ours.groupby(["series", "seed", "target_seed"]):
+def _ours(axis: Axes, ours: pd.DataFrame, looks: dict[str, Look]) -> None:
+    for (series, *_), part in ours.groupby(LINE):
         colour, marker = looks[str(series)]
         line = part.sort_values("target_epoch")
         x, y = line["std_forgetting"], line["robust_accuracy"] * PERCENT
+        axis.plot(line["std_forgetting_paper"], y, "-", linewidth=0.5, color=colour)
         axis.plot(x, y, "-", marker=marker, markersize=4, linewidth=0.9, color=colour)
         for index in (0, -1):
             axis.annotate(
@@ -106,13 +109,14 @@ def _published_scatter(axis: Axes, published: pd.DataFrame) -> pd.DataFrame:
 
 
 def _prefixes(
-    axis: Axes, prefixes: pd.DataFrame, looks: dict[str, tuple[str, str]], published: pd.DataFrame
+    axis: Axes, prefixes: pd.DataFrame, looks: dict[str, Look], published: pd.DataFrame
 ) -> pd.DataFrame:
-    for (series, _, _), part in prefixes.groupby(["series", "seed", "target_seed"]):
+    for (series, *_), part in prefixes.groupby(LINE):
         colour, marker = looks[str(series)]
         line = part.sort_values("target_epoch")
         x = position(line["target_epoch"].astype(float))
         axis.plot(x, line["r"], "-", marker=marker, markersize=4, linewidth=0.9, color=colour)
+        axis.plot(x, line["r_paper"], "-", linewidth=0.5, color=colour)
     rows = published[published["figure"] == "fig14"].pivot(
         index="x", columns="series", values="value"
     )
@@ -131,15 +135,15 @@ def _prefixes(
     return rows.reset_index()
 
 
-def _search(axis: Axes, found: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+def _search(axis: Axes, found: pd.DataFrame, looks: dict[str, Look]) -> None:
     """Draw r of every aggregate, best first, and the paper's among them."""
-    for (series, _, _), part in found.groupby(["does", "seed", "target_seed"]):
+    for (series, *_), part in found[found["r"].notna()].groupby(LINE):
         colour, marker = looks[str(series)]
         line = part.sort_values("r", ascending=False).reset_index(drop=True)
         axis.plot(line.index + 1, line["r"], "-", color=colour, linewidth=1.1)
         last = line["last_layer"].max()
         own = line[
-            (line["series"] == "forgetting")
+            (line["aggregate"] == "forgetting")
             & (line["first_layer"] == 2)
             & (line["last_layer"] == last)
             & (line["statistic"] == "std")
@@ -153,13 +157,16 @@ def _search(axis: Axes, found: pd.DataFrame, looks: dict[str, tuple[str, str]]) 
 
 
 def _caption(ours: pd.DataFrame, found: pd.DataFrame) -> str:
-    epochs = ours.groupby(["arm", "seed", "target_seed"]).size()
-    counts = found.groupby(["arm", "seed", "target_seed"])["r"].size()
-    alone = found.groupby(["arm", "seed", "target_seed"])["p_independent"].min().max()
-    chosen = found.groupby(["arm", "seed", "target_seed"])["p_selected"].min().max()
+    epochs = ours.groupby(LINE).size()
+    tried = found[found["r"].notna()].groupby(LINE)
+    alone, chosen = (tried[name].min().max() for name in ("p_independent", "p_selected"))
+    left_out = int(found["left_out"].max()) if len(found) else 0
+    undefined = f", of which up to {left_out} are undefined at some epoch" if left_out else ""
     return (
         f"n = {in_words(len(epochs), 'run')} of {epochs.min()} epochs each; small numbers: first and last "
-        f"epoch. Open markers: the published aggregate, one of {counts.max()} here. The best of all has "
-        f"p ≤ {alone:.2g} if epochs were independent and nothing had been chosen; against shifts in time, "
+        "epoch. Debiased CKA, self-STIR measured; thin, to compare with the published: biased CKA, 1 in "
+        "place of self-STIR. Open markers: the published aggregate, one of "
+        f"{(found['hypotheses'] + found['left_out']).max()} here{undefined}. The best of all "
+        f"has p ≤ {alone:.2g} if epochs were independent and nothing had been chosen; against shifts in time, "
         f"the search repeated for each, p ≤ {chosen:.2g} (no less than {1 / epochs.max():.2g} is possible)."
     )

@@ -6,14 +6,15 @@ layer that is asked. pt and ft as in `headstart.metrics.invariance`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from headstart.metrics.grams import MINIMUM_IMAGES, unit_grams
-from headstart.metrics.half_samples import ends, half_sample_draws
-from headstart.metrics.invariance import flow, forgetting, learning
+from headstart.metrics.half_samples import FEWEST, ends, half_sample_draws
+from headstart.metrics.invariance import cka_divergence, flow, forgetting, learning
+from headstart.metrics.similarity import cka_grid
 from headstart.metrics.stir import TargetGrams, stir_grid
 
 Grid = Float64[Tensor, "references evaluated"]
@@ -65,13 +66,10 @@ def similarities(networks: Mapping[str, TargetGrams], debiased: bool = True) -> 
     inverted = torch.cat([grams.inverted for grams in networks.values()])
     stacked = stir_grid(TargetGrams(originals, inverted), debiased)
     found = {name: part.mean(0) for name, part in zip(networks, stacked.split(seeds), strict=True)}
-    pt, ft = (
-        unit_grams(networks[name].originals, debiased)
-        for name in ("stir_pt_given_pt", "stir_ft_given_pt")
-    )
+    pt, ft = (networks[name].originals for name in ("stir_pt_given_pt", "stir_ft_given_pt"))
     return found | {
-        "cka_pt_pt": (pt @ pt.transpose(1, 2)).mean(0),
-        "cka_ft_pt": (pt @ ft.transpose(1, 2)).mean(0),
+        "cka_pt_pt": cka_grid(pt, pt, debiased).mean(0),
+        "cka_ft_pt": cka_grid(pt, ft, debiased).mean(0),
     }
 
 
@@ -86,7 +84,7 @@ def derived(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "forgetting": forgetting(pt, ft),
         "forgetting_paper": forgetting(torch.ones_like(pt), ft),
         "flow": flow(ft),
-        "cka_divergence": found["cka_pt_pt"] - found["cka_ft_pt"],
+        "cka_divergence": cka_divergence(found["cka_pt_pt"], found["cka_ft_pt"]),
     }
     if "stir_ft_given_ft" in found:
         own, other = found["stir_ft_given_ft"], found["stir_pt_given_ft"]
@@ -97,6 +95,14 @@ def derived(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
+class Cells(NamedTuple):
+    """A grid, and the ends of its interval over images; NaN where there is none."""
+
+    value: Grid
+    low: Grid
+    high: Grid
+
+
 @dataclass(frozen=True)
 class Sampled:
     """Similarities by name, on all images and on half-samples of them (none: too few images)."""
@@ -105,13 +111,16 @@ class Sampled:
     draws: dict[str, Float64[Tensor, "resamples references evaluated"]] | None
     confidence: float
 
-    def interval(self, of: Callable[[Mapping[str, Tensor]], Tensor]) -> tuple[Grid, Grid, Grid]:
-        """Return value and ends of the interval of anything that is made of similarities."""
+    def interval(self, of: Callable[[Mapping[str, Tensor]], Tensor]) -> Cells:
+        """Return value and ends of the interval of anything that is made of similarities.
+
+        No interval for fewer than 8 images, nor where a half-sample is undefined.
+        """
         value = of(self.value)
         if self.draws is None:
             nothing = torch.full_like(value, torch.nan)
-            return value, nothing, nothing
-        return value, *ends(value, of(self.draws), self.confidence)
+            return Cells(value, nothing, nothing)
+        return Cells(value, *ends(value, of(self.draws), self.confidence))
 
 
 def sampled(
@@ -132,7 +141,7 @@ def sampled(
 
     grams = networks["stir_pt_given_pt"].originals
     images, device = grams.shape[-1], grams.device
-    if images < 2 * MINIMUM_IMAGES:
+    if images < FEWEST:
         value = stacked(torch.arange(images, device=device))
         return Sampled(dict(zip(names, value, strict=True)), None, confidence)
     value, draws = half_sample_draws(stacked, images, generator, resamples, device)

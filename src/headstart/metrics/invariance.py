@@ -6,15 +6,9 @@ STIR(ft[i] | pt[j]) at [seed, j, i] (see `headstart.metrics.stir`). Self-STIR is
 forgetting.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-
-from headstart.metrics.half_samples import half_sample_interval
-from headstart.metrics.similarity import cka_grid
-from headstart.metrics.stir import TargetGrams, stir_grid
 
 Grid = Float64[Tensor, "*seeds references targets"]
 
@@ -33,13 +27,12 @@ def learning(ft_given_ft: Grid, pt_given_ft: Grid) -> Grid:
     return ft_given_ft - pt_given_ft
 
 
-def cka_divergence(
-    pt_grams: Float64[Tensor, "layers images images"],
-    ft_grams: Float64[Tensor, "layers images images"],
-    debiased: bool = True,
-) -> Float64[Tensor, "layers layers"]:
-    """CKA(pt[i], pt[j]) − CKA(ft[i], pt[j]) at [i, j]; 1 − CKA(ft[i], pt[i]) where i = j."""
-    return cka_grid(pt_grams, pt_grams, debiased) - cka_grid(ft_grams, pt_grams, debiased)
+def cka_divergence(pt_given_pt: Grid, ft_given_pt: Grid) -> Grid:
+    """CKA(pt[i], pt[j]) − CKA(ft[i], pt[j]), from grids of CKA on the same images (`cka_grid`).
+
+    1 − CKA(ft[i], pt[i]) where i = j.
+    """
+    return pt_given_pt - ft_given_pt
 
 
 def flow(ft_given_pt: Grid) -> Grid:
@@ -51,52 +44,20 @@ def flow(ft_given_pt: Grid) -> Grid:
     return ft_given_pt - ft_given_pt.diagonal(dim1=-2, dim2=-1)[..., None]
 
 
-@dataclass(frozen=True)
-class ExcessCompression:
-    """C(i, j) for j < i with an interval over images; NaN for j ≥ i, where it is not identifiable.
-
-    A row i is the layer of pt that was inverted, a column j the earlier layer that was evaluated.
-    """
-
-    value: Float64[Tensor, "layers layers"]
-    lower: Float64[Tensor, "layers layers"]
-    upper: Float64[Tensor, "layers layers"]
-
-
-def excess_compression(
-    finetuned: TargetGrams,
-    baseline: TargetGrams,
-    generator: torch.Generator,
-    resamples: int = 200,
-    confidence: float = 0.95,
-    debiased: bool = True,
-) -> ExcessCompression:
-    """C(i, j) = STIR(ft[j] | pt[i]) − STIR(pt[j] | pt[i]) for j < i, averaged over seeds.
+def excess_compression(ft_given_pt: Grid, baseline_given_pt: Grid) -> Grid:
+    """C(i, j) = STIR(ft[j] | pt[i]) − STIR(pt[j] | pt[i]) at [i, j] for j < i; NaN for j ≥ i.
 
     Positive: what pt ignores only from layer i on, ft ignores at the earlier layer j already, more
     than pt did. Zero for ft = pt. Expansion (j > i) is not identifiable: with exact inversions
-    STIR(pt[j] | pt[i]) = 1 there, so nothing can exceed it.
-
-    The interval comes from half-samples of the images (`half_sample_interval`).
+    STIR(pt[j] | pt[i]) = 1 there, so nothing can exceed it. Linear, so that an interval over images
+    comes from the same difference on half-samples (`headstart.metrics.comparison.sampled`).
 
     Args:
-        finetuned: Grams of ft on X and on the X′ of pt.
-        baseline: those of pt on the same images; or of a control whose late layers were replaced,
-            which asks whether ft exceeds the control, since STIR(pt[j] | pt[i]) cancels.
-        generator: draws the half-samples.
-        resamples: number of half-samples.
-        confidence: coverage of the interval.
-        debiased: form of CKA.
+        ft_given_pt: ft on the X′ of pt; the row i is the layer of pt that was inverted, the column j
+            the layer that was evaluated.
+        baseline_given_pt: pt on the same X′; or a control whose late layers were replaced, which asks
+            whether ft exceeds the control, since STIR(pt[j] | pt[i]) cancels.
     """
-
-    def difference(images: Tensor) -> Tensor:
-        pair = (stir_grid(grams.subset(images), debiased) for grams in (finetuned, baseline))
-        return (next(pair) - next(pair)).mean(0)
-
-    grams = finetuned.originals
-    found = half_sample_interval(
-        difference, grams.shape[-1], generator, resamples, confidence, grams.device
-    )
-    earlier = torch.ones_like(found[0], dtype=torch.bool).tril(-1)
-    cells = (torch.where(earlier, x, torch.nan) for x in found)
-    return ExcessCompression(*cells)
+    difference = ft_given_pt - baseline_given_pt
+    earlier = torch.ones_like(difference, dtype=torch.bool).tril(-1)
+    return torch.where(earlier, difference, torch.nan)

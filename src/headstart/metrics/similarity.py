@@ -31,15 +31,15 @@ Route = Literal["auto", "gram", "features"]
 
 
 def cka_grid(
-    grams_x: Float64[Tensor, "layers_x images images"],
-    grams_y: Float64[Tensor, "layers_y images images"],
+    grams_x: Float64[Tensor, "*seeds layers_x images images"],
+    grams_y: Float64[Tensor, "*seeds layers_y images images"],
     debiased: bool = True,
-) -> Float64[Tensor, "layers_x layers_y"]:
+) -> Float64[Tensor, "*seeds layers_x layers_y"]:
     """CKA of every layer of one network with every layer of another, as one matrix product.
 
     NaN in the row or column of a layer where it is undefined; `undefined_reason` says why.
     """
-    return unit_grams(grams_x, debiased) @ unit_grams(grams_y, debiased).T
+    return unit_grams(grams_x, debiased) @ unit_grams(grams_y, debiased).mT
 
 
 def linear_cka(
@@ -123,21 +123,51 @@ class MinibatchCka:
 
     def __init__(self) -> None:
         self.images = 0
-        self._hsics: tuple[Tensor, Tensor, Tensor] | None = None
+        self._cross: Tensor | None = None
+        # Of each network: self-HSICs of the layers, and what rounding is measured against.
+        self._selves: list[tuple[Tensor, Tensor]] = []
 
     def update(self, xs: Layers, ys: Layers) -> None:
         """Add one batch: the layers of both networks on the same images."""
         n = xs[0].shape[0]
-        x, y = (u_centered(linear_grams(layers)).flatten(1) for layers in (xs, ys))
-        batch = (x @ y.T / (n - 3), x.square().sum(1) / (n - 3), y.square().sum(1) / (n - 3))
-        sums = self._hsics or tuple(torch.zeros_like(hsic) for hsic in batch)
-        self._hsics = (sums[0] + batch[0], sums[1] + batch[1], sums[2] + batch[2])
+        grams = [linear_grams(layers) for layers in (xs, ys)]
+        x, y = (u_centered(each).flatten(1) for each in grams)
+        cross = x @ y.T / (n - 3)
+        selves = [
+            (flat.square().sum(1) / (n - 3), each.flatten(1).square().sum(1) / (n - 3))
+            for flat, each in zip((x, y), grams, strict=True)
+        ]
+        if self._cross is not None:
+            cross = self._cross + cross
+            pairs = zip(self._selves, selves, strict=True)
+            selves = [(old[0] + new[0], old[1] + new[1]) for old, new in pairs]
+        self._cross, self._selves = cross, selves
         self.images += n
 
     def compute(self) -> Float64[Tensor, "layers_x layers_y"]:
-        """CKA of all layer pairs over the batches so far; NaN for a layer that never varied."""
-        if self._hsics is None:
+        """CKA of all layer pairs over the batches so far; NaN where it is undefined (`reasons`)."""
+        if self._cross is None:
             raise ValueError("no batch was added: call update before compute")
-        cross, self_x, self_y = self._hsics
-        scale = (self_x[:, None] * self_y[None, :]).sqrt()
-        return cross / torch.where(scale > 0, scale, torch.nan)
+        scale_x, scale_y = (
+            torch.where(hsic > RELATIVE_FLOOR**2 * size, hsic, torch.nan).sqrt()
+            for hsic, size in self._selves
+        )
+        return self._cross / (scale_x[:, None] * scale_y[None, :])
+
+    def reasons(self) -> tuple[list[str | None], list[str | None]]:
+        """Why each layer of either network makes its values NaN, in words; None where it does not."""
+        if self._cross is None:
+            raise ValueError("no batch was added: call update before reasons")
+        x, y = ([_reason(*pair) for pair in zip(*both, strict=True)] for both in self._selves)
+        return x, y
+
+
+def _reason(hsic: Tensor, size: Tensor) -> str | None:
+    """The words of `undefined_reason`, from a self-HSIC and the size of its Grams."""
+    if not size.isfinite():
+        return "values that are not finite: features overflowed"
+    if hsic > RELATIVE_FLOOR**2 * size:
+        return None
+    if size == 0:
+        return "constant features: every image of a batch has the same representation"
+    return "all images are equally similar: the debiased form has nothing left to compare"

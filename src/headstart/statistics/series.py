@@ -33,6 +33,16 @@ def pearson(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> float
     return float(_correlations(x[:, None], y[:, None])[0, 0])
 
 
+def undefined_correlation(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> str:
+    """Why `pearson` is NaN, in words; empty where it is defined."""
+    if len(x) < 3:
+        return f"{len(x)} values, fewer than 3"
+    missing = int((~(np.isfinite(x) & np.isfinite(y))).sum())
+    if missing:
+        return f"undefined at {missing} of {len(x)} epochs"
+    return "" if np.isfinite(pearson(x, y)) else "a series that does not change"
+
+
 def _correlations(xs: ndarray, ys: ndarray) -> ndarray:
     """r of every column of xs with every column of ys; NaN for constant columns."""
     return _standardized(xs).T @ _standardized(ys)
@@ -94,8 +104,8 @@ def circular_shift_test(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs
 
     Shifts keep the autocorrelation of both series; the smallest possible p is 1 / epochs. They
     take both for stationary: two series that merely start with a transient, as most do in training,
-    agree best unshifted and get a small p. `from_epoch` and `first_differences` tell such a common
-    start from a lasting relation. NaN for series that do not change.
+    agree best unshifted and get a small p. r without the first epochs, and of changes, tells such a
+    common start from a lasting relation. NaN for series that do not change.
     """
     null = np.abs(_correlations(x[:, None], _shifts(y))[0])
     p = float("nan") if np.isnan(null[0]) else float(np.mean(null >= null[0] - 1e-12))
@@ -114,7 +124,8 @@ def search(table: pd.DataFrame, robustness: Float[ndarray, " epochs"]) -> pd.Dat
     takes epochs for independent (Student's t); `p_bonferroni` multiplies it by the number of
     aggregates; `p_shift` is the circular shift test; `p_selected` is the share of shifts at which
     the *best* aggregate has at least this |r|, so it holds for the winner of the search.
-    Aggregates that do not change, such as the std of one layer, are NaN and come last.
+    Aggregates that do not change, such as the std of one layer, are NaN and come last, with that
+    `reason`.
     """
     null = np.abs(_correlations(table.to_numpy(), _shifts(robustness)))
     r = _correlations(table.to_numpy(), robustness[:, None])[:, 0]
@@ -125,6 +136,7 @@ def search(table: pd.DataFrame, robustness: Float[ndarray, " epochs"]) -> pd.Dat
     result["p_bonferroni"] = np.minimum(1, result["p_independent"] * len(r))
     result["p_shift"] = np.where(np.isnan(r), np.nan, (null >= reached).mean(axis=1))
     result["p_selected"] = np.where(np.isnan(r), np.nan, (best >= reached).mean(axis=1))
+    result["reason"] = np.where(np.isnan(r), "a series that does not change", "")
     return result.sort_values("r", ascending=False, na_position="last", ignore_index=True)
 
 
@@ -132,20 +144,6 @@ def _student_p(r: ndarray, epochs: int) -> ndarray:
     """Two-sided p of r for independent observations."""
     t = np.abs(r) * np.sqrt((epochs - 2) / np.maximum(1 - r**2, 1e-300))
     return np.asarray(2 * stats.t.sf(t, epochs - 2))
-
-
-def first_differences(
-    x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"], first_epoch: int = 1
-) -> float:
-    """r of the changes from one epoch to the next, from `first_epoch` on (counted from 1)."""
-    return pearson(np.diff(x[first_epoch - 1 :]), np.diff(y[first_epoch - 1 :]))
-
-
-def from_epoch(
-    x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"], first_epoch: int
-) -> float:
-    """r without the epochs before `first_epoch` (counted from 1): is it one initial transient?"""
-    return pearson(x[first_epoch - 1 :], y[first_epoch - 1 :])
 
 
 def prefix_correlations(

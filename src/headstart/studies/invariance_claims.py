@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 
 import pandas as pd
 
 from headstart.params import Statistics
+from headstart.statistics import invariance_courses as courses
 from headstart.statistics import invariance_findings as findings
+from headstart.statistics import invariance_flows as flows
 from headstart.statistics.findings import Finding
+from headstart.statistics.invariance_runs import Networks
 from headstart.statistics.tables import TableError
+
+GROUP = ["source", "model", "target"]
+Function = Callable[[Networks], Finding]
 
 
 class Judge:
-    """The runs of one model to one target: those asked for, or the first."""
+    """The runs from one source of one model to one target: those asked for, or the first.
+
+    First are the runs that do the most different things, then those from given weights, then by name.
+    Claims on sources compare all sources of the target.
+    """
 
     def __init__(
         self,
@@ -22,53 +33,62 @@ class Judge:
         asked: Mapping[str, object] | None = None,
     ) -> None:
         runs = tables["runs"]
-        pairs = runs[["model", "target"]].drop_duplicates().sort_values(["model", "target"])
-        for name in ("model", "target"):
+        for name in GROUP:
             if asked and name in asked:
-                pairs = pairs[pairs[name] == asked[name]]
-        if pairs.empty:
+                runs = runs[runs[name] == asked[name]]
+        if runs.empty:
             raise TableError(f"no run of the invariance study has {dict(asked or {})}")
-        self.model, self.target = pairs.iloc[0]
-        # Claims on sources compare models too, one with given weights and one without.
-        self.networks = findings.Networks(
-            *(
-                tables[name][tables[name]["target"] == self.target]
-                for name in ("measurements", "runs", "transients")
-            )
-        )
+        *_, self.source, self.model, self.target = min(_ranked(runs))
+        names = ("measurements", "runs", "transients", "correlations")
+        everything = Networks(*(tables[name] for name in names))
+        self.of_target = everything.where(target=self.target)
+        self.networks = self.of_target.where(source=self.source, model=self.model)
 
     def about(self) -> str:
         """Return which runs speak."""
         runs = self.networks.runs
+        others = self.of_target.runs[["source", "model"]].drop_duplicates()
+        beside = (
+            "" if len(others) == 1 else f", I7 and I8 on all {len(others)} sources of this target"
+        )
         return (
-            f"Judged on: {', '.join(sorted(runs['source'].unique()))} → {self.target}, "
-            f"{', '.join(sorted(runs['model'].unique()))}, {runs['layers'].max()} blocks, "
-            f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images. The published "
-            "runs are of ViT-B/32 on photographs: whatever holds here supports or contradicts a claim "
-            "elsewhere, and replicates nothing."
+            f"Judged on: {self.source} → {self.target}, {self.model}, {runs['layers'].max()} blocks, "
+            f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images{beside}. The "
+            "published runs are of ViT-B/32 on photographs: whatever holds here supports or contradicts "
+            "a claim elsewhere, and replicates nothing."
         )
 
 
-def _judge(function: Callable[[findings.Networks], Finding]) -> Callable[[Judge], Finding]:
-    return lambda judge: function(judge.networks)
+def _ranked(runs: pd.DataFrame) -> Iterator[tuple[int, bool, str, str, str]]:
+    for _, rows in runs.groupby(GROUP):
+        kinds = len(rows[["mode", "random_start"]].drop_duplicates())
+        first = rows.iloc[0]
+        yield -kinds, not first["given_weights"], first["source"], first["model"], first["target"]
 
 
+def _judge(function: Function, networks: Callable[[Judge], Networks]) -> Callable[[Judge], Finding]:
+    return lambda judge: function(networks(judge))
+
+
+ON_SOURCES: tuple[Function, ...] = (findings.large_source_helps_late, findings.cka_misses_it)
+FUNCTIONS: tuple[Function, ...] = (
+    findings.learning_is_not_forgetting,
+    findings.similar_yet_forgotten,
+    findings.early_layers_change,
+    findings.new_task_learns_more,
+    findings.low_level_task_forgets_earlier,
+    findings.reusable_early_invariances,
+    *ON_SOURCES,
+    flows.compression,
+    flows.expansion,
+    courses.peak_on_the_way,
+    courses.std_follows_robustness,
+    courses.early_prefix_correlates_more,
+    courses.holds_across_settings,
+)
 JUDGES: dict[str, Callable[[Judge], Finding]] = {
-    function.__name__: _judge(function)
-    for function in (
-        findings.learning_is_not_forgetting,
-        findings.similar_yet_forgotten,
-        findings.early_layers_change,
-        findings.new_task_learns_more,
-        findings.low_level_task_forgets_earlier,
-        findings.reusable_early_invariances,
-        findings.large_source_helps_late,
-        findings.cka_misses_it,
-        findings.compression,
-        findings.expansion,
-        findings.peak_on_the_way,
-        findings.std_follows_robustness,
-        findings.early_prefix_correlates_more,
-        findings.holds_across_settings,
+    function.__name__: _judge(
+        function, attrgetter("of_target" if function in ON_SOURCES else "networks")
     )
+    for function in FUNCTIONS
 }

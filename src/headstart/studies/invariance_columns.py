@@ -28,6 +28,7 @@ RUNS = {
     "target_epoch": "int64",
     **dict.fromkeys(OUTCOMES, "float64"),
     **dict.fromkeys(("images", "inversion_seeds", "layers"), "int64"),
+    **dict.fromkeys(("broken_pt", "broken_ft"), "float64"),
     "device": "str",
 }
 MEASUREMENTS = {

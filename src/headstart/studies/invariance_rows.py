@@ -11,6 +11,7 @@ from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.comparison import (
+    Cells,
     Comparison,
     Sampled,
     derived,
@@ -19,7 +20,8 @@ from headstart.metrics.comparison import (
     sampled,
 )
 from headstart.metrics.grams import undefined_reason
-from headstart.metrics.invariance import ExcessCompression
+from headstart.metrics.half_samples import FEWEST
+from headstart.metrics.invariance import excess_compression
 from headstart.metrics.stir import (
     TargetGrams,
     data_processing_violations,
@@ -78,8 +80,8 @@ class Rows:
                 networks, debiased, _half_samples(), self.options.resamples, self.options.confidence
             )
             for name in grids(self.pair, debiased):
-                cells = self._cells(name, form, *found.interval(_grid(name)))
-                yield from (self._judged(row, debiased) for row in cells)
+                cells = self._cells(name, form, found.interval(_grid(name)))
+                yield from (self._bounded(self._judged(row, debiased)) for row in cells)
             yield from self._compression(form, found, controls)
 
     def diagonal(self) -> Iterator[Row]:
@@ -87,15 +89,15 @@ class Rows:
         for form, debiased in FORMS.items():
             for name, grid in grids(self.pair, debiased).items():
                 nothing = torch.full_like(grid, torch.nan)
-                for row in self._cells(name, form, grid, nothing, nothing):
+                for row in self._cells(name, form, Cells(grid, nothing, nothing)):
                     if row["layer"] == row["reference_layer"]:
                         yield self._judged(row, debiased)
 
     def _compression(
         self, form: str, found: Sampled, controls: Mapping[str, Mapping[int, TargetGrams]]
     ) -> Iterator[Row]:
-        def less(one: str, other: str) -> ExcessCompression:
-            return ExcessCompression(*found.interval(lambda s: s[one] - s[other]))
+        def less(one: str, other: str) -> Cells:
+            return found.interval(lambda s: excess_compression(s[one], s[other]))
 
         ft, pt = "stir_ft_given_pt", "stir_pt_given_pt"
         yield from self._compressed("excess_compression", form, less(ft, pt))
@@ -142,21 +144,29 @@ class Rows:
                     }
 
     def _compressed(
-        self, name: str, form: str, found: ExcessCompression, first: int | Tensor | None = None
+        self, name: str, form: str, found: Cells, first: int | Tensor | None = None
     ) -> Iterator[Row]:
-        for row in self._cells(name, form, found.value, found.lower, found.upper):
+        for row in self._cells(name, form, found):
             at = self.layers.index(row["reference_layer"]), self.layers.index(row["layer"])
             if at[1] >= at[0]:
                 if not isinstance(first, int):  # once, not for every control
-                    nothing = dict.fromkeys(("value", "low", "high"), float("nan"))
-                    yield {**row, **nothing, "reason": NOT_IDENTIFIABLE}
+                    yield {**row, "reason": NOT_IDENTIFIABLE}
                 continue
             chosen = int(first[at]) if isinstance(first, Tensor) else first
-            yield self._judged({**row, "first_replaced": chosen}, form == "debiased")
+            judged = self._judged({**row, "first_replaced": chosen}, form == "debiased")
+            yield self._bounded(judged)
 
-    def _cells(
-        self, name: str, form: str, value: Tensor, low: Tensor, high: Tensor
-    ) -> Iterator[Row]:
+    def _bounded(self, row: Row) -> Row:
+        """Put a reason to an interval that is missing about a value that is not."""
+        if row["value"] != row["value"] or row["low"] == row["low"]:
+            return row
+        images = self.pair.images
+        reason = f"no interval: half-samples need {FEWEST} images or more, found {images}"
+        if images >= FEWEST:
+            reason = "no interval: a half-sample of the images is undefined"
+        return {**row, "reason": "; ".join(each for each in (row["reason"], reason) if each)}
+
+    def _cells(self, name: str, form: str, found: Cells) -> Iterator[Row]:
         for j, reference in enumerate(self.layers):
             for i, layer in enumerate(self.layers):
                 yield {
@@ -164,9 +174,9 @@ class Rows:
                     "form": form,
                     "reference_layer": reference,
                     "layer": layer,
-                    "value": float(value[j, i]),
-                    "low": float(low[j, i]),
-                    "high": float(high[j, i]),
+                    "value": float(found.value[j, i]),
+                    "low": float(found.low[j, i]),
+                    "high": float(found.high[j, i]),
                     "n": self.pair.images,
                     "reason": "",
                 }
@@ -215,14 +225,14 @@ def _half_samples() -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed("invariance half-samples"))
 
 
-def _strictest(over: Mapping[int, ExcessCompression]) -> tuple[ExcessCompression, Tensor]:
-    """Return, cell by cell, the comparison with the control that leaves least, and which it was."""
+def _strictest(over: Mapping[int, Cells]) -> tuple[Cells, Tensor]:
+    """Return, cell by cell, the comparison with the control that leaves least, and which it was.
+
+    A control that replaces only blocks after the evaluated one is pt itself there, so what is left is
+    never more than C, and is at most 0 for ft = pt.
+    """
     firsts = list(over)
     values = torch.stack([over[first].value for first in firsts])
     least = values.nan_to_num(torch.inf).argmin(0, keepdim=True)
-
-    def chosen(name: str) -> Tensor:
-        return torch.stack([getattr(over[f], name) for f in firsts]).gather(0, least)[0]
-
-    strictest = ExcessCompression(chosen("value"), chosen("lower"), chosen("upper"))
-    return strictest, torch.tensor(firsts, device=least.device)[least[0]]
+    ends = (torch.stack(parts).gather(0, least)[0] for parts in zip(*over.values(), strict=True))
+    return Cells(*ends), torch.tensor(firsts, device=least.device)[least[0]]

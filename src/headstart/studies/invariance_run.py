@@ -66,9 +66,10 @@ class Run:
         if not last.exists():
             self._verify_start()
             folder.mkdir(exist_ok=True)
+            measured = frame(MEASUREMENTS, self._measurements(), self.columns)
             made = {
-                "runs": frame(RUNS, iter([self._summary()]), self.columns),
-                "measurements": frame(MEASUREMENTS, self._measurements(), self.columns),
+                "runs": frame(RUNS, iter([self._summary(measured)]), self.columns),
+                "measurements": measured,
                 "residuals": frame(RESIDUALS, self._residuals(), self.columns),
                 "robustness": frame(ROBUSTNESS, self._robustness(), self.columns),
             }
@@ -97,8 +98,13 @@ class Run:
         if subject.model.weights is not None or not same_weights(start, fresh):
             raise ArtifactError(f"{where} is said to be scratch, but its start is not random")
 
-    def _summary(self) -> Row:
-        """Return how well the run learnt its task: losses and accuracies at its end."""
+    def _summary(self, measured: pd.DataFrame) -> Row:
+        """Return how well the run learnt its task, and what speaks against its inversions, at its end.
+
+        `broken_pt` and `broken_ft` are the shares of the cells i ≥ j, over all kinds of seeds, in which
+        the data-processing check fails: above 0 it flags the arm.
+        """
+        ended = measured[measured["target_epoch"] == self.end]
         history = read_table(self.reached.artifact.file("history.parquet"))
         end = history[history["epoch"] == self.end].to_dict("records")[0]
         return {
@@ -107,6 +113,12 @@ class Run:
             "images": self.subject.probes.pixels.shape[1],
             "inversion_seeds": len(self.options.inversions.seeds),
             "layers": len(self._start().layers),
+            **{
+                f"broken_{each}": ended.loc[
+                    ended["measure"] == f"data_processing_{each}", "value"
+                ].mean()
+                for each in ("pt", "ft")
+            },
         }
 
     def _measurements(self) -> Iterator[Row]:

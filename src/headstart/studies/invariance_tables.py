@@ -11,12 +11,8 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Work, check_lineage
-from headstart.statistics.layer_dynamics import (
-    correlations,
-    held_out,
-    papers_aggregate,
-    transients,
-)
+from headstart.statistics.layer_dynamics import correlations, held_out
+from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
 
 STUDY = "invariance"
 PUBLISHED = Path(__file__).resolve().parents[3] / "published" / "invariance_figures.csv"
