@@ -49,7 +49,8 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
 ) -> None:
     output = (finished.folder / "output.txt").read_text()
     assert "[pretrain latin-convnet-seed0] cpu, 260 images of 26 classes, 4 epochs" in output
-    assert "epoch   4/4  loss" in output
+    epoch = r"epoch   3/4  loss +[\d.]+  accuracy +[\d.]+%  validation +[\d.]+%"
+    assert re.search(epoch + r"  best +[\d.]+% \(epoch \d\)  \d+ s left\n", output)
     assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
     assert "log: logs/pretrain/latin-convnet-seed0" in output
     assert "latin → cyrillic, convnet, finetune, 3 shots: undetermined" in output
@@ -193,6 +194,22 @@ def test_every_artifact_is_as_its_manifest_says(finished: Project) -> None:
     assert "all files are as their manifests say" in finished.headstart("verify")
 
 
+def test_every_manifest_says_the_device_and_those_of_networks_the_precision(
+    finished: Project,
+) -> None:
+    with_networks = ("pretrain", "transfer", "trajectory", "plasticity", "inversions", "invariance")
+    for step in STEPS:
+        manifests = finished.manifests(step)
+        assert manifests or step == "publish"
+        for manifest in manifests.values():
+            assert manifest["device"] == "cpu"
+            assert manifest["packages"]["torch"]
+            if step in with_networks or step == "values":
+                assert manifest["dtype"] == "float32"
+            else:
+                assert manifest.get("dtype") == ("float64" if step == "knowledge" else None)
+
+
 def test_results_do_not_depend_on_the_number_of_cores_and_figures_are_equal_bytes(
     finished: Project, tmp_path: Path
 ) -> None:
@@ -211,13 +228,22 @@ def test_dvc_records_what_snakemake_made_and_its_status_is_clean(recorded: Proje
     assert "Nothing to be done" in recorded.snakemake("-n")
 
 
+def trains_nothing(project: Project, *command: str) -> None:
+    output = project.run(*command)
+    assert trained(output) == [], output
+
+
 def test_a_new_learning_rate_trains_its_own_runs_alone_and_the_way_back_trains_nothing(
     recorded: Project, tmp_path: Path
 ) -> None:
+    """Under DVC alone, and under Snakemake first."""
     project = recorded.copy(tmp_path / "project")
-    before = project.figures()
-    page = (project.folder / "report.html").read_text()
-    project.edit("params.yaml", LEARNING_RATES, "learning_rates: [0.1, 0.05]")
+
+    def published() -> tuple[dict[str, bytes], str]:
+        return project.figures(), (project.folder / "report.html").read_text()
+
+    before, other_rates = published(), "learning_rates: [0.1, 0.05]"
+    project.edit("params.yaml", LEARNING_RATES, other_rates)
     output = project.run("dvc", "repro")
     assert trained(output) == FINETUNED
     for manifest in project.manifests("transfer").values():
@@ -229,17 +255,21 @@ def test_a_new_learning_rate_trains_its_own_runs_alone_and_the_way_back_trains_n
             assert summary["trained_now"] == summary["runs"] // 2
     assert "up to date" in project.run("dvc", "status")
     assert "Nothing to be done" in project.snakemake("-n")
-    assert project.figures() != before
-    assert (project.folder / "report.html").read_text() != page
+    edited = published()
+    assert edited[0] != before[0]
+    assert edited[1] != before[1]
 
-    project.edit("params.yaml", "learning_rates: [0.1, 0.05]", LEARNING_RATES)
-    back = project.snakemake()
-    assert trained(back) == []
-    assert project.figures() == before
-    assert (project.folder / "report.html").read_text() == page
-    assert trained(project.run("dvc", "repro")) == []
+    project.edit("params.yaml", other_rates, LEARNING_RATES)
+    trains_nothing(project, "dvc", "repro")
     assert "up to date" in project.run("dvc", "status")
-    assert project.figures() == before
+    assert published() == before
+
+    project.edit("params.yaml", LEARNING_RATES, other_rates)
+    trains_nothing(project, "snakemake", "--cores", "all")
+    assert published() == edited
+    trains_nothing(project, "dvc", "repro")
+    assert "up to date" in project.run("dvc", "status")
+    assert published() == edited
 
 
 def test_a_pulled_clone_has_nothing_to_do_and_one_edit_runs_only_what_depends_on_it(
