@@ -49,6 +49,13 @@ class Batches:
             yield self.images[chosen], self.labels[chosen]
 
 
+class Double(Batches):
+    """The planted task in double precision, for training and evaluation."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch(0)
+
+
 class Evaluation:
     """Batches in order, for evaluation only."""
 
