@@ -21,8 +21,8 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command and return all that it printed."""
+    def run(self, *command: str, fails: bool = False, **variables: str) -> str:
+        """Run a command, with these environment variables too, and return all that it printed."""
         scripts = str(Path(sys.executable).parent)
         environment = {
             **os.environ,
@@ -38,6 +38,7 @@ class Project:
         }
         for name in ("DVC_STAGE", "DVC_ROOT", "PYTHONWARNINGS"):
             environment.pop(name, None)
+        environment |= variables
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -50,10 +51,10 @@ class Project:
         assert (done.returncode != 0) == fails, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout
 
-    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+    def snakemake(self, *arguments: str, fails: bool = False, **variables: str) -> str:
         """Run snakemake on all cores unless told otherwise."""
         cores = () if "--cores" in arguments else ("--cores", "all")
-        return self.run("snakemake", *cores, *arguments, fails=fails)
+        return self.run("snakemake", *cores, *arguments, fails=fails, **variables)
 
     def headstart(self, *arguments: str, fails: bool = False) -> str:
         """Run a headstart command."""
