@@ -12,6 +12,10 @@ from pathlib import Path
 
 from checkout import copy_project
 
+from headstart.artifacts.locks import alone
+
+# What the smoke study has there, for tests that edit it.
+LEARNING_RATES = "learning_rates: [0.1, 0.02]"
 LINES = re.compile(r"^\[(?P<step>\w+) (?P<name>[\w-]+)\] (?P<said>.*)$")
 
 
@@ -117,6 +121,21 @@ def new_project(folder: Path, preset: str = "smoke") -> Project:
     """Return a project without results."""
     folder.mkdir(parents=True, exist_ok=True)
     return Project(copy_project(folder, preset))
+
+
+def finished_study(shared: Path) -> Project:
+    """Return a project whose smoke study has run once, under Snakemake alone.
+
+    The workers of one test run share the folder: one makes it, and the others wait.
+    """
+    project = Project(shared / "finished" / "project")
+    with alone(shared / "finished.lock", lambda: None):
+        if not (project.folder / "output.txt").exists():
+            shutil.rmtree(project.folder, ignore_errors=True)
+            new_project(project.folder).begin_versioning()
+            output = project.snakemake()
+            (project.folder / "output.txt").write_text(output)
+    return project
 
 
 def trained(output: str) -> list[str]:
