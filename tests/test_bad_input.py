@@ -5,90 +5,42 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from workflow import Project, new_project
+from checkout import ROOT
+from commands import done, refused
+from photos import PARAMS, write_photos
+from workflow import Project
 
-FOLDER = """
-datasets:
-  photos: {kind: image_folder, path: photos, size: 12, channels: 1}
-tasks:
-  birds: {dataset: photos, classes: [crow, gull], validation_per_class: 2}
-  fish: {dataset: photos, classes: [carp, pike], validation_per_class: 2}
-models:
-  convnet: {kind: convnet, width: 4}
-pretrain:
-  convnet: {sources: [birds], seeds: [0], epochs: 1, learning_rate: 0.1}
-transfer:
-  convnet:
-    finetune:
-      mode: finetune
-      targets: [fish]
-      source_epochs: [0, best]
-      shots: [2]
-      draws: [0]
-      learning_rates: [0.1]
-      epochs: 1
-"""
+from headstart import cli
+from headstart.params import load
+from headstart.plan import Plan
+from headstart.upkeep import external
 
 
-def write_photos(folder: Path) -> None:
-    generator = np.random.default_rng(0)
-    for name in ("crow", "gull", "carp", "pike"):
-        (folder / name).mkdir(parents=True)
-        for index in range(12):
-            pixels = generator.integers(0, 256, (14, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+@pytest.fixture(scope="module")
+def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project whose images are a folder of PNG files, added and made into a dataset."""
+    folder = tmp_path_factory.mktemp("added")
+    (folder / "params.yaml").write_text(PARAMS)
+    write_photos(folder / "photos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert "datasets.photos" in external.add("photos", "photos", None, Path("params.yaml"))
+        assert "sha256" in Path("params.yaml").read_text()
+        done("data", key_of("data"))
+    return folder
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """Return a project whose images are a folder of PNG files."""
-    project = new_project(tmp_path / "project")
-    (project.folder / "params.yaml").write_text(FOLDER)
-    write_photos(project.folder / "photos")
-    return project
+def project(added: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a copy of it that is the current folder."""
+    shutil.copytree(added, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return Project(tmp_path / "project")
 
 
-def refused(project: Project, *said: str, command: str = "snakemake") -> str:
-    """Run, and assert that it failed with these words and that nothing was trained or left behind."""
-    output = (
-        project.snakemake(fails=True)
-        if command == "snakemake"
-        else project.headstart(command, fails=True)
-    )
-    for words in said:
-        assert words in output, output
-    assert "Traceback" not in output, output
-    for step in ("pretrain", "transfer", "tables"):
-        assert not list((project.folder / "results" / step).glob("*/manifest.json"))
-    return output
-
-
-def test_a_folder_of_images_is_added_and_used(project: Project) -> None:
-    said = project.headstart("data", "add", "photos", "photos")
-    assert "datasets.photos" in said
-    assert "sha256" in (project.folder / "params.yaml").read_text()
-    project.snakemake()
-    assert list((project.folder / "figures").glob("transfer_convnet.png"))
-
-
-def test_a_folder_without_its_sha256_says_the_command_that_writes_it(project: Project) -> None:
-    refused(project, "headstart data add photos")
-
-
-def test_a_folder_that_changed_is_refused(project: Project) -> None:
-    project.headstart("data", "add", "photos", "photos")
-    (project.folder / "photos" / "crow" / "0.png").unlink()
-    refused(project, "photos", "changed", "headstart data add")
-
-
-def test_an_image_that_does_not_decode_is_named(project: Project) -> None:
-    (project.folder / "photos" / "gull" / "3.png").write_bytes(b"no image")
-    project.headstart("data", "add", "photos", "photos")
-    refused(project, "photos/gull/3.png")
-    assert not list((project.folder / "results" / "data").glob("*/manifest.json"))
+def key_of(step: str) -> str:
+    return Plan(load("params.yaml")).jobs(step)[0].key
 
 
 @pytest.mark.parametrize(
@@ -96,80 +48,113 @@ def test_an_image_that_does_not_decode_is_named(project: Project) -> None:
     [
         (
             "epochs: 1, learning",
-            "epohs: 1, learning",
-            "pretrain.convnet.epohs: unknown key; did you mean 'epochs'?",
+            "epochs: 1, epohs: 1, learning",
+            ["pretrain.convnet.epohs", "unknown key", "did you mean 'epochs'?"],
         ),
-        ("seeds: [0]", "seeds: [zero]", "pretrain.convnet.seeds.0"),
+        (
+            "seeds: [0]",
+            "seeds: [zero]",
+            ["pretrain.convnet.seeds.0", "should be a whole number", "found 'zero'"],
+        ),
+        (
+            "source_epochs: [0, best]",
+            "source_epochs: [0, bset]",
+            ["finetune.source_epochs.1", "should be a whole number or 'best'", "found 'bset'"],
+        ),
+        (
+            "classes: [carp, pike]",
+            "classes: null",
+            ["tasks.fish.classes", "should be text or a list", "found None"],
+        ),
+        ("targets: [fish]", "targets: []", ["convnet.finetune", "at least one task in `targets`"]),
         (
             "targets: [fish]",
             "targets: [fysh]",
-            "transfer.convnet.finetune.targets: 'fysh' is not in `tasks`",
+            ["transfer.convnet.finetune.targets", "'fysh' is not in `tasks`", "mean 'fish'?"],
         ),
     ],
 )
-def test_a_wrong_params_file_is_refused_before_anything_runs(
-    project: Project, old: str, new: str, said: str
+def test_a_wrong_params_file_is_refused_by_every_command(
+    project: Project, old: str, new: str, said: list[str]
 ) -> None:
     project.edit("params.yaml", old, new)
-    refused(project, said, "params.yaml")
-    assert not (project.folder / "results").exists()
+    refused("data", "0" * 12, said=("params.yaml", *said))
+    refused("verify", said=("params.yaml", *said))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("[carp, pike]", "[carp, pyke]", ["tasks.fish.classes", "'pyke'", "pike"]),
-        ("shots: [2]", "shots: [50]", ["transfer.convnet.finetune.shots", "50"]),
-        ("[carp, pike]", "[]", ["tasks.fish.classes"]),
-        ("[carp, pike]", "[carp]", ["tasks.fish.classes", "two classes"]),
+        ("[carp, pike]", "[carp, pyke]", ["tasks.fish.classes", "'pyke'", "did you mean 'pike'?"]),
+        ("[carp, pike]", "none", ["tasks.fish.classes", "'none'", "known are: carp, crow"]),
+        ("[carp, pike]", "[]", ["tasks.fish.classes", "[] chooses no class", "name a class"]),
+        ("[carp, pike]", "[carp]", ["tasks.fish.classes", "only 'carp'", "two classes or more"]),
         (
-            "{dataset: photos, classes: [carp, pike], validation_per_class: 2}",
-            "{dataset: photos, classes: [carp, pike], validation_per_class: 20}",
-            ["tasks.fish", "20"],
+            "shots: [2]",
+            "shots: [50]",
+            ["transfer.convnet.finetune.shots", "50", "'fish' has 8", "ask for fewer"],
         ),
-        ("models:", "runtime: {device: cuda}\nmodels:", ["runtime.device", "'cuda'", "no GPU"]),
+        (
+            "classes: [carp, pike], validation_per_class: 2",
+            "classes: [carp, pike], validation_per_class: 20",
+            ["tasks.fish.validation_per_class", "20 of the 10", "hold out fewer"],
+        ),
+        (
+            "models:",
+            "runtime: {device: cuda}\nmodels:",
+            ["runtime.device", "'cuda'", "no GPU", "use auto or cpu"],
+        ),
         (
             "{kind: convnet, width: 4}",
             "{kind: timm, name: vit_tinny_patch16_224}",
-            ["models.convnet", "vit_tiny"],
+            ["models.convnet", "vit_tinny_patch16_224", "did you mean vit_tiny_patch16"],
         ),
     ],
 )
-def test_what_the_data_or_the_machine_cannot_give_is_said_before_training(
+def test_what_the_data_or_the_machine_cannot_give_is_said_by_the_check_before_training(
     project: Project, old: str, new: str, said: list[str]
 ) -> None:
-    project.headstart("data", "add", "photos", "photos")
     project.edit("params.yaml", old, new)
-    refused(project, *said)
+    refused("check", key_of("check"), said=tuple(said))
 
 
 def test_a_user_network_that_changed_is_refused(project: Project) -> None:
-    project.headstart("data", "add", "photos", "photos")
     network = project.folder / "nets.py"
     network.write_text(
         "from torch import nn\n\n\ndef build(channels, image_size):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, 8), nn.ReLU())\n"
     )
-    project.headstart("data", "add", "convnet", "nets.py:build")
-    project.snakemake("--", "stage_check")
+    external.add("convnet", "nets.py:build", None, Path("params.yaml"))
+    done("check", key_of("check"))
     network.write_text(network.read_text() + "# edited\n")
-    for folder in (project.folder / "results" / "check").iterdir():
-        shutil.rmtree(folder)
-    refused(project, "nets.py", "headstart data add")
+    shutil.rmtree(project.folder / "results" / "check")
+    said = ("models.convnet: nets.py: its sha256 is", "undo the edit, or", "headstart data add")
+    refused("check", key_of("check"), said=said)
 
 
-def test_a_damaged_dataset_is_named_with_its_remedy(project: Project) -> None:
-    project.headstart("data", "add", "photos", "photos")
-    project.snakemake("--", "stage_data")
+@pytest.mark.parametrize("step", ["check", "pretrain"])
+def test_a_damaged_dataset_is_named_with_its_remedy(
+    project: Project, step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (file,) = (project.folder / "results" / "data").glob("*/images.safetensors")
     file.write_bytes(file.read_bytes()[:-1] + b"x")
-    refused(project, "images.safetensors: damaged", "delete results/data/photos")
-    assert "images.safetensors: damaged" in project.headstart("verify", fails=True)
+    said = (f"{file.relative_to(project.folder)}: damaged", "delete results/data/photos-")
+    refused(step, key_of(step), said=said)
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["verify"])
+    assert said[0] in capsys.readouterr().out
 
 
-def test_a_folder_that_cannot_be_written_is_named(project: Project) -> None:
-    (project.folder / ".store").write_text("a file where a folder is needed")
-    refused(project, ".store", "check that")
+@pytest.mark.parametrize("name", ["results", ".store", "logs"])
+def test_a_file_in_place_of_a_folder_is_named(project: Project, name: str) -> None:
+    key = key_of("check")
+    shutil.rmtree(project.folder / name, ignore_errors=True)
+    (project.folder / name).write_text("a file where a folder is needed")
+    arguments = ("--log", "logs/check.log") if name == "logs" else ()
+    if name == "results":  # the dataset is gone with its folder
+        refused("data", key_of("data"), *arguments, said=(name, "check that this place"))
+    else:
+        refused("check", key, *arguments, said=(name, "check that this place can be written"))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +171,11 @@ def test_a_folder_that_cannot_be_written_is_named(project: Project) -> None:
 def test_a_wrong_command_is_one_line(
     project: Project, arguments: tuple[str, ...], said: str
 ) -> None:
-    output = project.headstart(*arguments, fails=True)
-    assert said in output
-    assert "Traceback" not in output
-    assert len(output.strip().splitlines()) == 1
+    refused(*arguments, said=(said,))
+
+
+def test_a_refusal_is_printed_to_the_person_and_its_exit_code_is_not_0(project: Project) -> None:
+    source = {"PYTHONPATH": str(ROOT / "src")}
+    output = project.run("python", "-m", "headstart", "pretrain", "0" * 12, fails=True, **source)
+    assert output.startswith("headstart: no job has the key 000000000000")
+    assert len(output.splitlines()) == 1

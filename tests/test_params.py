@@ -60,7 +60,7 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
         (
             "pretrain.convnet.epochs",
             "many",
-            "pretrain.convnet.epochs: input should be a valid integer",
+            "pretrain.convnet.epochs: input should be a whole number, found 'many'",
         ),
         ("pretrain.convnet.epochs", True, "a number is needed, not true or false, found True"),
         (

@@ -1,8 +1,11 @@
 """Artifacts: whole or not there, never changed, and nothing stale is read."""
 
 import json
+import queue
 import shutil
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +78,45 @@ def test_a_failed_job_leaves_nothing_in_results_and_its_state_for_the_next_try()
     with pytest.raises(RuntimeError):
         store.run(SOURCE, fails)
     assert not SOURCE.path.exists()
+    assert not list((STORE / "partial").glob("*/out"))
     assert list(store.run(SOURCE, goes_on).manifest["files"]) == ["file.txt"]
+    assert not list((STORE / "partial").iterdir())
+
+
+def test_a_failed_job_without_state_leaves_nothing_at_all() -> None:
+    def fails(job: Job, work: Work) -> Mapping[str, Any]:
+        (work.out / "half.txt").write_text("half")
+        raise RuntimeError("no such class")
+
+    with pytest.raises(RuntimeError):
+        store.run(SOURCE, fails)
+    assert not list((STORE / "partial").iterdir())
+    assert not list((STORE / "locks").iterdir())
+
+
+def test_a_second_process_waits_for_the_one_that_makes_an_artifact_and_takes_it() -> None:
+    recipe, begun, told = Recipe(), threading.Event(), queue.Queue[str]()
+
+    def slow(job: Job, work: Work) -> Mapping[str, Any]:
+        begun.set()
+        assert told.get(timeout=10) == "another process makes this; waiting for it"
+        return recipe(job, work)
+
+    # A lock belongs to an open file, so that two threads exclude each other as two processes do.
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(store.run, SOURCE, slow)
+        assert begun.wait(timeout=10)
+        second = store.run(SOURCE, slow, say=lambda text, *, detail=False: told.put(text))
+    assert recipe.ran == 1
+    assert second == first.result()
+    assert not list((STORE / "locks").iterdir())
+
+
+def test_the_lock_of_a_killed_process_locks_nothing() -> None:
+    (STORE / "locks").mkdir(parents=True)
+    (STORE / "locks" / SOURCE.full_key).write_text("")
+    assert store.run(SOURCE, Recipe()).digest
+    assert not list((STORE / "locks").iterdir())
 
 
 def test_unfinished_work_of_another_device_is_discarded() -> None:

@@ -12,6 +12,10 @@ from pathlib import Path
 
 from checkout import copy_project
 
+from headstart.artifacts.locks import alone
+
+# What the smoke study has there, for tests that edit it.
+LEARNING_RATES = "learning_rates: [0.1, 0.02]"
 LINES = re.compile(r"^\[(?P<step>\w+) (?P<name>[\w-]+)\] (?P<said>.*)$")
 
 
@@ -21,14 +25,16 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command and return all that it printed."""
+    def run(self, *command: str, fails: bool = False, **variables: str) -> str:
+        """Run a command, with these environment variables too, and return all that it printed."""
         scripts = str(Path(sys.executable).parent)
         environment = {
             **os.environ,
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder / "src"),
             "PYTHONDONTWRITEBYTECODE": "1",
+            # What the tests expect holds on the CPU, on a machine with a GPU too.
+            "CUDA_VISIBLE_DEVICES": "",
             "GIT_AUTHOR_NAME": "t",
             "GIT_AUTHOR_EMAIL": "t@example.org",
             "GIT_COMMITTER_NAME": "t",
@@ -36,6 +42,7 @@ class Project:
         }
         for name in ("DVC_STAGE", "DVC_ROOT", "PYTHONWARNINGS"):
             environment.pop(name, None)
+        environment |= variables
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -48,10 +55,10 @@ class Project:
         assert (done.returncode != 0) == fails, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout
 
-    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+    def snakemake(self, *arguments: str, fails: bool = False, **variables: str) -> str:
         """Run snakemake on all cores unless told otherwise."""
         cores = () if "--cores" in arguments else ("--cores", "all")
-        return self.run("snakemake", *cores, *arguments, fails=fails)
+        return self.run("snakemake", *cores, *arguments, fails=fails, **variables)
 
     def headstart(self, *arguments: str, fails: bool = False) -> str:
         """Run a headstart command."""
@@ -114,6 +121,21 @@ def new_project(folder: Path, preset: str = "smoke") -> Project:
     """Return a project without results."""
     folder.mkdir(parents=True, exist_ok=True)
     return Project(copy_project(folder, preset))
+
+
+def finished_study(shared: Path) -> Project:
+    """Return a project whose smoke study has run once, under Snakemake alone.
+
+    The workers of one test run share the folder: one makes it, and the others wait.
+    """
+    project = Project(shared / "finished" / "project")
+    with alone(shared / "finished.lock", lambda: None):
+        if not (project.folder / "output.txt").exists():
+            shutil.rmtree(project.folder, ignore_errors=True)
+            new_project(project.folder).begin_versioning()
+            output = project.snakemake()
+            (project.folder / "output.txt").write_text(output)
+    return project
 
 
 def trained(output: str) -> list[str]:

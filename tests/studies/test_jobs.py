@@ -1,14 +1,13 @@
-"""Pre-training and transfer as jobs: what is kept, what is the same, and what a kill loses."""
+"""Pre-training and transfer as jobs: what is kept, what is the same, and what a failure loses."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
+from tiny_study import STUDY, make_sources, plan, runs
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json, read_table
@@ -17,7 +16,7 @@ from headstart.artifacts.seeds import derive_seed
 from headstart.networks.build import build, new_head
 from headstart.params import ConvNet, Params, Selection
 from headstart.plan import Plan
-from headstart.studies import data, pretrain, tables, transfer
+from headstart.studies import tables, transfer
 from headstart.studies.sections import model_of, task_of, transfer_of
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
 from headstart.tasks.dataset import read
@@ -26,61 +25,6 @@ from headstart.training.checkpoints import load, save
 from headstart.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("project")
-STUDY: dict[str, Any] = {
-    "plasticity": {"enabled": False},
-    "datasets": {
-        "glyphs": {"kind": "glyphs", "size": 8, "train_per_class": 10, "test_per_class": 3}
-    },
-    "tasks": {
-        "source": {"dataset": "glyphs", "classes": ["A", "B", "C"], "validation_per_class": 3},
-        "target": {"dataset": "glyphs", "classes": ["D", "E", "F", "G"], "validation_per_class": 3},
-    },
-    "models": {"convnet": {"kind": "convnet", "width": 2}},
-    "pretrain": {
-        "convnet": {
-            "sources": ["source"],
-            "seeds": [0, 1],
-            "epochs": 5,
-            "batch_size": 8,
-            "learning_rate": 0.1,
-            "augmentation": {"shift": 1},
-        }
-    },
-    "transfer": {
-        "convnet": {
-            "finetune": {
-                "mode": "finetune",
-                "targets": ["target"],
-                "source_epochs": [0, 2, "best"],
-                "shots": [2],
-                "draws": [0, 1],
-                "learning_rates": [0.1],
-                "epochs": 3,
-                "batch_size": 4,
-            }
-        }
-    },
-}
-
-
-def plan(**transfer_options: Any) -> Plan:
-    study = {
-        **STUDY,
-        "transfer": {"convnet": {"finetune": {**STUDY["transfer"]["convnet"]["finetune"]}}},
-    }
-    study["transfer"]["convnet"]["finetune"].update(transfer_options)
-    return Plan(Params.model_validate(study))
-
-
-def make_sources(of: Plan) -> None:
-    for job in of.jobs("data"):
-        store.run(job, data.make)
-    for job in of.jobs("pretrain"):
-        store.run(job, pretrain.make)
-
-
-def runs(job: Job) -> pd.DataFrame:
-    return read_table(job.path / "runs.parquet")
 
 
 def test_checkpoints_are_those_asked_for_with_growing_distance_and_unique_weights() -> None:
@@ -125,36 +69,6 @@ def test_no_epochs_keep_the_network_as_it_is_built(given: bool, project: Path) -
         seed = derive_seed("initial weights", "source", "convnet", 0)
         built = build(ConvNet.model_validate(model), 1, 8, 3, seed).state_dict()
         assert all(torch.equal(kept[name], built[name]) for name in built)
-
-
-def test_a_killed_pretraining_goes_on_and_ends_in_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    of = plan()
-    make_sources(of)
-    job = of.jobs("pretrain")[0]
-    whole = store.open_artifact(job).manifest["files"]
-    shutil.rmtree(job.path)
-
-    real, told = pretrain.fit, []
-
-    def saves_every_epoch(*arguments: Any, **options: Any) -> Any:
-        return real(*arguments, **options, save_every_seconds=0.0)
-
-    def killed(text: str, *, detail: bool = False) -> None:
-        told.append(text)
-        if "epoch   3/5" in text:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(pretrain, "fit", saves_every_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        store.run(job, pretrain.make, say=killed)
-    assert not job.path.exists()
-    told.clear()
-    again = store.run(job, pretrain.make, say=lambda text, detail=False: told.append(text))
-    assert not any("epoch   1/5" in text for text in told)
-    assert any("epoch   4/5" in text for text in told)
-    assert again.manifest["files"] == whole
 
 
 def test_scratch_is_source_epoch_zero_bit_for_bit() -> None:
@@ -240,7 +154,7 @@ def test_a_wider_grid_trains_only_its_new_runs() -> None:
     assert (both["validation_accuracy"] == both["validation_accuracy_again"]).all()
 
 
-def runs_of(job: Job) -> pd.DataFrame:
+def runs_of(job: Job) -> Any:
     store.run(job, transfer.make)
     return runs(job)
 

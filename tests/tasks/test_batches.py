@@ -125,7 +125,7 @@ def test_a_normalisation_for_other_channels_is_refused(noise: TrainImages) -> No
         TrainBatches(noise, Normalization((0.5,), (0.2,)), 10, OFF, "cpu", 0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 def test_a_gpu_gets_the_same_batches_as_the_cpu(noise: TrainImages) -> None:
     for here, there in zip(
         batches(noise, EVERYTHING).epoch(2),

@@ -154,7 +154,7 @@ def test_an_unknown_class_is_named_with_a_close_match(animals: StoredDataset) ->
 
 
 def test_choosing_no_class_is_an_error(animals: StoredDataset) -> None:
-    with pytest.raises(TaskError, match=r"tasks\.t\.classes: \(\) chooses no class"):
+    with pytest.raises(TaskError, match=r"tasks\.t\.classes: \[\] chooses no class"):
         resolve_classes((), animals, "tasks.t.classes")
 
 

@@ -1,7 +1,7 @@
 """A small task in memory: four planted patterns under noise, through the loop's protocols."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,11 +42,21 @@ class Batches:
     def steps(self) -> int:
         return -(-self.num_images // self.batch_size)
 
+    def to(self, device: str) -> "Batches":
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
         order = torch.randperm(self.num_images, generator=generator)
         for chosen in order.split(self.batch_size):
             yield self.images[chosen], self.labels[chosen]
+
+
+class Double(Batches):
+    """The planted task in double precision, for training and evaluation."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch(0)
 
 
 class Evaluation:
@@ -81,15 +91,16 @@ def run(
     options: params.Training | None = None,
     rate: float = 0.05,
     train: Batches | None = None,
+    device: str = "cpu",
     **arguments: Any,
 ) -> Outcome:
     """Fit the planted task, with defaults for what a test does not speak of."""
     defaults: dict[str, Any] = {"selection": SELECTION, "test_epochs": ()}
     return fit(
-        net or network(),
-        train or planted(8, seed=1),
-        Evaluation(planted(6, seed=2)),
-        Evaluation(planted(10, seed=3)),
+        net or network().to(device),
+        train or planted(8, seed=1).to(device),
+        Evaluation(planted(6, seed=2).to(device)),
+        Evaluation(planted(10, seed=3).to(device)),
         options or training(),
         rate,
         0,

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,14 +8,14 @@ from in_memory import (
     SELECTION,
     VIT,
     WRN,
-    Batches,
+    Double,
     Evaluation,
     network,
     planted,
     run,
     training,
 )
-from torch import Tensor, nn
+from torch import nn
 
 import headstart.training.run as run_module
 from headstart import params
@@ -206,13 +205,6 @@ def test_epochs_of_a_network_that_is_lost_are_recorded_as_if_they_had_been_compu
 
 def comparable(record: EpochRecord) -> tuple[object, ...]:
     return tuple(value for name, value in vars(record).items() if name != "seconds")
-
-
-class Double(Batches):
-    """The planted task in double precision, for training and evaluation."""
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.epoch(0)
 
 
 def double(per_class: int, seed: int) -> Double:

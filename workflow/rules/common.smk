@@ -9,10 +9,11 @@ from snakemake.exceptions import WorkflowError
 
 from headstart.params import ParamsError, load
 from headstart.plan import Plan, comes_after, manifests, needs
-from headstart.upkeep.housekeeping import publish_stamp, snapshot
+from headstart.upkeep.housekeeping import check_folders, publish_stamp, snapshot
 
 PARAMS = Path("params.yaml")
 try:
+    check_folders()
     PLAN = Plan(load(PARAMS))
     # Jobs read the params as they are now, even if somebody edits the file while they wait.
     SNAPSHOT = snapshot(PARAMS)

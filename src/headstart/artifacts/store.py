@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from headstart.artifacts.files import ArtifactError, file_sha256, read_json, write_json
 from headstart.artifacts.keys import STORE, Job, sha256_of
+from headstart.artifacts.locks import alone
 
 PACKAGES = (
     "torch",
@@ -133,9 +134,17 @@ def run(job: Job, function: Function, device: str = "cpu", say: Say = _silent) -
     """Make a job's artifact, or take it from where it was parked.
 
     `function(job, work)` writes files into `work.out` and returns what the manifest says beside them.
+    Where another process is making the artifact, this one waits, and takes what that one made.
     """
     if is_made(job):
         return open_artifact(job)
+    with alone(
+        STORE / "locks" / job.full_key, lambda: say("another process makes this; waiting for it")
+    ):
+        return open_artifact(job) if is_made(job) else _take_or_make(job, function, device, say)
+
+
+def _take_or_make(job: Job, function: Function, device: str, say: Say) -> Artifact:
     parked = parked_path(job)
     if (parked / "manifest.json").exists():
         open_artifact(job, parked)
@@ -148,14 +157,23 @@ def run(job: Job, function: Function, device: str = "cpu", say: Say = _silent) -
     shutil.rmtree(work.out, ignore_errors=True)
     work.out.mkdir(parents=True)
     work.state.mkdir(exist_ok=True)
+    try:
+        _make(job, function, work)
+    except BaseException:
+        # What is half written helps nobody; state that the next try can use stays.
+        shutil.rmtree(work.out if any(work.state.iterdir()) else folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return open_artifact(job)
+
+
+def _make(job: Job, function: Function, work: Work) -> None:
     started = time.time()
     summary = dict(function(job, work))
     for path in work.out.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    write_json(work.out / "manifest.json", _manifest(job, work, started, device, summary))
+    write_json(work.out / "manifest.json", _manifest(job, work, started, summary))
     _move_into_place(work.out, job.path)
-    shutil.rmtree(folder, ignore_errors=True)
-    return open_artifact(job)
 
 
 def parked_path(job: Job) -> Path:
@@ -244,9 +262,7 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return sha256_of({name: entry["sha256"] for name, entry in files.items()})
 
 
-def _manifest(
-    job: Job, work: Work, started: float, device: str, summary: dict[str, Any]
-) -> dict[str, Any]:
+def _manifest(job: Job, work: Work, started: float, summary: dict[str, Any]) -> dict[str, Any]:
     files = describe_files(work.out)
     return {
         "step": job.step,
@@ -262,7 +278,7 @@ def _manifest(
         },
         "files": files,
         "digest": _digest(files),
-        "device": device,
+        "device": work.device,
         "threads": 1,
         **summary,
         "packages": package_versions(),

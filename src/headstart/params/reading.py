@@ -13,6 +13,19 @@ from ruamel.yaml.error import YAMLError
 from headstart.params.study import Params, suggest
 from headstart.params.types import Section
 
+SHOULD_BE = "input should be "
+# How pydantic calls what may stand in a file, and how a person who wrote the file does.
+WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+    "a valid tuple": "a list",
+    "a valid list": "a list",
+}
+# What the path of an error says of a union: the branch that did not fit.
+BRANCHES = ("str", "int", "float", "bool")
+
 
 class ParamsError(ValueError):
     """A params file that cannot be used; the message names the file, the key, the value and the remedy."""
@@ -46,24 +59,48 @@ def parse(raw: dict[str, Any], path: Path | str = "params.yaml") -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        problems = list(dict.fromkeys(_explain(problem) for problem in error.errors()))
+        problems = _explain(error.errors())
         raise ParamsError("\n".join(f"{path}: {problem}" for problem in problems)) from None
 
 
-def _explain(problem: ErrorDetails) -> str:
-    parts = _readable(problem["loc"])
-    path, value = ".".join(parts), problem["input"]
+def _explain(problems: list[ErrorDetails]) -> list[str]:
+    """Return one line for each value that does not fit, in however many ways."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        if problem["type"] == "too_short" and problem["input"]:
+            continue  # of a list with wrong items, each of which has its own line
+        path, reason, found = _place(problem)
+        reasons = places.setdefault((path, found), [])
+        reasons += [] if reason in reasons else [reason]
+    return [
+        f"{path}: {_either(reasons)}{found}" if path else _either(reasons)
+        for (path, found), reasons in places.items()
+    ]
+
+
+def _place(problem: ErrorDetails) -> tuple[str, str, str]:
+    """Return the path in the file, what is wrong there, and what was found where that is said."""
+    parts, value = _readable(problem["loc"]), problem["input"]
+    path = ".".join(parts)
     if problem["type"] == "extra_forbidden":
         if parts[-1] in _every_field():
-            return f"{path}: this key does not belong here"
-        return f"{path}: unknown key; {suggest(parts[-1], _every_field())}"
+            return path, "this key does not belong here", ""
+        return path, f"unknown key; {suggest(parts[-1], _every_field())}", ""
     if problem["type"] == "missing":
-        return f"{path}: this key is missing"
-    if problem["type"] == "value_error" and not parts:
-        return problem["msg"].removeprefix("Value error, ")
+        return path, "this key is missing", ""
     reason = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(value, dict | BaseModel) else f", found {value!r}"
-    return f"{path}: {reason[0].lower()}{reason[1:]}{shown}"
+    if not parts:
+        return path, reason, ""
+    reason = f"{reason[0].lower()}{reason[1:]}".partition(", unable to parse")[0]
+    for pydantics, ours in WORDS.items():
+        reason = reason.replace(pydantics, ours)
+    return path, reason, "" if isinstance(value, dict | BaseModel) else f", found {value!r}"
+
+
+def _either(reasons: list[str]) -> str:
+    """Join what may stand in a place: `input should be a whole number or 'best'`."""
+    first, *others = reasons
+    return " or ".join([first, *(other.removeprefix(SHOULD_BE) for other in others)])
 
 
 def _readable(location: tuple[int | str, ...]) -> list[str]:
@@ -71,6 +108,8 @@ def _readable(location: tuple[int | str, ...]) -> list[str]:
     parts = [str(part) for part in location]
     if len(parts) > 2 and parts[0] in ("datasets", "models"):
         del parts[2]
+    if parts and parts[-1] in BRANCHES:
+        del parts[-1]
     return [part for part in parts if not any(mark in part for mark in "[(-")]
 
 

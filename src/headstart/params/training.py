@@ -139,6 +139,12 @@ class Pretrain(Training):
         return tuple(sorted(epoch for epoch in kept if 0 <= epoch <= self.epochs))
 
 
+NormalizedBy = Annotated[
+    Literal["source", "target"],
+    Field(description="whose training images give the mean and standard deviation of each channel"),
+]
+
+
 class Transfer(Training):
     """One arm of transfer from every checkpoint asked for, with crossed draws, shots and learning rates."""
 
@@ -156,6 +162,7 @@ class Transfer(Training):
     perturb: NonNegative = Field(
         default=0.0, description="share of a fresh backbone's parameters added after shrinking"
     )
+    normalization: NormalizedBy = "source"
     head_seed: Natural = Field(default=1453, description="of the new head, the same for every run")
     test_epochs: tuple[Natural, ...] | Literal["all"] = Field(
         default=(),

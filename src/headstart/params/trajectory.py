@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from headstart.params.training import Training
+from headstart.params.training import NormalizedBy, Training
 from headstart.params.types import Count, Name, Natural, Positive, TrajectoryEpoch
 
 
@@ -36,6 +36,7 @@ class Trajectory(Training):
         description="epochs whose weights are kept besides 0, the last and the best; "
         "none: 1, 2, 3, 5, 8, … (a probe keeps none)",
     )
+    normalization: NormalizedBy = "source"
     head_seed: Natural = Field(
         default=1453, description="of the new head of target seed 0; each other adds itself"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -13,12 +13,16 @@ from headstart.networks.build import build, new_head
 from headstart.networks.network import Network
 from headstart.params import Model
 from headstart.studies.pretrain import checkpoint_name
-from headstart.tasks.batches import Normalization
+from headstart.tasks.batches import Normalization, normalization
+from headstart.tasks.task import TrainImages
 from headstart.training.checkpoints import load
 
 
 class Pretrained:
-    """The checkpoints of one network, as one `Network` object that takes the weights of any of them."""
+    """The checkpoints of one network, as one `Network` object that takes the weights of any of them.
+
+    `normalization` is that of its source task, until `normalize` says otherwise.
+    """
 
     def __init__(
         self, artifact: Artifact, model: Model, image_shape: Sequence[int], device: str
@@ -33,6 +37,11 @@ class Pretrained:
             model, image_shape[-3], image_shape[-1], len(self.classes), seed=0
         )
         self._state: tuple[int, dict[str, Tensor]] | None = None
+
+    def normalize(self, by: Literal["source", "target"], images: TrainImages) -> None:
+        """Choose whose statistics images are normalised by: the source's, or those of a target's images."""
+        if by == "target":
+            self.normalization = normalization(images)
 
     def epoch(self, asked: int | str) -> int:
         """Return a source epoch as a number; `best` is the one that validation chose."""

@@ -94,6 +94,7 @@ class Bundle:
         self.model = model_of(job.params)
         shape = self.task.train.images.shape
         self.pretrained = Pretrained(work.input("pretrain"), self.model, shape, work.device)
+        self.pretrained.normalize(self.options.normalization, self.task.train)
         self.normalization = self.pretrained.normalization
 
     def grid(self) -> Iterator[Run]:

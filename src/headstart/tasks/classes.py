@@ -38,7 +38,7 @@ def resolve_classes(choice: str | tuple[str, ...], dataset: NamesClasses, path: 
         chosen |= set(_expand(name, dataset, path))
     if not chosen:
         raise TaskError(
-            f"{path}: {choice!r} chooses no class; name a class or a group, or write 'all'"
+            f"{path}: {list(names)} chooses no class; name a class or a group, or write 'all'"
         )
     return [name for name in dataset.classes if name in chosen]
 

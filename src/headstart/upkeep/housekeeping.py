@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.artifacts.files import ArtifactError, file_sha256, read_json, write_atomically
-from headstart.artifacts.keys import STORE
+from headstart.artifacts.keys import RESULTS, STORE
 from headstart.params import Params, ParamsError, load
 from headstart.plan import Plan
 
 PRESETS = Path(__file__).resolve().parents[3] / "presets"
 FIGURES = Path("figures")
+LOGS = Path("logs")
 
 
 def use(preset: str, params: Path) -> str:
@@ -38,6 +39,25 @@ def snapshot(params: Path) -> Path:
     if not kept.exists():
         write_atomically(kept, params.read_bytes())
     return kept
+
+
+def check_folders() -> None:
+    """Refuse to start where a folder that jobs write into cannot be written.
+
+    Raises:
+        ParamsError: names every such folder, on a line of its own, with what is in the way.
+    """
+    problems = []
+    for folder in (RESULTS, FIGURES, LOGS, STORE):
+        if os.path.lexists(folder) and not folder.is_dir():
+            what = "a link to nowhere" if folder.is_symlink() else "a file"
+            problems.append(f"{folder}: {what} stands where a folder is needed; move it away")
+        elif not os.access(folder if folder.exists() else Path(), os.W_OK | os.X_OK):
+            problems.append(
+                f"{folder}: this folder cannot be written; check whose it is, and its mode"
+            )
+    if problems:
+        raise ParamsError("\n".join(problems))
 
 
 def schema() -> str:
