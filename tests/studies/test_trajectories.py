@@ -15,6 +15,10 @@ from headstart.artifacts.keys import Job
 from headstart.params import Params, Trajectory
 from headstart.plan import Plan
 from headstart.studies import data, pretrain, trajectory
+from headstart.studies.sections import task_of
+from headstart.tasks.batches import Normalization, normalization
+from headstart.tasks.dataset import read
+from headstart.tasks.task import make_task
 from headstart.training.checkpoints import load
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -114,3 +118,17 @@ def test_a_killed_trajectory_goes_on_and_ends_in_the_same_bits(
     again = store.run(job, trajectory.make, say=lambda text, detail=False: told.append(text))
     assert not any("epoch   1/4" in text for text in told)
     assert again.manifest["files"] == whole
+
+
+@pytest.mark.parametrize("by", ["source", "target"])
+def test_images_are_normalised_by_the_source_unless_the_target_is_asked_for(by: str) -> None:
+    of = plan(source_epochs=[2], epochs=1, normalization=by)
+    (job,) = of.jobs("trajectory")
+    (source,) = job.inputs["pretrain"]
+    artifact = store.run(job, trajectory.make)
+    used = Normalization.from_dict(read_json(artifact.file("normalization.json")))
+    (images,) = job.inputs["data"]
+    target = normalization(make_task("target", task_of(job.params), read(images.path)).train)
+    theirs = Normalization.from_dict(read_json(source.path / "normalization.json"))
+    assert used == {"source": theirs, "target": target}[by]
+    assert theirs != target

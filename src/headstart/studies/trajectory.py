@@ -39,6 +39,7 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
     task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
     shape = task.train.images.shape
     pretrained = Pretrained(work.input("pretrain"), model_of(job.params), shape, work.device)
+    pretrained.normalize(options.normalization, task.train)
     source_epoch = pretrained.epoch(_number(job.wildcards["source_epoch"]))
     head_seed = options.head_seed + int(job.wildcards["target_seed"])
     network = pretrained.start(source_epoch, len(task.classes), head_seed)
