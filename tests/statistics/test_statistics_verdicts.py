@@ -79,6 +79,16 @@ def test_epochs_that_are_best_for_some_seeds_only_still_count_as_other_starts():
     assert verdict.verdict == "equivalent"
 
 
+def test_equivalence_speaks_of_the_epoch_that_validation_prefers_be_it_earlier_or_later():
+    """Every earlier start is 5 points worse, the later ones are level: equivalence is theirs."""
+    gains = np.r_[-0.05 * np.ones(5), 0, 0, 0, 0, 0]
+    verdict = judge(study(gains, best=6, seed_sd=0.002, run_sd=0.002))
+    assert verdict.verdict == "equivalent"
+    assert verdict.chosen_epoch in (7, 8, 9, 10)
+    assert f"epoch {verdict.chosen_epoch}, which validation prefers" in verdict.reason
+    assert abs(verdict.effect) < 1
+
+
 def test_starts_that_differ_by_little_are_equivalent_and_the_same_noise_is_not_enough_for_more():
     assert judge(study(np.zeros(10), seed_sd=0.002, run_sd=0.002)).verdict == "equivalent"
     wide = judge(study(np.zeros(10), seed_sd=0.03))

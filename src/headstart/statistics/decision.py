@@ -77,12 +77,14 @@ def decide(
             best = max(won, key=lambda name: evidence.gains[name].effect)
             return _better(evidence, best, adjusted[best])
     if "equivalent" in rejected:
+        gains = [evidence.gains[d] for d in DIRECTIONS if d in evidence.gains]
+        spoken = next((gain for gain in gains if gain.epoch == evidence.preferred), described)
         reason = (
-            f"No other epoch gains {_points(margin)} over source-best and the one that validation "
-            f"prefers loses less than that (p = {adjusted['equivalent']:.3g}, "
+            f"No other epoch gains {_points(margin)} over source-best, and epoch {evidence.preferred}, "
+            f"which validation prefers, loses less than that (p = {adjusted['equivalent']:.3g}, "
             f"{evidence.n_seeds} source seeds)."
         )
-        return Decision("equivalent", "equivalent", described, reason)
+        return Decision("equivalent", "equivalent", spoken, reason)
     if "source-best" in rejected:
         reason = (
             "Every other pretrained epoch is worse than source-best "

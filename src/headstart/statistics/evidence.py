@@ -27,7 +27,8 @@ class Evidence:
 
     `p_values` maps a hypothesis to its p: "earlier", "later" (a gain at the tuned learning rate),
     the same with " at a fixed learning rate", "equivalent" and "source-best". A hypothesis that
-    could not be tested is absent. `gains` has the keys of the first four.
+    could not be tested is absent. `gains` has the keys of the first four. `preferred` is the epoch
+    beside source-best that validation prefers, which equivalence speaks of.
     """
 
     n_seeds: int
@@ -39,6 +40,7 @@ class Evidence:
     source_best: tuple[int, ...]
     descriptive: bool
     flags: tuple[str, ...]
+    preferred: int | None = None
 
 
 def weigh(accuracies: Accuracies, margin: float = 1.0, seed: int = 0) -> Evidence:
@@ -51,16 +53,18 @@ def weigh(accuracies: Accuracies, margin: float = 1.0, seed: int = 0) -> Evidenc
             gains[direction + FIXED] = fixed_rate_gain(accuracies, direction, seed)
     found = {name: gain for name, gain in gains.items() if gain is not None}
     p_values = {name: gain.p for name, gain in found.items()}
+    preferred, none_gains = p_of_no_gain(accuracies, rates, margin)
     return Evidence(
         n_seeds=len(accuracies.seeds),
         n_draws=len(accuracies.draws),
         p_floor=p_floor(len(accuracies.seeds)),
         gains=found,
-        p_values=p_values | p_of_no_gain(accuracies, rates, margin),
+        p_values=p_values | none_gains,
         p_interaction=interaction_test(accuracies, seed),
         source_best=tuple(accuracies.source_best.tolist()),
         descriptive=accuracies.descriptive,
         flags=(*accuracies.flags, *_flags(accuracies, rates, found)),
+        preferred=preferred,
     )
 
 
@@ -77,8 +81,10 @@ def interaction_test(accuracies: Accuracies, seed: int = 0) -> float | None:
     return max_statistic_test(deviation, two_sided=True, seed=seed).p
 
 
-def p_of_no_gain(accuracies: Accuracies, rates: Rates, margin: float) -> dict[str, float]:
-    """p-values of "equivalent" and "source-best", each an intersection of one-sided tests.
+def p_of_no_gain(
+    accuracies: Accuracies, rates: Rates, margin: float
+) -> tuple[int | None, dict[str, float]]:
+    """The epoch that validation prefers, and p of "equivalent" and "source-best", intersections of tests.
 
     Both compare all other pretrained epochs t with t*_i by A(t, i) − A(t*_i, i). Equivalent: no
     epoch gains the margin, and the one that validation prefers does not lose it (t-tests).
@@ -87,14 +93,15 @@ def p_of_no_gain(accuracies: Accuracies, rates: Rates, margin: float) -> dict[st
     differs = (accuracies.epochs[:, None] != accuracies.source_best).any(axis=1)
     others = (accuracies.epochs > 0) & differs
     if not others.any() or len(accuracies.seeds) < 2:
-        return {}
+        return None, {}
     test = at_learning_rate(accuracies.test, rates).mean(axis=2) * POINTS
     held = at_learning_rate(accuracies.validation, rates).mean(axis=2)
     gap = (test[:-1] - test[-1])[others].T
     preferred = first_best(held[:-1][others].mean(axis=1))
     above = float(p_mean_below(gap, margin).max())
     below = float(p_mean_below(-gap[:, preferred], margin))
-    return {"equivalent": max(above, below), "source-best": float(p_mean_negative(gap).max())}
+    p_values = {"equivalent": max(above, below), "source-best": float(p_mean_negative(gap).max())}
+    return int(accuracies.epochs[others][preferred]), p_values
 
 
 def _flags(accuracies: Accuracies, rates: Rates, gains: dict[str, Gain]) -> list[str]:
