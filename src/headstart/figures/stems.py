@@ -82,11 +82,13 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     # A number beside the star would stand on it.
     apart = (x - star.iloc[0]).abs() > 0.45 if len(star) else highest | True
     shown = later[highest | (apart & (len(later) <= LABELLED))]
-    for at, value in zip(scale.position(shown["source_epoch"]), shown["peak"], strict=True):
+    places = zip(scale.position(shown["source_epoch"]), shown["peak"], shown["test"], strict=True)
+    for at, value, dot in places:
+        # Beyond both marks: below scratch the dot is the lower one.
         beyond = {"xytext": (0, 5)} if value >= base else {"xytext": (0, -5), "va": "top"}
         axis.annotate(
             f"{value:.1f}",
-            (at, value),
+            (at, value if value >= base else dot),
             textcoords="offset points",
             ha="center",
             fontsize=7,
