@@ -90,6 +90,8 @@ def _tasks(tasks: dict[str, Any]) -> dict[str, Any]:
 def _training(part: dict[str, Any]) -> dict[str, Any]:
     small = {**part, "epochs": 2, "batch_size": 16}
     small.pop("precision", None)
+    if isinstance(small.get("test_epochs"), list):
+        small["test_epochs"] = [epoch for epoch in small["test_epochs"] if epoch <= 2]
     schedule = dict(part.get("schedule", {}))
     schedule.update({"drops": [1]} if "drops" in schedule else {})
     schedule.update({"warmup_epochs": 1} if "warmup_epochs" in schedule else {})
