@@ -44,11 +44,27 @@ class Follower:
             scalars = {
                 role: self._add_path(role, start, epochs[role], change, names) for role in PATHS
             }
-            for reading, metrics in scalars["finetuned"].items():
-                for metric, tuned in metrics.items():
-                    gap = difference(tuned, scalars["scratch"][reading][metric])
-                    where = {"network": "finetuned-scratch", "reading": reading, **names}
-                    self._scalar(metric, gap, where)
+            self._add_gaps(scalars, names)
+
+    def _add_gaps(self, scalars: dict[Role, Scalars], names: dict[str, Any]) -> None:
+        """Add fine-tuned minus scratch: as measured, under the nulls, and by how much over chance."""
+        gaps = {
+            reading: {
+                metric: difference(tuned, scalars["scratch"][reading][metric])
+                for metric, tuned in metrics.items()
+            }
+            for reading, metrics in scalars["finetuned"].items()
+        }
+        # What scale and order profile alone would show; an epoch never reached has no difference.
+        gaps["over_permuted"] = {
+            metric: difference(gap, gaps["null_permuted"][metric])
+            for metric, gap in gaps["measured"].items()
+            if not metric.startswith("epoch_of")
+        }
+        for reading, metrics in gaps.items():
+            for metric, gap in metrics.items():
+                where = {"network": "finetuned-scratch", "reading": reading, **names}
+                self._scalar(metric, gap, where)
 
     def _epochs(self, start: str) -> dict[Role, list[int]]:
         """Return the epochs of both paths: those asked for and the last; equal in number."""
