@@ -9,6 +9,8 @@ rule inversions:
         "results/inversions/{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}-{key}/manifest.json",
     log:
         "logs/inversions/{source}-{model}-{target}-{arm}-epoch{source_epoch}-seed{seed}-run{target_seed}-{key}.log",
+    # Before transfers: the comparison waits for them, and its figures are drawn beside other work.
+    priority: 12
     resources:
         gpu=GPU,
     params:
@@ -28,6 +30,7 @@ rule invariance:
         "results/invariance/{source}-{model}-{target}-seed{seed}-{key}/manifest.json",
     log:
         "logs/invariance/{source}-{model}-{target}-seed{seed}-{key}.log",
+    priority: 12
     resources:
         gpu=GPU,
     params:

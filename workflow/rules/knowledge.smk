@@ -27,6 +27,7 @@ rule knowledge:
         "results/knowledge/{source}-{model}-{target}-{key}/manifest.json",
     log:
         "logs/knowledge/{source}-{model}-{target}-{key}.log",
+    priority: 12
     params:
         headstart=HEADSTART,
         snapshot=SNAPSHOT,

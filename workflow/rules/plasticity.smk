@@ -9,6 +9,8 @@ rule plasticity:
         "results/plasticity/{source}-{model}-seed{seed}-{key}/manifest.json",
     log:
         "logs/plasticity/{source}-{model}-seed{seed}-{key}.log",
+    # After transfers, which last longer, and before figures of other studies.
+    priority: 5
     resources:
         gpu=GPU,
     params:

@@ -12,6 +12,8 @@ rule tables:
         "results/tables/{study}-{key}/manifest.json",
     log:
         "logs/tables/{study}-{key}.log",
+    # At once: the longest figures should not be the last to start.
+    priority: 12
     params:
         headstart=HEADSTART,
         snapshot=SNAPSHOT,
