@@ -55,6 +55,10 @@ rule all:
         rules.stage_publish.input,
 
 
+onstart:
+    load_torch_once()
+
+
 onsuccess:
     say_where_to_look()
 

@@ -1,6 +1,13 @@
 """`python -m headstart`."""
 
-from headstart.cli import main
+import sys
 
-if __name__ == "__main__":
+from headstart.upkeep.warm import hand_over
+
+code = hand_over(sys.argv[1:])
+if code is None:
+    from headstart.cli import main
+
     main()
+else:
+    sys.exit(code)

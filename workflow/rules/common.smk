@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from headstart.params import ParamsError, load
 from headstart.plan import Plan, comes_after, manifests, needs
+from headstart.upkeep import warm
 from headstart.upkeep.housekeeping import check_folders, publish_stamp, snapshot
 
 PARAMS = Path("params.yaml")
@@ -41,6 +42,17 @@ wildcard_constraints:
     source_epoch="[0-9]+|best",
     seed="[0-9]+",
     target_seed="[0-9]+",
+
+
+def load_torch_once():
+    """Start a process that loads what most jobs need, for them to fork from; see upkeep/warm.py.
+
+    Not beside a GPU, whose driver does not like forks, nor for a handful of jobs.
+    """
+    missing = sum(not job.manifest.exists() for job in PLAN.jobs())
+    if not GPU and missing > 8:
+        timm = any(model.kind == "timm" for model in PLAN.params.models.values())
+        warm.start(["timm"] if timm else [])
 
 
 def say_where_to_look():
