@@ -4,10 +4,11 @@ import sys
 
 from headstart.upkeep.warm import hand_over
 
-code = hand_over(sys.argv[1:])
-if code is None:
+# Processes that a job may start with `multiprocessing` import this module and must not run the job again.
+if __name__ == "__main__":
+    code = hand_over(sys.argv[1:])
+    if code is not None:
+        sys.exit(code)
     from headstart.cli import main
 
     main()
-else:
-    sys.exit(code)

@@ -13,8 +13,8 @@ from headstart.figures.prepare import (
     PANEL,
     PERCENT,
     RUN,
-    at_source_best,
-    common_epochs,
+    SOURCE_BEST,
+    by_start,
     mean_over_seeds,
     panels_of,
     source_history,
@@ -22,7 +22,6 @@ from headstart.figures.prepare import (
 )
 from headstart.figures.style import BLUE, DARK_ORANGE, GREY, paper_style
 
-SOURCE_BEST = "source-best"
 WIDTH, HEIGHT = 1.35, 1.75
 
 
@@ -63,11 +62,7 @@ def panel_table(
     splits = ("train", held_out_split(wanted))
     wanted = wanted[wanted["split"].isin(splits)]
     wanted = wanted.assign(value=wanted["value"] * PERCENT)
-    starts = (
-        common_epochs(runs).assign(start=lambda table: table["source_epoch"].astype(str)),
-        at_source_best(runs, history).assign(start=SOURCE_BEST),
-    )
-    chosen = pd.concat(starts, ignore_index=True)[[*PANEL, *RUN, "start"]]
+    chosen = by_start(runs, history)[[*PANEL, *RUN, "start"]]
     rows = wanted.merge(chosen, on=[*PANEL, *RUN])
     return mean_over_seeds(rows, [*PANEL, "start", "split", "target_epoch"], "value", confidence)
 

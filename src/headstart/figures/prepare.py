@@ -9,6 +9,7 @@ from headstart.statistics.intervals import mean_interval
 PANEL = ["target", "arm", "mode", "shots"]
 RUN = ["seed", "source_epoch", "draw", "learning_rate"]
 PERCENT = 100.0
+SOURCE_BEST = "source-best"
 
 
 def panels_of(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
@@ -118,3 +119,17 @@ def common_epochs(runs: pd.DataFrame) -> pd.DataFrame:
     seeds = runs.groupby([*PANEL, "source_epoch"])["seed"].transform("nunique")
     every = runs.groupby(PANEL)["seed"].transform("nunique")
     return runs[seeds == every]
+
+
+def by_start(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with `start`: a source epoch that all networks share, as text, or `source-best`.
+
+    Epochs come in their order and source-best last; a run from its network's best epoch stands twice
+    where that epoch is a shared one.
+    """
+    shared = common_epochs(runs).sort_values("source_epoch", kind="stable")
+    starts = (
+        shared.assign(start=shared["source_epoch"].astype(str)),
+        at_source_best(runs, history).assign(start=SOURCE_BEST),
+    )
+    return pd.concat(starts, ignore_index=True)

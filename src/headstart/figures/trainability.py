@@ -13,8 +13,7 @@ from headstart.figures.prepare import (
     PANEL,
     PERCENT,
     RUN,
-    at_source_best,
-    common_epochs,
+    by_start,
     networks,
     of_network,
     panels_of,
@@ -31,7 +30,6 @@ READ = {
     "train": ("final_accuracy", "train"),
     "when_fitted": ("accuracy_when_fitted", "test"),
 }
-BEST = "source-best"
 COLUMNS = [
     *("source", "model", *PANEL, "start", "runs", "seeds", "censored"),
     *(
@@ -103,11 +101,8 @@ def _rows(mine: pd.DataFrame, model: str, confidence: float) -> Iterator[dict[st
     history = source_history(mine, model)
     for names, part in panels_of(runs):
         about = dict(zip(PANEL, names, strict=True))
-        shared = common_epochs(part).groupby("source_epoch")
-        starts = [(str(epoch), group) for epoch, group in shared]
-        for start, group in [*starts, (BEST, at_source_best(part, history))]:
-            if len(group):
-                yield {**about, "start": start, **_row(group, confidence)}
+        for start, group in by_start(part, history).groupby("start", sort=False):
+            yield {**about, "start": start, **_row(group, confidence)}
 
 
 def _row(group: pd.DataFrame, confidence: float) -> dict[str, object]:
