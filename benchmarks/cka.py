@@ -20,7 +20,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from headstart.metrics.similarity import cheaper_route, linear_cka_grid
+from headstart.metrics.representations.cka import cheaper_route, linear_cka_grid
 
 
 def trace_hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstart.metrics.interactions import membership, mobius
-from headstart.metrics.masking import grid_players, pixel_inputs
-from headstart.metrics.scores import log_odds, subset_scores
-from headstart.params import GridPlayers
+from headstart.metrics.interactions.masking import grid_players, pixel_inputs
+from headstart.metrics.interactions.scores import log_odds, subset_scores
+from headstart.metrics.interactions.transform import membership, mobius
+from headstart.studies.knowledge.params import GridPlayers
 
 SIZE, PLAYERS, GRID, CHUNK = 64, 12, 4, 256
 CELLS = GridPlayers(kind="grid", rows=GRID, columns=GRID, corners=False).offered()

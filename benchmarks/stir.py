@@ -18,10 +18,10 @@ from dataclasses import replace
 import timm
 import torch
 
-from headstart.metrics.blocks import every_block, truncated
-from headstart.metrics.descent import PAPER
-from headstart.metrics.inversion import Represent, invert
-from headstart.metrics.stir import stir_grid, target_grams
+from headstart.metrics.representations.inversion import Represent, invert
+from headstart.metrics.representations.optimizer import PAPER
+from headstart.metrics.representations.stir import stir_grid, target_grams
+from headstart.networks.blocks import every_block, truncated
 
 LAYERS = 12
 

@@ -33,9 +33,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from headstart import params
 from headstart.networks.convnet import ConvNet
 from headstart.networks.network import Network
+from headstart.params.recipe import Augmentation, Optimizer, Training
 from headstart.tasks.batches import Normalization, TrainBatches
 from headstart.tasks.task import TrainImages
 from headstart.training.updates import Updates
@@ -119,11 +119,11 @@ def random_images(number: int) -> TrainImages:
 def our_epoch(network: Network, images: TrainImages, options: Any) -> Callable[[int], object]:
     """Return the study's own epoch."""
     more = {"rotation": ROTATION, "colour_jitter": JITTER} if options.full else {}
-    augmentation = params.Augmentation(shift=SHIFT, flip=True, **more)
+    augmentation = Augmentation(shift=SHIFT, flip=True, **more)
     batch = options.batch_size
     batches = TrainBatches(images, STATISTICS, batch, augmentation, options.device, 0, True)
-    optimizer = params.Optimizer(momentum=MOMENTUM)
-    training = params.Training(epochs=100, optimizer=optimizer, channels_last=True)
+    optimizer = Optimizer(momentum=MOMENTUM)
+    training = Training(epochs=100, optimizer=optimizer, channels_last=True)
     return Updates(network, batches, training, RATE, seed=0).epoch
 
 

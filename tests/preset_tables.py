@@ -10,12 +10,12 @@ import pandas as pd
 from checkout import ROOT
 
 from headstart.artifacts.keys import Job
-from headstart.params import load
 from headstart.plan import Plan
-from headstart.statistics.protocol import published_beside
-from headstart.studies.sections import pretrain_of, transfer_of
-from headstart.studies.settings import PROTOCOLS, VALUES, settings
-from headstart.studies.tables import _tidy
+from headstart.registry import load
+from headstart.steps.sections import pretrain_of, transfer_of
+from headstart.studies.early_stopping.protocol import published_beside
+from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
+from headstart.studies.early_stopping.tables import _tidy
 
 # Points of a start over source-best: (source, model, epoch as a share of pre-training).
 Gain = Callable[[str, str, float], float]

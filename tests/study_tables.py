@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from headstart.statistics.convergence import convergence_rows
-from headstart.studies.tables import _tidy
+from headstart.studies.early_stopping.convergence import convergence_rows
+from headstart.studies.early_stopping.tables import _tidy
 
 EPOCHS = (0, 1, 2, 4, 8)
 BEST = 8

@@ -12,9 +12,9 @@ from photos import PARAMS, write_photos
 from workflow import Project
 
 from headstart import cli
-from headstart.params import load
+from headstart.maintenance import external
 from headstart.plan import Plan
-from headstart.upkeep import external
+from headstart.registry import load
 
 
 @pytest.fixture(scope="module")

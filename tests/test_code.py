@@ -11,7 +11,7 @@ from checkout import ROOT
 from headstart.artifacts import code, syntax_cache
 from headstart.artifacts.syntax import facts_of, syntax
 from headstart.artifacts.syntax_cache import SyntaxCache
-from headstart.plan import STEPS
+from headstart.registry import STEPS
 
 BASE = '''"""Doc."""
 import numpy as np

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
+from headstart.steps.products import CLAIMS, PUBLISHED
 from ruamel.yaml import YAML
 
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
 from headstart.artifacts.keys import Job
-from headstart.params import Params, load
-from headstart.plan import STEPS, Plan
-from headstart.plan.products import CLAIMS, PUBLISHED
-from headstart.upkeep.housekeeping import publish_stamp
+from headstart.maintenance.housekeeping import publish_stamp
+from headstart.plan import Plan
+from headstart.registry import STEPS, Params, load
 
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 PLAN = Plan(load(ROOT / "presets" / "smoke.yaml"))
@@ -192,7 +192,7 @@ def test_an_edit_of_the_claims_changes_claims_and_what_shows_them_alone(
 ) -> None:
     edited = tmp_path / "claims.yaml"
     edited.write_text((ROOT / "claims.yaml").read_text() + "# an edit\n")
-    monkeypatch.setattr("headstart.plan.products.CLAIMS", edited)
+    monkeypatch.setattr("headstart.steps.products.CLAIMS", edited)
     other = Plan(load(ROOT / "presets" / "smoke.yaml"))
     different = {step for step in STEPS if keys(other, step) != keys(PLAN, step)}
     assert different == {"claims", "report", "publish"}
@@ -203,7 +203,7 @@ def test_an_edit_of_published_values_changes_the_tables_that_hold_them_and_what_
 ) -> None:
     edited = tmp_path / "early_stopping.csv"
     edited.write_text((ROOT / "published" / "early_stopping.csv").read_text() + "\n")
-    monkeypatch.setattr("headstart.plan.products.PUBLISHED", [edited, *PUBLISHED[1:]])
+    monkeypatch.setattr("headstart.steps.products.PUBLISHED", [edited, *PUBLISHED[1:]])
     other = Plan(load(ROOT / "presets" / "smoke.yaml"))
     different = {step for step in STEPS if keys(other, step) != keys(PLAN, step)}
     assert different == {"tables", "claims", "figures", "report", "publish"}

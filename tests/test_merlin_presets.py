@@ -16,21 +16,20 @@ from workflow import new_project
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
-from headstart.figures import (
-    invariance,
-    invariance_dynamics,
-    invariance_flow,
-    invariance_layers,
-    invariance_robustness,
-    invariance_trust,
-)
 from headstart.networks.build import build
-from headstart.params import Params, Statistics, load, parse
 from headstart.params.models import Timm
-from headstart.plan import STEPS, Plan
-from headstart.statistics.findings import Finding
-from headstart.studies.check import _network_problems
-from headstart.studies.invariance_claims import JUDGES, Judge
+from headstart.plan import Plan
+from headstart.registry import STEPS, Params, load, parse
+from headstart.statistics.claim_results import ClaimResult
+from headstart.steps.check import _network_problems
+from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.invariance.claims import JUDGES, Judge
+from headstart.studies.invariance.figures import dynamics as invariance_dynamics
+from headstart.studies.invariance.figures import flow as invariance_flow
+from headstart.studies.invariance.figures import layers as invariance_layers
+from headstart.studies.invariance.figures import robustness as invariance_robustness
+from headstart.studies.invariance.figures import shared as invariance
+from headstart.studies.invariance.figures import trust as invariance_trust
 from headstart.training.checkpoints import save
 
 NAMES = ("merlin_paper", "merlin_code", "merlin_dynamics")
@@ -134,7 +133,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> None:
         plt.close("all")
 
 
-def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, Finding]:
+def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, ClaimResult]:
     """Judge every claim on one model."""
     opened = Judge(tables, Statistics(), {"model": model})
     return {name: judge(opened) for name, judge in JUDGES.items()}

@@ -8,8 +8,10 @@ import pytest
 from checkout import ROOT
 from ruamel.yaml import YAML
 
-from headstart import params
-from headstart.upkeep import housekeeping
+from headstart.maintenance import housekeeping
+from headstart.params.reading import ParamsError
+from headstart.params.types import canonical
+from headstart.registry import load, parse
 
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
@@ -30,7 +32,7 @@ def changed(path: str, value: object) -> dict:
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_is_valid(preset: Path) -> None:
-    assert params.load(preset).pretrain
+    assert load(preset).pretrain
 
 
 def test_the_committed_params_file_is_the_default_preset() -> None:
@@ -218,8 +220,8 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
 def test_a_wrong_entry_is_named_with_its_path_and_value(
     path: str, value: object, said: str
 ) -> None:
-    with pytest.raises(params.ParamsError) as error:
-        params.parse(changed(path, value))
+    with pytest.raises(ParamsError) as error:
+        parse(changed(path, value))
     assert said in str(error.value)
     assert "params.yaml" in str(error.value)
 
@@ -234,35 +236,35 @@ def test_a_wrong_entry_is_named_with_its_path_and_value(
 )
 def test_a_file_that_is_no_mapping_is_named(project: Path, text: str, said: str) -> None:
     (project / "params.yaml").write_text(text)
-    with pytest.raises(params.ParamsError, match=said):
-        params.load()
+    with pytest.raises(ParamsError, match=said):
+        load()
 
 
 def test_a_missing_file_says_what_writes_one(project: Path) -> None:
-    with pytest.raises(params.ParamsError, match="headstart use default"):
-        params.load()
+    with pytest.raises(ParamsError, match="headstart use default"):
+        load()
 
 
 def test_numbers_and_strings_of_numbers_have_one_canonical_form(project: Path) -> None:
     forms = []
     for text in ("1e-3", "0.001", "1.0e-3", "'1e-3'"):
         raw = YAML(typ="safe", pure=True).load(f"learning_rate: {text}")
-        parsed = params.parse(changed("pretrain.convnet.learning_rate", raw["learning_rate"]))
-        forms.append(params.canonical(parsed.pretrain["convnet"]))
+        parsed = parse(changed("pretrain.convnet.learning_rate", raw["learning_rate"]))
+        forms.append(canonical(parsed.pretrain["convnet"]))
     assert all(form == forms[0] for form in forms)
     assert forms[0]["learning_rate"] == 0.001
 
 
 def test_fields_at_their_default_are_left_out_of_the_canonical_form() -> None:
-    implicit = params.parse(smoke())
-    explicit = params.parse(changed("pretrain.convnet.label_smoothing", 0.0))
-    assert params.canonical(implicit) == params.canonical(explicit)
-    assert "label_smoothing" not in params.canonical(explicit.pretrain["convnet"])
+    implicit = parse(smoke())
+    explicit = parse(changed("pretrain.convnet.label_smoothing", 0.0))
+    assert canonical(implicit) == canonical(explicit)
+    assert "label_smoothing" not in canonical(explicit.pretrain["convnet"])
 
 
 def test_the_primary_contrast_may_relearn_the_source_task() -> None:
     relearn = {"source": "latin", "model": "convnet", "target": "latin", "arm": "relearn"}
-    asked = params.parse(changed("statistics.primary", {**relearn, "shots": 3})).statistics.primary
+    asked = parse(changed("statistics.primary", {**relearn, "shots": 3})).statistics.primary
     assert asked is not None
     assert asked.target == "latin"
 
@@ -271,5 +273,5 @@ def test_checkpoints_are_log_spaced_with_drops_and_both_ends() -> None:
     raw = changed("pretrain.convnet.epochs", 20)
     raw["pretrain"]["convnet"]["schedule"] = {"name": "step", "drops": [10]}
     raw["pretrain"]["convnet"]["checkpoints"] = {"every": 6, "epochs": [7]}
-    kept = params.parse(raw).pretrain["convnet"].checkpoint_epochs()
+    kept = parse(raw).pretrain["convnet"].checkpoint_epochs()
     assert kept == (0, 1, 2, 4, 6, 7, 8, 9, 10, 11, 12, 16, 18, 20)

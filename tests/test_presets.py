@@ -18,14 +18,14 @@ from workflow import Project, new_project
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import Job
-from headstart.figures import gains, ranges, stems, trainability, transfer
-from headstart.figures.curves import curves_figure as figure_of_curves
 from headstart.networks import timm_models
 from headstart.networks.build import build
-from headstart.params import Params, load, parse
-from headstart.plan import STEPS, Plan
-from headstart.statistics.decision import seeds_needed
-from headstart.studies.check import _network_problems
+from headstart.plan import Plan
+from headstart.registry import STEPS, Params, load, parse
+from headstart.steps.check import _network_problems
+from headstart.studies.early_stopping.figures import gains, ranges, stems, trainability, transfer
+from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
+from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.tasks import cifar100
 from headstart.training.checkpoints import load as load_weights
 from headstart.training.checkpoints import save

@@ -14,7 +14,7 @@ import pytest
 from headstart.artifacts import runs, store
 from headstart.artifacts.files import ArtifactError, write_atomically
 from headstart.artifacts.keys import STORE, Job
-from headstart.artifacts.store import Work
+from headstart.artifacts.store import JobContext
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -28,9 +28,9 @@ class Recipe:
     def __init__(self, text: str = "bits") -> None:
         self.text, self.ran = text, 0
 
-    def __call__(self, job: Job, work: Work) -> Mapping[str, Any]:
+    def __call__(self, job: Job, context: JobContext) -> Mapping[str, Any]:
         self.ran += 1
-        (work.out / "file.txt").write_text(self.text)
+        (context.out / "file.txt").write_text(self.text)
         return {"seed": 0}
 
 
@@ -64,15 +64,15 @@ def test_the_manifest_says_what_was_done_and_from_what() -> None:
 
 
 def test_a_failed_job_leaves_nothing_in_results_and_its_state_for_the_next_try() -> None:
-    def fails(job: Job, work: Work) -> Mapping[str, Any]:
-        (work.out / "half.txt").write_text("half")
-        (work.state / "resume.txt").write_text("epoch 3")
+    def fails(job: Job, context: JobContext) -> Mapping[str, Any]:
+        (context.out / "half.txt").write_text("half")
+        (context.state / "resume.txt").write_text("epoch 3")
         raise RuntimeError("killed")
 
-    def goes_on(job: Job, work: Work) -> Mapping[str, Any]:
-        assert (work.state / "resume.txt").read_text() == "epoch 3"
-        assert not list(work.out.iterdir())
-        (work.out / "file.txt").write_text("whole")
+    def goes_on(job: Job, context: JobContext) -> Mapping[str, Any]:
+        assert (context.state / "resume.txt").read_text() == "epoch 3"
+        assert not list(context.out.iterdir())
+        (context.out / "file.txt").write_text("whole")
         return {}
 
     with pytest.raises(RuntimeError):
@@ -84,8 +84,8 @@ def test_a_failed_job_leaves_nothing_in_results_and_its_state_for_the_next_try()
 
 
 def test_a_failed_job_without_state_leaves_nothing_at_all() -> None:
-    def fails(job: Job, work: Work) -> Mapping[str, Any]:
-        (work.out / "half.txt").write_text("half")
+    def fails(job: Job, context: JobContext) -> Mapping[str, Any]:
+        (context.out / "half.txt").write_text("half")
         raise RuntimeError("no such class")
 
     with pytest.raises(RuntimeError):
@@ -97,16 +97,16 @@ def test_a_failed_job_without_state_leaves_nothing_at_all() -> None:
 def test_a_second_process_waits_for_the_one_that_makes_an_artifact_and_takes_it() -> None:
     recipe, begun, told = Recipe(), threading.Event(), queue.Queue[str]()
 
-    def slow(job: Job, work: Work) -> Mapping[str, Any]:
+    def slow(job: Job, context: JobContext) -> Mapping[str, Any]:
         begun.set()
         assert told.get(timeout=10) == "another process makes this; waiting for it"
-        return recipe(job, work)
+        return recipe(job, context)
 
     # A lock belongs to an open file, so that two threads exclude each other as two processes do.
     with ThreadPoolExecutor() as pool:
         first = pool.submit(store.run, SOURCE, slow)
         assert begun.wait(timeout=10)
-        second = store.run(SOURCE, slow, say=lambda text, *, detail=False: told.put(text))
+        second = store.run(SOURCE, slow, log=lambda text, *, detail=False: told.put(text))
     assert recipe.ran == 1
     assert second == first.result()
     assert not list((STORE / "locks").iterdir())
@@ -120,12 +120,12 @@ def test_the_lock_of_a_killed_process_locks_nothing() -> None:
 
 
 def test_unfinished_work_of_another_device_is_discarded() -> None:
-    def fails(job: Job, work: Work) -> Mapping[str, Any]:
-        (work.state / "resume.txt").write_text("epoch 3")
+    def fails(job: Job, context: JobContext) -> Mapping[str, Any]:
+        (context.state / "resume.txt").write_text("epoch 3")
         raise RuntimeError("killed")
 
-    def starts_anew(job: Job, work: Work) -> Mapping[str, Any]:
-        assert not list(work.state.iterdir())
+    def starts_anew(job: Job, context: JobContext) -> Mapping[str, Any]:
+        assert not list(context.state.iterdir())
         return {}
 
     with pytest.raises(RuntimeError):
@@ -160,7 +160,8 @@ def test_damage_is_named_with_its_remedy(damage: Any, said: str) -> None:
     assert "snakemake --cores all" in problem
     with pytest.raises(ArtifactError, match=said):
         store.run(
-            CHILD, lambda job, work: {"text": work.input("pretrain").file("file.txt").read_text()}
+            CHILD,
+            lambda job, context: {"text": context.input("pretrain").file("file.txt").read_text()},
         )
     assert not CHILD.path.exists()
 

@@ -15,7 +15,7 @@ from checkout import ROOT
 
 STARTER = """
 import sys
-from headstart.upkeep import warm
+from headstart.maintenance import fork_server as warm
 
 warm.LOADED = ("json",)
 warm.start()

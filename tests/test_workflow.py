@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from workflow import LEARNING_RATES, Project, new_project, planned
 
-from headstart.plan import STEPS
-from headstart.statistics.tables import check_table, contrasts
+from headstart.registry import STEPS
+from headstart.studies.early_stopping.verdicts.run_tables import check_table, contrasts
 
 
 @pytest.fixture

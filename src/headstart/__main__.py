@@ -2,7 +2,7 @@
 
 import sys
 
-from headstart.upkeep.warm import hand_over
+from headstart.maintenance.fork_server import hand_over
 
 # Processes that a job may start with `multiprocessing` import this module and must not run the job again.
 if __name__ == "__main__":

@@ -12,17 +12,15 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import App, Parameter
 
-from headstart import params as params_module
 from headstart.artifacts import code, store
-from headstart.artifacts.console import Console
 from headstart.artifacts.keys import RESULTS, STORE, Job
-from headstart.plan import STEPS, Plan
-from headstart.upkeep import external, housekeeping
+from headstart.artifacts.log import JobLog
+from headstart.maintenance import external, housekeeping
+from headstart.params.reading import ParamsError
+from headstart.plan import Plan
+from headstart.registry import STEPS, function_of, load
 
 PARAMS = Path("params.yaml")
-# Steps that compute with networks; all others need no torch.
-ON_DEVICE = ("pretrain", "transfer", "trajectory", "plasticity", "inversions", "invariance")
-
 app = App(
     name="headstart",
     help="Why and when does pre-training help? Run the study with `snakemake --cores all`; these commands "
@@ -40,12 +38,11 @@ def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
     """Do one job of the plan: the one with this key."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    params = params_module.load(params_file)
+    params = load(params_file)
     job = Plan(params).job(key)
-    console = Console(f"{step} {job.name}" if job.name != step else step, log)
+    console = JobLog(f"{step} {job.name}" if job.name != step else step, log)
     with console.errors():
-        module, _, name = STEPS[step].function.partition(":")
-        function = getattr(importlib.import_module(module), name)
+        function = function_of(job)
         if step == "publish":
             function(job, console)
         else:
@@ -53,7 +50,7 @@ def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
 
 
 def _device(step: str, asked: str) -> str:
-    if step not in ON_DEVICE:
+    if not STEPS[step].gpu:
         return "cpu"
     device = importlib.import_module("headstart.training.device")
     chosen = device.choose_device(asked, locks=STORE / "devices")
@@ -110,7 +107,9 @@ def verdict(
         params: params file.
     """
     print(
-        _studies("verdicts").verdict_text(_tables_job(file, params), file, classes, margin, primary)
+        _imported("headstart.studies.early_stopping.verdicts.study_verdicts").verdict_text(
+            _tables_job(file, params), file, classes, margin, primary
+        )
     )
 
 
@@ -135,20 +134,21 @@ def claims(
     if key:
         run_step("claims", key, params, log)
         return
-    jobs = [] if file else Plan(params_module.load(params)).jobs("tables")
-    print(_studies("claims").claims_text(jobs, file, primary or (), classes))
+    jobs = [] if file else Plan(load(params)).jobs("tables")
+    text = _imported("headstart.maintenance.claim_text").claims_text
+    print(text(jobs, file, primary or (), classes))
 
 
-def _studies(name: str) -> Any:
+def _imported(name: str) -> Any:
     """Import a module when it is needed: tables take a second that other commands should not wait for."""
-    return importlib.import_module(f"headstart.studies.{name}")
+    return importlib.import_module(name)
 
 
 def _tables_job(file: Path | None, params: Path) -> Job | None:
     """Return the job that makes the study's tables; a file of runs needs no params."""
     if file:
         return None
-    jobs = Plan(params_module.load(params)).jobs("tables")
+    jobs = Plan(load(params)).jobs("tables")
     return next(job for job in jobs if job.name == "early_stopping")
 
 
@@ -161,7 +161,7 @@ def use(preset: str, *, params: ParamsFile = PARAMS) -> None:
 @app.command
 def verify(*, params: ParamsFile = PARAMS) -> None:
     """Compare every file of every current artifact with its manifest, and with what was made from it."""
-    jobs = [job for job in Plan(params_module.load(params)).jobs() if job.step != "publish"]
+    jobs = [job for job in Plan(load(params)).jobs() if job.step != "publish"]
     made = [job for job in jobs if job.path.exists()]
     problems = store.verify(made) + housekeeping.published_problems()
     print("\n".join(problems) if problems else "all files are as their manifests say")
@@ -176,7 +176,7 @@ def verify(*, params: ParamsFile = PARAMS) -> None:
 @app.command
 def park(*stages: str, params: ParamsFile = PARAMS) -> None:
     """Move artifacts that no current job needs into .store/, where jobs look before they train."""
-    plan = Plan(params_module.load(params))
+    plan = Plan(load(params))
     for stage in stages:
         for path in store.park(RESULTS / stage, [job.path for job in plan.jobs(stage)]):
             print(f"parked {path}")
@@ -185,7 +185,7 @@ def park(*stages: str, params: ParamsFile = PARAMS) -> None:
 @app.command
 def prune(*, yes: bool = False, params: ParamsFile = PARAMS) -> None:
     """List what .store/ holds that no current job needs; with --yes, delete it."""
-    print(housekeeping.prune(Plan(params_module.load(params)), delete=yes))
+    print(housekeeping.prune(Plan(load(params)), delete=yes))
 
 
 @app.command
@@ -199,21 +199,22 @@ def version(step: str, *, same: bool = False, bump: bool = False) -> None:
     """
     versioned = [name for name, kind in STEPS.items() if kind.versioned]
     if step not in versioned:
-        raise params_module.ParamsError(f"version: {step!r} is not one of {', '.join(versioned)}")
+        raise ParamsError(f"version: {step!r} is not one of {', '.join(versioned)}")
     if same == bump:
-        raise params_module.ParamsError("version: say either --same or --bump")
+        raise ParamsError("version: say either --same or --bump")
     number, changed = code.declare(step, STEPS[step].module, bump=bump)
     print(f"{step}: version {number}" + ("" if changed else ", as it was"))
 
 
 @app.command
-def schema() -> None:
-    """Print the JSON schema of params files."""
-    print(housekeeping.schema(), end="")
+def generate() -> None:
+    """Write what follows from the steps and the params: dvc.yaml, the JSON schema, docs/params.md, defaults."""
+    for path in _imported("headstart.maintenance.generate").write_all():
+        print(f"wrote {path}")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an error that a person can mend is one line and exit code 1."""
+    """Run the command; an error that a person can fix is one line and exit code 1."""
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:

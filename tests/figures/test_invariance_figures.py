@@ -20,17 +20,15 @@ from invariance_tables import (
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from headstart.figures import (
-    invariance,
-    invariance_dynamics,
-    invariance_flow,
-    invariance_layers,
-    invariance_robustness,
-    invariance_trust,
-    style,
-)
-from headstart.statistics.layer_dynamics import correlations
-from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
+from headstart.figures import style
+from headstart.studies.invariance.figures import dynamics as invariance_dynamics
+from headstart.studies.invariance.figures import flow as invariance_flow
+from headstart.studies.invariance.figures import layers as invariance_layers
+from headstart.studies.invariance.figures import robustness as invariance_robustness
+from headstart.studies.invariance.figures import shared as invariance
+from headstart.studies.invariance.figures import trust as invariance_trust
+from headstart.studies.invariance.layer_dynamics import correlations
+from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
 
 MEASURED, ROBUST, RUNS, PUBLISHED = measurements(), robustness(), runs(), published()
 AGGREGATE = papers_aggregate(MEASURED, ROBUST)

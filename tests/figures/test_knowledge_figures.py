@@ -6,14 +6,12 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from headstart.figures import (
-    knowledge_approach,
-    knowledge_exclusivity,
-    knowledge_orders,
-    knowledge_sparsity,
-    knowledge_summary,
-)
-from headstart.figures.knowledge_select import Comparison, comparisons, starts
+from headstart.studies.knowledge.figures import exclusivity as knowledge_exclusivity
+from headstart.studies.knowledge.figures import learning_dynamics as knowledge_approach
+from headstart.studies.knowledge.figures import orders as knowledge_orders
+from headstart.studies.knowledge.figures import sparsity as knowledge_sparsity
+from headstart.studies.knowledge.figures import summary as knowledge_summary
+from headstart.studies.knowledge.figures.select import Comparison, comparisons, starts
 
 mpl.use("Agg")
 NAME = Comparison("latin", "convnet", "cyrillic")

@@ -11,12 +11,13 @@ import pyarrow
 from matplotlib import pyplot as plt
 from pyarrow import csv
 
-from headstart.figures import gains, ranges, stems, style, transfer
-from headstart.statistics.protocol import COLUMNS
-from headstart.statistics.report import read_runs
-from headstart.statistics.verdicts import verdict_table
-from headstart.studies.tables import _tidy
-from headstart.studies.verdicts import verdict_frame
+from headstart.figures import style
+from headstart.studies.early_stopping.figures import gains, ranges, stems, transfer
+from headstart.studies.early_stopping.protocol import COLUMNS
+from headstart.studies.early_stopping.tables import _tidy
+from headstart.studies.early_stopping.verdicts.study_verdicts import verdict_frame
+from headstart.studies.early_stopping.verdicts.text import read_runs
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
 STARTS, SEEDS, DRAWS, EPOCHS = 11, 10, 5, 200
 

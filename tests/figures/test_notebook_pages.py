@@ -2,7 +2,7 @@
 
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from headstart.figures.notebook import without_traces
+from headstart.steps.figures import without_traces
 
 
 def test_printed_lines_are_one_piece_wherever_the_kernel_cut_them_and_warnings_are_left_out() -> (

@@ -10,9 +10,10 @@ from matplotlib import pyplot as plt
 from preset_tables import preset_tables
 from study_tables import EARLIER, measurements
 
-from headstart.figures import curves, ranges, stems, style
-from headstart.figures.prepare import networks, of_network
-from headstart.statistics.protocol import COLUMNS
+from headstart.figures import style
+from headstart.studies.early_stopping.figures import curves, ranges, stems
+from headstart.studies.early_stopping.figures.prepare import networks, of_network
+from headstart.studies.early_stopping.protocol import COLUMNS
 
 NONE = pd.DataFrame(columns=COLUMNS)
 OURS = measurements(EARLIER, rates=(0.01, 0.1)).copy()

@@ -8,8 +8,9 @@ from PIL import Image
 from headstart.artifacts import store
 from headstart.artifacts.files import write_json, write_table
 from headstart.artifacts.keys import Job
-from headstart.figures import page, report
-from headstart.figures.verdicts import sentence
+from headstart.figures import page
+from headstart.steps import report
+from headstart.studies.early_stopping.figures.verdicts import sentence
 
 CLAIM = {
     "claim": "C1",
@@ -36,20 +37,20 @@ def verdicts() -> pd.DataFrame:
 def written() -> str:
     """Return the report on artifacts of a study that nobody ran."""
 
-    def tables(_: Job, work: store.Work) -> dict:
-        write_table(work.out / "verdicts.parquet", verdicts())
+    def tables(_: Job, context: store.JobContext) -> dict:
+        write_table(context.out / "verdicts.parquet", verdicts())
         return {}
 
-    def figures(_: Job, work: store.Work) -> dict:
+    def figures(_: Job, context: store.JobContext) -> dict:
         for name in ("gains_net", "transfer_net", "unknown_kind"):
-            Image.new("L", (400, 10)).save(work.out / f"{name}.png", dpi=(100, 100))
-        (work.out / "gains_net.csv").write_text("a\n")
+            Image.new("L", (400, 10)).save(context.out / f"{name}.png", dpi=(100, 100))
+        (context.out / "gains_net.csv").write_text("a\n")
         return {}
 
-    def claims(_: Job, work: store.Work) -> dict:
+    def claims(_: Job, context: store.JobContext) -> dict:
         content = {"papers": {"early_stopping": "A paper."}, "claims": [CLAIM]}
         judged_on = {"early_stopping": "Judged on: latin."}
-        write_json(work.out / "claims.json", {**content, "judged_on": judged_on})
+        write_json(context.out / "claims.json", {**content, "judged_on": judged_on})
         return {}
 
     gathered, drawn = (Job(step, "early_stopping", "code") for step in ("tables", "figures"))

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from study_tables import EARLIER, TARGET_EPOCHS, curves, measurements
 
-from headstart.figures.trainability import save, summary, trainability_table
-from headstart.statistics.convergence import convergence_rows
-from headstart.statistics.trainability import trainability_rows
+from headstart.studies.early_stopping.convergence import convergence_rows
+from headstart.studies.early_stopping.figures.trainability import save, summary, trainability_table
+from headstart.studies.early_stopping.trainability import trainability_rows
 
 
 @pytest.fixture(scope="module")

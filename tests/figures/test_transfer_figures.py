@@ -14,9 +14,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from study_tables import EARLIER, EPOCHS, measurements
 
-from headstart.figures import plasticity, ranges, stems, style, transfer
+from headstart.figures import style
 from headstart.figures.epochs import position
-from headstart.statistics.protocol import COLUMNS
+from headstart.studies.early_stopping.figures import plasticity, ranges, stems, transfer
+from headstart.studies.early_stopping.protocol import COLUMNS
 
 OURS = measurements(EARLIER)
 SHOTS = pd.concat([OURS, *(measurements(EARLIER, shots=s, seed=1) for s in ("1", "25"))])

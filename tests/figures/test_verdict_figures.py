@@ -8,10 +8,11 @@ import pytest
 from matplotlib import pyplot as plt
 from study_tables import EARLIER, FLAT, joined, measurements
 
-from headstart.figures import gains, labels, learning_rates, verdicts
-from headstart.figures.prepare import all_runs, source_history
-from headstart.params import Statistics
-from headstart.studies.verdicts import judge_study, verdict_frame
+from headstart.figures import labels
+from headstart.studies.early_stopping.figures import gains, learning_rates, verdicts
+from headstart.studies.early_stopping.figures.prepare import all_runs, source_history
+from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.early_stopping.verdicts.study_verdicts import judge_study, verdict_frame
 
 TABLE = joined(
     measurements(EARLIER, rates=(0.01, 0.1), drop_at_last_rate=6.0),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from headstart.metrics.knowledge_shares import Share
-from headstart.metrics.resampling import Estimate, Resampling
+from headstart.metrics.interactions.resampling import Estimate, Resampling
+from headstart.metrics.interactions.shares import Share
 
 
 def over_images(found: Share) -> Estimate:

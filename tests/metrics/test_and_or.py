@@ -7,8 +7,9 @@ from jaxtyping import TypeCheckError
 from scipy.optimize import linprog
 from torch import Tensor
 
-from headstart.metrics.and_or import and_or_split
-from headstart.metrics.interactions import (
+from headstart.metrics.interactions.and_or import and_or_split
+from headstart.metrics.interactions.kronecker import kronecker_power, regularised_inverse
+from headstart.metrics.interactions.transform import (
     mobius,
     or_interactions,
     or_values,
@@ -16,7 +17,6 @@ from headstart.metrics.interactions import (
     strength,
     zeta,
 )
-from headstart.metrics.kronecker import kronecker_power, regularised_inverse
 
 
 def mixtures(games: int, networks: int, players: int, noise: float = 0.05) -> Tensor:

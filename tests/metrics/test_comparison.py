@@ -4,11 +4,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.blocks import every_block, late_blocks_replaced
-from headstart.metrics.comparison import Comparison, grids
-from headstart.metrics.grams import linear_gram
-from headstart.metrics.half_samples import ends, half_sample_draws
-from headstart.metrics.stir import TargetGrams, residual_groups, stir_by_residual, target_grams
+from headstart.metrics.representations.comparison import Comparison, grids
+from headstart.metrics.representations.grams import linear_gram
+from headstart.metrics.representations.half_samples import ends, half_sample_draws
+from headstart.metrics.representations.stir import (
+    TargetGrams,
+    residual_groups,
+    stir_by_residual,
+    target_grams,
+)
+from headstart.networks.blocks import every_block, late_blocks_replaced
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -10,7 +10,7 @@ from sympy.discrete import inverse_mobius_transform
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from headstart.metrics.interactions import (
+from headstart.metrics.interactions.transform import (
     membership,
     mobius,
     or_interactions,

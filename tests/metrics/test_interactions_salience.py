@@ -4,8 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from headstart.metrics.interactions import mobius, orders, zeta
-from headstart.metrics.salience import (
+from headstart.metrics.interactions.salience import (
     independent_noise,
     keep_salient,
     match_error,
@@ -15,6 +14,7 @@ from headstart.metrics.salience import (
     sparsity_curve,
     strongest,
 )
+from headstart.metrics.interactions.transform import mobius, orders, zeta
 
 TABLE = torch.tensor([[50.0, 10.0, 0.5, -0.6], [50.0, 0.1, 1.0, 0.0]])
 

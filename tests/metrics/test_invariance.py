@@ -5,20 +5,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.blocks import every_block, number_of_blocks, truncated
-from headstart.metrics.comparison import Cells, Comparison, grids, sampled
-from headstart.metrics.descent import FAST, Descent
-from headstart.metrics.grams import linear_grams
-from headstart.metrics.invariance import (
+from headstart.metrics.representations.cka import cka_grid
+from headstart.metrics.representations.comparison import Cells, Comparison, grids, sampled
+from headstart.metrics.representations.forgetting import (
     cka_divergence,
     excess_compression,
     flow,
     forgetting,
     learning,
 )
-from headstart.metrics.inversion import invert, seed_images
-from headstart.metrics.similarity import cka_grid
-from headstart.metrics.stir import (
+from headstart.metrics.representations.grams import linear_grams
+from headstart.metrics.representations.inversion import invert, seed_images
+from headstart.metrics.representations.optimizer import FAST, InversionOptimizer
+from headstart.metrics.representations.stir import (
     TargetGrams,
     data_processing_violations,
     stir,
@@ -27,6 +26,7 @@ from headstart.metrics.stir import (
     stir_reason,
     target_grams,
 )
+from headstart.networks.blocks import every_block, number_of_blocks, truncated
 
 FORMS = pytest.mark.parametrize("debiased", [True, False])
 
@@ -155,7 +155,9 @@ def pictures(count: int = 40, seed: int = 0) -> Tensor:
     return torch.rand(count, 3, 4, 4, generator=seeded(seed), dtype=torch.float64)
 
 
-def inverted_images(reference: nn.Module, images: Tensor, descent: Descent = FAST) -> Tensor:
+def inverted_images(
+    reference: nn.Module, images: Tensor, descent: InversionOptimizer = FAST
+) -> Tensor:
     """X′ of every block of the reference for one seed."""
     seeds = seed_images(images, "noise", seeded(1))
     blocks = [truncated(reference, block) for block in range(number_of_blocks(reference))]
@@ -192,7 +194,7 @@ def test_an_unfinished_inversion_is_flagged_by_the_data_processing_check() -> No
     pt, images = network(), pictures()
     shortfalls = []
     for steps in (0, 10, 100):
-        x = inverted_images(pt, images, Descent(steps, 0.1, "adam", decay=True))
+        x = inverted_images(pt, images, InversionOptimizer(steps, 0.1, "adam", decay=True))
         grid = stir_grid(grams(pt, images, x))
         flags = data_processing_violations(grid, 0.05)
         assert flags[0].any() == (steps < 100)
@@ -362,7 +364,7 @@ class TestExcessCompression:
 
 def test_a_seed_alone_shares_far_less_than_a_finished_inversion() -> None:
     pt, images = network(), pictures()
-    start, end = (inverted_images(pt, images, d) for d in (Descent(steps=0), FAST))
+    start, end = (inverted_images(pt, images, d) for d in (InversionOptimizer(steps=0), FAST))
     before, after = (stir_grid(grams(pt, images, x))[0].diagonal() for x in (start, end))
     assert before.max() < 0.3
     assert after.min() > 0.99
@@ -380,7 +382,10 @@ def test_the_grid_does_not_depend_on_the_order_of_images_or_on_the_batch_size() 
 
 def test_500_images_give_the_same_grid_in_batches_of_50_250_and_500() -> None:
     pt, images = network(2, width=12), pictures(500)
-    seeds, descent = seed_images(images, "noise", seeded(1)), Descent(20, 0.1, "adam", decay=True)
+    seeds, descent = (
+        seed_images(images, "noise", seeded(1)),
+        InversionOptimizer(20, 0.1, "adam", decay=True),
+    )
     found = []
     for size in (50, 250, 500):
         blocks = [truncated(pt, block) for block in range(2)]

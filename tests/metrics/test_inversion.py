@@ -5,9 +5,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.blocks import every_block, number_of_blocks, truncated
-from headstart.metrics.descent import FAST, LONG, PAPER, Descent
-from headstart.metrics.inversion import Inversion, SeedKind, invert, seed_images
+from headstart.metrics.representations.inversion import Inversion, SeedKind, invert, seed_images
+from headstart.metrics.representations.optimizer import FAST, LONG, PAPER, InversionOptimizer
+from headstart.networks.blocks import every_block, number_of_blocks, truncated
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -36,7 +36,7 @@ def vision_transformer() -> nn.Module:
 @pytest.mark.parametrize("descent", [replace(LONG, decay=True), FAST], ids=["decaying", "adam"])
 @pytest.mark.parametrize("kind", ["noise", "other_image"])
 def test_inversion_reaches_the_representation_without_returning_the_image(
-    kind: SeedKind, descent: Descent
+    kind: SeedKind, descent: InversionOptimizer
 ) -> None:
     represent, images = truncated(small_network(), 1), pictures()
     result = invert(represent, represent(images), seed_images(images, kind, seeded()), descent)
@@ -83,7 +83,9 @@ def test_the_residual_never_rises_with_the_number_of_steps() -> None:
 
 
 @pytest.mark.parametrize("descent", [PAPER, replace(FAST, steps=20)], ids=["paper", "fast"])
-def test_the_result_does_not_depend_on_the_batch_size_or_on_the_order(descent: Descent) -> None:
+def test_the_result_does_not_depend_on_the_batch_size_or_on_the_order(
+    descent: InversionOptimizer,
+) -> None:
     represent, images = truncated(small_network(), 1), pictures()
     seeds, targets = seed_images(images, "noise", seeded()), represent(images)
     whole = invert(represent, targets, seeds, descent)
@@ -104,7 +106,7 @@ def test_an_orthogonal_map_is_inverted_back_to_the_image_itself() -> None:
 
 def test_without_bounds_pixels_are_free() -> None:
     images = 3 * torch.randn(6, 3, 4, 4, generator=seeded(), dtype=torch.float64)
-    free = Descent(steps=300, step_size=0.5, method="momentum", decay=True, bounds=None)
+    free = InversionOptimizer(steps=300, step_size=0.5, method="momentum", decay=True, bounds=None)
     result = invert(lambda x: 2 * x, 2 * images, torch.zeros_like(images), free)
     torch.testing.assert_close(result.images, images, atol=0.02, rtol=0)
 

@@ -5,11 +5,14 @@ import torch
 from jaxtyping import TypeCheckError
 from over_images import random_tables, total
 
-from headstart.metrics.interactions import strength
-from headstart.metrics.knowledge import decompose, normalise, shared_effect, weighted_jaccard
-from headstart.metrics.knowledge_shares import (
-    share,
+from headstart.metrics.interactions.decomposition import (
+    decompose,
+    normalise,
+    shared_effect,
+    weighted_jaccard,
 )
+from headstart.metrics.interactions.shares import share
+from headstart.metrics.interactions.transform import strength
 
 
 def test_magnitudes_add_up_to_those_of_each_network() -> None:

@@ -5,18 +5,18 @@ import torch
 from over_images import over_images, total
 from torch import Tensor, nn
 
-from headstart.metrics.interactions import membership, mobius, strength
-from headstart.metrics.knowledge import decompose
-from headstart.metrics.knowledge_counterfactual import (
+from headstart.metrics.interactions.counterfactual import (
     player_strengths,
     positive,
     random_part,
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.knowledge_shares import exclusivity, share
-from headstart.metrics.masking import grid_players, pixel_inputs
-from headstart.metrics.scores import subset_scores
+from headstart.metrics.interactions.decomposition import decompose
+from headstart.metrics.interactions.masking import grid_players, pixel_inputs
+from headstart.metrics.interactions.scores import subset_scores
+from headstart.metrics.interactions.shares import exclusivity, share
+from headstart.metrics.interactions.transform import membership, mobius, strength
 
 PLAYERS = 6
 

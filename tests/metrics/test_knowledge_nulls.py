@@ -7,15 +7,15 @@ import torch
 from over_images import total
 from torch import Tensor
 
-from headstart.metrics.interactions import order_profile, strength
-from headstart.metrics.knowledge import decompose, weighted_jaccard
-from headstart.metrics.knowledge_nulls import (
+from headstart.metrics.interactions.decomposition import decompose, weighted_jaccard
+from headstart.metrics.interactions.nulls import (
     excess_over_null,
     match_scale,
     pair_other_image,
     permute_within_orders,
 )
-from headstart.metrics.knowledge_shares import exclusivity, share
+from headstart.metrics.interactions.shares import exclusivity, share
+from headstart.metrics.interactions.transform import order_profile, strength
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -5,9 +5,8 @@ import torch
 from over_images import mean, over_images, random_tables, total
 from torch import Tensor
 
-from headstart.metrics.interactions import mobius, orders
-from headstart.metrics.knowledge import decompose, shared_effect, weighted_jaccard
-from headstart.metrics.knowledge_shares import (
+from headstart.metrics.interactions.decomposition import decompose, shared_effect, weighted_jaccard
+from headstart.metrics.interactions.shares import (
     Share,
     by_level,
     exclusivity,
@@ -16,6 +15,7 @@ from headstart.metrics.knowledge_shares import (
     scratch_only,
     share,
 )
+from headstart.metrics.interactions.transform import mobius, orders
 
 
 def test_ratios_do_not_change_when_all_networks_are_scaled() -> None:

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import TypeCheckError
 from torch import Tensor
 
-from headstart.metrics.masking import (
+from headstart.metrics.interactions.masking import (
     draw_cells,
     grid_players,
     pixel_inputs,

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.interactions import membership, mobius, orders
-from headstart.metrics.masking import grid_players, pixel_inputs
-from headstart.metrics.salience import independent_noise, noise_floor
-from headstart.metrics.scores import Network, log_odds, subset_scores
+from headstart.metrics.interactions.masking import grid_players, pixel_inputs
+from headstart.metrics.interactions.salience import independent_noise, noise_floor
+from headstart.metrics.interactions.scores import Network, log_odds, subset_scores
+from headstart.metrics.interactions.transform import membership, mobius, orders
 
 IMAGES = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1])

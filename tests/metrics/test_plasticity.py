@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from headstart.metrics.plasticity import (
+from headstart.metrics.plasticity.spectrum import (
     effective_learning_rates,
     effective_rank,
     feature_spectrum,

@@ -9,7 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from headstart.metrics.curvature import gradient_norm, power_iteration, top_hessian_eigenvalue
+from headstart.metrics.plasticity.curvature import (
+    gradient_norm,
+    power_iteration,
+    top_hessian_eigenvalue,
+)
 
 Batches = list[tuple[Tensor, Tensor]]
 

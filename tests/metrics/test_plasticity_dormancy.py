@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headstart.metrics.dormancy import (
+from headstart.metrics.plasticity.dormancy import (
     collect_activity,
     lop_dormant_fraction,
     redo_dormant_fraction,

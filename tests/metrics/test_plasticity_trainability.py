@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headstart.metrics.trainability import Method, random_label_probe
+from headstart.metrics.plasticity.random_labels import Method, random_label_probe
 from headstart.networks.convnet import ConvNet
 from headstart.networks.network import Network
 

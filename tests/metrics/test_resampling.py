@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headstart.metrics.resampling import Estimate, Resampling, difference, excess
+from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
 
 
 def seeded(seed: int = 0) -> torch.Generator:

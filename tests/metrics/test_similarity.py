@@ -6,15 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from headstart.metrics.grams import (
-    double_centered,
-    linear_gram,
-    linear_grams,
-    rbf_gram,
-    u_centered,
-    undefined_reason,
-)
-from headstart.metrics.similarity import (
+from headstart.metrics.representations.cka import (
     MinibatchCka,
     Route,
     cheaper_route,
@@ -22,7 +14,15 @@ from headstart.metrics.similarity import (
     linear_cka,
     linear_cka_grid,
 )
-from headstart.metrics.subspace import rank_reason, subspace_similarity
+from headstart.metrics.representations.grams import (
+    double_centered,
+    linear_gram,
+    linear_grams,
+    rbf_gram,
+    u_centered,
+    undefined_reason,
+)
+from headstart.metrics.representations.subspace import rank_reason, subspace_similarity
 
 FORMS = pytest.mark.parametrize("debiased", [True, False])
 ROUTES = pytest.mark.parametrize("route", ["gram", "features"])

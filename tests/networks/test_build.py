@@ -2,14 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from headstart import params
 from headstart.networks.build import build, new_head
 from headstart.networks.network import Network
 from headstart.networks.weights import state_digest
 from headstart.networks.wrn import WideResNet
+from headstart.params.models import ConvNet, Model
+from headstart.params.models import WideResNet as WideResNetParams
 
-CONVNET = params.ConvNet(kind="convnet", width=4)
-WRN = params.WideResNet(kind="wrn", depth=10, width=1, dropout=0.2)
+CONVNET = ConvNet(kind="convnet", width=4)
+WRN = WideResNetParams(kind="wrn", depth=10, width=1, dropout=0.2)
 
 
 def digest(network: Network) -> str:
@@ -18,7 +19,7 @@ def digest(network: Network) -> str:
 
 @pytest.mark.parametrize("model", [CONVNET, WRN])
 def test_a_network_depends_on_its_seed_and_not_on_what_was_built_or_drawn_before(
-    model: params.Model,
+    model: Model,
 ) -> None:
     first = build(model, 1, 16, 5, seed=0)
     torch.rand(7)
@@ -86,16 +87,14 @@ def test_wrn_28_10_has_the_published_number_of_parameters() -> None:
 
 
 def test_wrn_has_three_groups_of_blocks_that_halve_the_maps_twice() -> None:
-    network = build(params.WideResNet(kind="wrn", depth=16, width=2), 3, 32, 5, seed=0)
+    network = build(WideResNetParams(kind="wrn", depth=16, width=2), 3, 32, 5, seed=0)
     blocks = network.blocks(torch.rand(1, 3, 32, 32))
     shapes = [(1, 32, 32, 32)] * 2 + [(1, 64, 16, 16)] * 2 + [(1, 128, 8, 8)] * 2
     assert [tuple(block.shape) for block in blocks] == shapes
 
 
 def test_the_norms_of_a_wrn_can_be_those_of_keras() -> None:
-    model = params.WideResNet(
-        kind="wrn", depth=10, width=4, norm_momentum=0.9, norm_scale="uniform"
-    )
+    model = WideResNetParams(kind="wrn", depth=10, width=4, norm_momentum=0.9, norm_scale="uniform")
     network, usual = (build(each, 3, 16, 5, seed=0) for each in (model, WRN))
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     scales = torch.cat([norm.weight.detach() for norm in norms])

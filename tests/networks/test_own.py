@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from headstart import params
 from headstart.networks.build import build
 from headstart.networks.network import NetworkError
+from headstart.params.models import OwnNetwork
 
 SOURCE = """
 from __future__ import annotations
@@ -35,13 +35,11 @@ def fails(channels, image_size):
 
 def own(
     tmp_path: Path, function: str = "make", source: str = SOURCE, **kwargs: object
-) -> params.OwnNetwork:
+) -> OwnNetwork:
     path = tmp_path / "mine.py"
     path.write_text(source)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return params.OwnNetwork(
-        kind="file", path=str(path), function=function, sha256=digest, kwargs=kwargs
-    )
+    return OwnNetwork(kind="file", path=str(path), function=function, sha256=digest, kwargs=kwargs)
 
 
 def test_a_users_network_gets_its_arguments_and_its_feature_dimension_is_found(

@@ -5,19 +5,19 @@ import pytest
 import timm
 import torch
 
-from headstart import params
 from headstart.networks import timm_models
 from headstart.networks.build import build
 from headstart.networks.network import NetworkError
 from headstart.networks.weights import state_digest
+from headstart.params.models import Timm, Weights
 
 TINY = {"patch_size": 4, "embed_dim": 64, "depth": 4, "num_heads": 4}
 NAME = "vit_tiny_patch16_224"
 
 
-def model(name: str = NAME, sha256: str = "", **kwargs: object) -> params.Timm:
-    weights = params.Weights(sha256=sha256) if sha256 else None
-    return params.Timm(kind="timm", name=name, kwargs=kwargs, weights=weights)
+def model(name: str = NAME, sha256: str = "", **kwargs: object) -> Timm:
+    weights = Weights(sha256=sha256) if sha256 else None
+    return Timm(kind="timm", name=name, kwargs=kwargs, weights=weights)
 
 
 def test_a_tiny_vision_transformer_is_built_for_grey_images_of_16_pixels() -> None:

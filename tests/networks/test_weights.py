@@ -6,18 +6,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from headstart import params
 from headstart.networks.build import build
 from headstart.networks.network import Network, NetworkError
 from headstart.networks.weights import state_digest
+from headstart.params.models import ConvNet, Weights
 
 
-def convnet(path: Path | None = None, width: int = 4) -> params.ConvNet:
+def convnet(path: Path | None = None, width: int = 4) -> ConvNet:
     weights = None
     if path is not None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        weights = params.Weights(path=str(path), sha256=digest)
-    return params.ConvNet(kind="convnet", width=width, weights=weights)
+        weights = Weights(path=str(path), sha256=digest)
+    return ConvNet(kind="convnet", width=width, weights=weights)
 
 
 def network(classes: int = 5, seed: int = 0) -> Network:
@@ -96,7 +96,7 @@ def test_a_file_that_changed_is_missing_or_is_none_is_named(path: Path) -> None:
 
 
 def test_only_timm_models_have_published_weights() -> None:
-    model = params.ConvNet(kind="convnet", weights=params.Weights(sha256="0" * 64))
+    model = ConvNet(kind="convnet", weights=Weights(sha256="0" * 64))
     with pytest.raises(NetworkError, match=r"weights\.path: null, but a convnet network has no"):
         build(model, 1, 16, 5, seed=0)
 

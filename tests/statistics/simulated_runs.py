@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from headstart.statistics.tensors import Accuracies
+from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
 
 CONTRAST = {"source": "latin", "model": "net", "target": "cyrillic", "mode": "finetune", "shots": 5}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from simulated_runs import BUMP, as_accuracies, planted_gain
 
-from headstart.statistics.amounts import compare_amounts
-from headstart.statistics.findings import source_amount
+from headstart.studies.early_stopping.claim_results import source_amount
+from headstart.studies.early_stopping.verdicts.source_size import compare_amounts
 
 
 def runs(seed: int, gains: np.ndarray, n_seeds: int = 5, **options: float):

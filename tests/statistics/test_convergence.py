@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from study_tables import TARGET_EPOCHS, curves
 
-from headstart.statistics.convergence import convergence_rows
+from headstart.studies.early_stopping.convergence import convergence_rows
 
 T = np.arange(1, TARGET_EPOCHS + 1)
 SCRATCH = 0.8 * (1 - np.exp(-T / 30.0))

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from study_tables import EARLIER, FLAT, measurements
 
-from headstart.statistics import findings
-from headstart.statistics.tables import arms_as_modes
-from headstart.statistics.tensors import accuracy_tensors
-from headstart.statistics.verdicts import verdict_table
+from headstart.studies.early_stopping import claim_results as findings
+from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
+from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
 FALL = {0: -30.0, 1: -5.0, 2: 5.0, 4: 5.0, 8: 0.0}
 

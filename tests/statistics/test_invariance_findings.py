@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, second_model
 
-from headstart.params import Statistics
-from headstart.statistics import invariance_courses as courses
-from headstart.statistics import invariance_findings as findings
-from headstart.statistics import invariance_flows as flows
-from headstart.statistics.findings import Finding
-from headstart.statistics.invariance_runs import RUN, Networks
-from headstart.statistics.layer_dynamics import correlations
-from headstart.statistics.spread_of_forgetting import papers_aggregate, transients
-from headstart.studies.claims import read_claims
-from headstart.studies.invariance_claims import FUNCTIONS, JUDGES, ON_SOURCES, Judge
+from headstart.statistics.claim_results import ClaimResult
+from headstart.steps.claims import read_claims
+from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.invariance import dynamics_claims as courses
+from headstart.studies.invariance import flow_claims as flows
+from headstart.studies.invariance import layer_claims as findings
+from headstart.studies.invariance.claims import FUNCTIONS, JUDGES, ON_SOURCES, Judge
+from headstart.studies.invariance.layer_dynamics import correlations
+from headstart.studies.invariance.network_tables import RUN, Networks
+from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
 
 
 def networks(
@@ -53,7 +53,7 @@ def planted(change: pd.Series, factor: float) -> Networks:
     ],
 )
 def test_what_was_planted_is_found(judge, value: float | None) -> None:
-    found: Finding = judge(PLANTED)
+    found: ClaimResult = judge(PLANTED)
     assert found.status == "supported", found.reason
     assert 0 < found.low <= found.value <= found.high
     assert "n = 3 source networks" in found.reason
@@ -159,7 +159,7 @@ def test_one_network_decides_nothing() -> None:
     assert "no interval" in flows.compression(alone).reason
 
 
-def judged(tables: Networks, **asked: str) -> dict[str, Finding]:
+def judged(tables: Networks, **asked: str) -> dict[str, ClaimResult]:
     by_name = {name: getattr(tables, name) for name in TABLES}
     opened = Judge(by_name, Statistics(), asked)
     return {name: judge(opened) for name, judge in JUDGES.items()}
@@ -267,4 +267,4 @@ def test_the_peak_is_not_chosen_on_the_network_that_is_judged() -> None:
 def test_every_claim_of_the_paper_has_a_judge_and_every_judge_a_claim() -> None:
     claims = read_claims().of("invariance")
     assert list(claims) == [f"I{number}" for number in range(1, 15)]
-    assert [claim.judged_by for claim in claims.values()] == list(JUDGES)
+    assert [claim.evaluated_by for claim in claims.values()] == list(JUDGES)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstart.statistics import knowledge_findings as findings
-from headstart.statistics.findings import Finding
-from headstart.statistics.knowledge_gains import gains_and_ratios, rank_correlation
-from headstart.statistics.knowledge_tables import Compared, main_start
+from headstart.statistics.claim_results import ClaimResult
+from headstart.studies.knowledge import claim_results as findings
+from headstart.studies.knowledge.comparison_tables import Compared, main_start
+from headstart.studies.knowledge.gains import gains_and_ratios, rank_correlation
 
 NULLS = ("permuted", "other_image", "random_backbone")
 Row = dict[str, object]
@@ -100,7 +100,7 @@ def explained(value: float, half: float = 0.01) -> Compared:
     ],
 )
 def test_a_claim_is_judged_by_where_its_interval_lies(
-    judge: Callable[[Compared], Finding], given: Compared, status: str
+    judge: Callable[[Compared], ClaimResult], given: Compared, status: str
 ) -> None:
     assert judge(given).status == status
 

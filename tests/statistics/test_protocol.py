@@ -7,10 +7,10 @@ import pytest
 from checkout import ROOT
 from preset_tables import preset_tables
 
-from headstart.params import load
 from headstart.plan import Plan
-from headstart.statistics.protocol import COMPARED, published_beside, same_protocol
-from headstart.studies.settings import PROTOCOLS, VALUES, settings
+from headstart.registry import load
+from headstart.studies.early_stopping.protocol import COMPARED, published_beside, same_protocol
+from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
 
 EXPERIMENTS = {
     "gutstein_cifar100": {"E1", "E1 second set", "E5", "E6 rate 0.1", "E6 rate 0.01"},

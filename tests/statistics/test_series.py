@@ -6,7 +6,7 @@ import pytest
 from numpy import ndarray
 from scipy import stats
 
-from headstart.statistics.series import (
+from headstart.studies.invariance.series import (
     KEYS,
     aggregates,
     circular_shift_test,

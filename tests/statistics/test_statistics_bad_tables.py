@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from simulated_runs import CONTRAST, merged, study
 
-from headstart.statistics.tables import TableError
-from headstart.statistics.verdicts import judge, verdict_table
+from headstart.statistics.errors import TableError
+from headstart.studies.early_stopping.verdicts.verdicts import judge, verdict_table
 
 
 def test_a_contrast_that_cannot_be_read_does_not_stop_the_others():

@@ -12,15 +12,15 @@ from simulated_runs import (
     target_loss,
 )
 
-from headstart.statistics.decision import decide
-from headstart.statistics.evidence import weigh
 from headstart.statistics.permutation import max_statistic_test
-from headstart.statistics.selection import (
+from headstart.studies.early_stopping.verdicts.decision import decide
+from headstart.studies.early_stopping.verdicts.evidence import weigh
+from headstart.studies.early_stopping.verdicts.selection import (
     held_out_effects,
     selection_optimism,
     split_seeds,
 )
-from headstart.statistics.verdicts import judge
+from headstart.studies.early_stopping.verdicts.verdicts import judge
 
 ALPHA = 0.025
 CHECKPOINTS = 15

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headstart.statistics import curves
+from headstart.studies.early_stopping import curve_measures as curves
 
 TAU, LEVEL, EPOCHS = 20.0, 0.8, 200
 TIME = np.arange(1, EPOCHS + 1)

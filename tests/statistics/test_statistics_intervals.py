@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from headstart.statistics.bands import simultaneous_bands
 from headstart.statistics.intervals import mean_interval, pigeonhole_bootstrap
+from headstart.studies.early_stopping.verdicts.bands import simultaneous_bands
 
 
 def test_the_t_interval_is_the_one_of_the_textbook():

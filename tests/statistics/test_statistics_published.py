@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstart.statistics.published import read_author_runs
-from headstart.statistics.selection import differences, held_out_effects
-from headstart.statistics.tables import TableError, contrasts
-from headstart.statistics.tensors import accuracy_tensors
-from headstart.statistics.verdicts import verdict_table
+from headstart.statistics.errors import TableError
+from headstart.studies.early_stopping.author_runs import read_author_runs
+from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
+from headstart.studies.early_stopping.verdicts.run_tables import contrasts
+from headstart.studies.early_stopping.verdicts.selection import differences, held_out_effects
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
 MEDIANS = Path(__file__).parents[2] / "published" / "early_stopping.csv"
 BESIDE = Path(__file__).parents[3] / "shared" / "published" / "early_stopping_author_runs.csv"

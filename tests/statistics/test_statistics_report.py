@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 from simulated_runs import CONTRAST, peak_at, planted_gain, runs_table, source_rows
 
-from headstart.statistics import curves
-from headstart.statistics.end_measures import add_end_measures, curve_matrix
-from headstart.statistics.report import read_runs, render, to_frame
-from headstart.statistics.tables import TableError
-from headstart.statistics.verdicts import verdict_table
+from headstart.statistics.errors import TableError
+from headstart.studies.early_stopping import curve_measures as curves
+from headstart.studies.early_stopping.end_measures import add_end_measures, curve_matrix
+from headstart.studies.early_stopping.verdicts.text import read_runs, render, to_frame
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
 EPOCHS = np.arange(1, 7)
 

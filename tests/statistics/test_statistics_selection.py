@@ -11,8 +11,10 @@ from simulated_runs import (
     small_table,
 )
 
-from headstart.statistics.evidence import weigh
-from headstart.statistics.selection import (
+from headstart.statistics.errors import UndecidableError
+from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
+from headstart.studies.early_stopping.verdicts.evidence import weigh
+from headstart.studies.early_stopping.verdicts.selection import (
     at_learning_rate,
     differences,
     held_out_effects,
@@ -20,9 +22,7 @@ from headstart.statistics.selection import (
     split_seeds,
     tune_learning_rate,
 )
-from headstart.statistics.source_best import earliest_best, source_best_epochs
-from headstart.statistics.tables import UndecidableError
-from headstart.statistics.tensors import accuracy_tensors
+from headstart.studies.early_stopping.verdicts.source_best import earliest_best, source_best_epochs
 
 
 def test_the_arrays_hold_every_accuracy_at_its_place_whatever_the_order_of_rows():

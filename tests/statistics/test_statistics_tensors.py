@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 from simulated_runs import CONTRAST, fine_tuning, small_table
 
-from headstart.statistics.selection import tune_learning_rate
-from headstart.statistics.tables import TableError, UndecidableError
-from headstart.statistics.tensors import accuracy_tensors
+from headstart.statistics.errors import TableError, UndecidableError
+from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
+from headstart.studies.early_stopping.verdicts.selection import tune_learning_rate
 
 
 def spiked(with_final_validation=True):

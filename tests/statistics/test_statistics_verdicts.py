@@ -12,9 +12,9 @@ from simulated_runs import (
     study,
 )
 
-from headstart.statistics.decision import seeds_needed
-from headstart.statistics.evidence import interaction_test
-from headstart.statistics.verdicts import judge, verdict_table
+from headstart.studies.early_stopping.verdicts.decision import seeds_needed
+from headstart.studies.early_stopping.verdicts.evidence import interaction_test
+from headstart.studies.early_stopping.verdicts.verdicts import judge, verdict_table
 
 
 def test_a_planted_gain_is_reported_with_effect_interval_and_reason():

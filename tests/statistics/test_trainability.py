@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from study_tables import TARGET_EPOCHS, curves
 
-from headstart.statistics.trainability import trainability_rows
+from headstart.studies.early_stopping.trainability import trainability_rows
 
 
 def run(train, test, epoch):

@@ -14,9 +14,9 @@ from headstart.artifacts import store
 from headstart.artifacts.files import write_json, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
-from headstart.metrics.interactions import zeta
-from headstart.params import Params
+from headstart.metrics.interactions.transform import zeta
 from headstart.plan import Plan
+from headstart.registry import Params
 from headstart.studies.knowledge import measure
 from headstart.studies.knowledge.tables import gather
 from headstart.training.checkpoints import save
@@ -84,7 +84,7 @@ def history(job: Job) -> pd.DataFrame:
 def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = None) -> Any:
     """Return a function that makes values artifacts; `change` replaces what they say of the images."""
 
-    def make(job: Job, work: store.Work) -> dict[str, Any]:
+    def make(job: Job, context: store.JobContext) -> dict[str, Any]:
         arm, seed = job.wildcards["arm"], int(job.wildcards["seed"])
         labels = torch.arange(IMAGES) % 4
         entries = []
@@ -95,16 +95,16 @@ def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = N
             logits = torch.eye(4)[labels if right else (labels + 1) % 4]
             tensors = {"values": values, "logits": logits.contiguous()}
             tensors |= {"repeat": values[:2] * (1 + 1e-6)} if state["best"] else {}
-            save(tensors, work.out / name)
+            save(tensors, context.out / name)
             entries.append({**state, "file": name})
         odd = dict(change or {}) if arm == "scratch" else {}
         classes = odd.pop("classes", ["D", "E", "F", "G"])
-        write_json(work.out / "states.json", {"classes": classes, "states": entries})
+        write_json(context.out / "states.json", {"classes": classes, "states": entries})
         images = {"pixels": torch.zeros(IMAGES, 1, 2, 2, dtype=torch.uint8), "labels": labels}
         players = torch.eye(PLAYERS, dtype=torch.uint8).view(PLAYERS, 2, 2)
         images |= {"positions": torch.arange(IMAGES), "players": players, **odd}
-        save(images, work.out / "images.safetensors")
-        write_table(work.out / "history.parquet", history(job))
+        save(images, context.out / "images.safetensors")
+        write_table(context.out / "history.parquet", history(job))
         return {}
 
     return make
@@ -113,7 +113,7 @@ def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = N
 def measured(plan: Plan, make: Any) -> store.Artifact:
     """Make all values by `make`, and return the artifact of the one comparison."""
     for job in plan.jobs("data", "pretrain", "trajectory"):
-        store.run(job, lambda job, work: {})
+        store.run(job, lambda job, context: {})
     for job in plan.jobs("values"):
         store.run(job, make)
     (job,) = plan.jobs("knowledge")

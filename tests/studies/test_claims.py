@@ -17,17 +17,11 @@ from study_tables import EARLIER, FLAT, joined, measurements
 from headstart.artifacts import store
 from headstart.artifacts.files import read_json, write_table
 from headstart.artifacts.keys import Job
-from headstart.params import Statistics, load
-from headstart.statistics.findings import Finding
-from headstart.statistics.tables import TableError
-from headstart.studies.claims import (
-    CLAIMS,
-    ClaimsError,
-    claims_text,
-    judge_study,
-    make,
-    read_claims,
-)
+from headstart.registry import load
+from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.errors import TableError
+from headstart.steps.claims import CLAIMS, ClaimsError, claims_text, judge_study, make, read_claims
+from headstart.studies.early_stopping.params import Statistics
 
 PUBLISHED = ROOT / "published" / "early_stopping.csv"
 BESIDE = ROOT.parent / "shared" / "published" / "early_stopping_author_runs.csv"
@@ -40,7 +34,7 @@ def judged(table: pd.DataFrame) -> dict[str, str]:
 
 def findings(
     tables: Mapping[str, pd.DataFrame], statistics: Statistics | None = None
-) -> dict[str, Finding]:
+) -> dict[str, ClaimResult]:
     asked = {} if statistics else {"target": "cyrillic", "shots": "5"}
     return judge_study(read_claims(), "early_stopping", tables, statistics or Statistics(), asked)[
         1
@@ -155,9 +149,9 @@ def test_the_default_study_says_that_it_has_one_amount_of_source_training() -> N
 def step_on(tables: Mapping[str, pd.DataFrame]) -> dict:
     """Run the step on tables that another job made; return what it wrote."""
 
-    def made(_: Job, work: store.Work) -> dict:
+    def made(_: Job, context: store.JobContext) -> dict:
         for name, table in tables.items():
-            write_table(work.out / f"{name}.parquet", table)
+            write_table(context.out / f"{name}.parquet", table)
         return {}
 
     gathered = Job("tables", "early_stopping", "code")
@@ -208,8 +202,8 @@ def test_a_broken_claims_file_is_named_with_its_key(tmp_path: Path) -> None:
     with pytest.raises(ClaimsError, match="no such file"):
         read_claims(tmp_path / "none.yaml")
     broken = tmp_path / "claims.yaml"
-    broken.write_text(CLAIMS.read_text().replace("judged_by: late_fall", "judged_by: late"))
-    with pytest.raises(ClaimsError, match=r"claims\.C2: judged_by 'late' is not"):
+    broken.write_text(CLAIMS.read_text().replace("evaluated_by: late_fall", "evaluated_by: late"))
+    with pytest.raises(ClaimsError, match=r"claims\.C2: evaluated_by 'late' is not"):
         read_claims(broken)
     broken.write_text("claims: [")
     with pytest.raises(ClaimsError, match="not YAML"):

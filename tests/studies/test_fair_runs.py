@@ -17,17 +17,19 @@ from headstart.artifacts import store
 from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
-from headstart.params import Params, Selection, Training
+from headstart.params.recipe import Selection, Training
 from headstart.plan import Plan
-from headstart.statistics.selection import tune_learning_rate
-from headstart.statistics.tables import check_table, contrasts
-from headstart.statistics.tensors import accuracy_tensors
-from headstart.studies import data, pretrain, tables, transfer
-from headstart.studies.pretrained import Pretrained
-from headstart.studies.sections import model_of, pretrain_of, task_of
+from headstart.registry import Params
+from headstart.steps import data, pretrain
+from headstart.steps.sections import model_of, pretrain_of, task_of
+from headstart.studies.early_stopping import tables, transfer
+from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
+from headstart.studies.early_stopping.verdicts.run_tables import check_table, contrasts
+from headstart.studies.early_stopping.verdicts.selection import tune_learning_rate
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches, normalization
 from headstart.tasks.dataset import read
 from headstart.tasks.task import Task, make_task
+from headstart.training.checkpoint_series import Pretrained
 from headstart.training.loop import Outcome, fit
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -148,10 +150,10 @@ def test_a_convnet_checkpoint_with_its_own_head_returns_the_accuracy_of_its_hist
             assert same == (recalibrated or record.epoch == 0)
 
 
-def with_other_test_labels(job: Job, work: store.Work) -> Mapping[str, Any]:
+def with_other_test_labels(job: Job, context: store.JobContext) -> Mapping[str, Any]:
     """Make a dataset whose test images have each other's labels."""
-    summary = data.make(job, work)
-    path = work.out / "images.safetensors"
+    summary = data.make(job, context)
+    path = context.out / "images.safetensors"
     arrays = load_file(path)
     tested = np.flatnonzero(arrays["test"])
     order = np.random.default_rng(0).permutation(tested)

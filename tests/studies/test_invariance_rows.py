@@ -9,23 +9,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.blocks import every_block, late_blocks_replaced, truncated
-from headstart.metrics.comparison import Comparison
-from headstart.metrics.descent import Descent
-from headstart.metrics.inversion import invert, seed_images
-from headstart.metrics.stir import TargetGrams, target_grams
-from headstart.params import Invariance
-from headstart.statistics.invariance_flows import compression
-from headstart.statistics.invariance_runs import Networks
-from headstart.studies.invariance_rows import NOT_IDENTIFIABLE, Rows
-from headstart.studies.inverted import Convergence
+from headstart.metrics.representations.comparison import Comparison
+from headstart.metrics.representations.inversion import invert, seed_images
+from headstart.metrics.representations.optimizer import InversionOptimizer
+from headstart.metrics.representations.stir import TargetGrams, target_grams
+from headstart.networks.blocks import every_block, late_blocks_replaced, truncated
+from headstart.studies.invariance.flow_claims import compression
+from headstart.studies.invariance.inverted import Convergence
+from headstart.studies.invariance.network_tables import Networks
+from headstart.studies.invariance.params import Invariance
+from headstart.studies.invariance.rows import NOT_IDENTIFIABLE, Rows
 
 PIXELS, IMAGES = 40, 60
 KEPT = (34, 28, 22, 16, 10)  # directions of the image that each block of pt still passes on
 SHORTENED = (34, 28, 16, 10, 4)  # the third block deleted, its successors moved up
 DELETED = 3
 LAYERS = range(1, len(KEPT) + 1)
-DESCENT = Descent(60, 0.1, "adam", decay=True)
+DESCENT = InversionOptimizer(60, 0.1, "adam", decay=True)
 OPTIONS = Invariance(arms=("finetune",), resamples=20)
 
 

@@ -17,19 +17,23 @@ from headstart.artifacts.files import ArtifactError, read_table
 from headstart.artifacts.keys import Job, sha256_of
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Artifact, describe_files, open_artifact
-from headstart.metrics.corruptions import corrupt
-from headstart.params import Params, ParamsError, parse
+from headstart.metrics.representations.corruptions import corrupt
+from headstart.params.reading import ParamsError
 from headstart.plan import Plan
-from headstart.statistics.invariance_runs import of_form
-from headstart.studies import data, invariance, inversions, pretrain, tables, trajectory
-from headstart.studies.backbones import Checkpoints
-from headstart.studies.block_checks import image_problems
-from headstart.studies.invariance_rows import NOT_IDENTIFIABLE
-from headstart.studies.probes import probe_images
+from headstart.registry import Params, parse
+from headstart.steps import data, pretrain, trajectory
+from headstart.studies.early_stopping import tables
+from headstart.studies.invariance import compare as invariance
+from headstart.studies.invariance import inversions
+from headstart.studies.invariance.checks import image_problems
+from headstart.studies.invariance.network_tables import of_form
+from headstart.studies.invariance.reference_images import draw_reference_images
+from headstart.studies.invariance.rows import NOT_IDENTIFIABLE
 from headstart.tasks.dataset import read
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts
 from headstart.tasks.task import make_task
+from headstart.training.backbones import Checkpoints
 from headstart.training.checkpoints import load, save
 
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "optimizer": {"name": "adamw"}}
@@ -153,7 +157,7 @@ def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -
     represent = network.pixels(2).until(2)
     (letters,) = job.inputs["data"]
     whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
-    probes = probe_images(whole, changed().invariance["vit"].inversions)
+    probes = draw_reference_images(whole, changed().invariance["vit"].inversions)
     assert rows["image"].tolist() == probes.positions[1].tolist()
     target, found = represent(probes.pixels[1]), represent(stored[1].float())
     expected = (found - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
@@ -427,7 +431,7 @@ def test_more_images_than_the_task_has_are_refused_by_the_step_too(copied: Plan)
     whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
     asked = changed(inversions={"images": 13}, components=3).invariance["vit"].inversions
     with pytest.raises(TaskError, match="13 are asked for, but target has 12 test images"):
-        probe_images(whole, asked)
+        draw_reference_images(whole, asked)
 
 
 @pytest.mark.parametrize(

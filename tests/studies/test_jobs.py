@@ -14,10 +14,12 @@ from headstart.artifacts.files import file_sha256, read_json, read_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks.build import build, new_head
-from headstart.params import ConvNet, Params, Selection
+from headstart.params.models import ConvNet
+from headstart.params.recipe import Selection
 from headstart.plan import Plan
-from headstart.studies import tables, transfer
-from headstart.studies.sections import model_of, task_of, transfer_of
+from headstart.registry import Params
+from headstart.steps.sections import model_of, task_of, transfer_of
+from headstart.studies.early_stopping import tables, transfer
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
 from headstart.tasks.dataset import read
 from headstart.tasks.task import draw_shots, make_task
@@ -169,7 +171,7 @@ def test_a_killed_bundle_keeps_its_finished_runs() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.run(job, transfer.make, say=killed)
+        store.run(job, transfer.make, log=killed)
     artifact = store.run(job, transfer.make)
     assert artifact.manifest["summary"]["trained_now"] == artifact.manifest["summary"]["runs"] - 3
 

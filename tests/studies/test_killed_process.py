@@ -16,8 +16,8 @@ from tiny_study import STUDY, make_sources
 
 from headstart.artifacts import store
 from headstart.artifacts.keys import STORE
-from headstart.params import load
 from headstart.plan import Plan
+from headstart.registry import load
 
 EPOCHS = 30
 # The command `headstart`, but that its state is saved after every epoch and not twice a minute.

@@ -27,9 +27,9 @@ from test_jobs import STUDY
 from torch import Tensor
 
 from headstart.artifacts.files import read_table
-from headstart.metrics.and_or import TOLERANCE
-from headstart.params import Statistics
-from headstart.studies.claims import judge_study, read_claims
+from headstart.metrics.interactions.and_or import TOLERANCE
+from headstart.steps.claims import judge_study, read_claims
+from headstart.studies.early_stopping.params import Statistics
 
 pytestmark = pytest.mark.usefixtures("project")
 

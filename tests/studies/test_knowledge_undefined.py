@@ -26,7 +26,7 @@ from test_jobs import STUDY
 from torch import Tensor
 
 from headstart.artifacts.files import read_table
-from headstart.metrics.and_or import TOLERANCE, and_or_split
+from headstart.metrics.interactions.and_or import TOLERANCE, and_or_split
 from headstart.studies.knowledge import groups
 from headstart.studies.knowledge.errors import KnowledgeError
 

@@ -16,17 +16,18 @@ from test_jobs import STUDY
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json
 from headstart.artifacts.keys import Job
-from headstart.params import Baseline, GridPlayers, MaskPlayers, Params, Scores
 from headstart.plan import Plan
-from headstart.studies import check, data, pretrain, trajectory
+from headstart.registry import Params
+from headstart.steps import check, data, pretrain, trajectory
+from headstart.steps.sections import model_of, task_of
 from headstart.studies.knowledge import subjects, values
 from headstart.studies.knowledge.errors import KnowledgeError
-from headstart.studies.pretrained import Pretrained
-from headstart.studies.sections import model_of, task_of
+from headstart.studies.knowledge.params import Baseline, GridPlayers, MaskPlayers, Scores
 from headstart.tasks.batches import Normalization
 from headstart.tasks.dataset import read
 from headstart.tasks.errors import TaskError
 from headstart.tasks.task import Task, make_task
+from headstart.training.checkpoint_series import Pretrained
 from headstart.training.checkpoints import load
 
 pytestmark = pytest.mark.usefixtures("project")

@@ -7,15 +7,16 @@ import torch
 from torch import nn
 
 from headstart.networks.network import Network
-from headstart.params import Pretrain, RandomLabels
-from headstart.studies.plasticity import rate_at
-from headstart.studies.readings import (
-    Reading,
+from headstart.params.recipe import Pretrain
+from headstart.studies.early_stopping.checkpoint_measurements import (
+    Measurement,
     feature_readings,
     probe_readings,
     start_readings,
     weight_readings,
 )
+from headstart.studies.early_stopping.params import RandomLabels
+from headstart.studies.early_stopping.plasticity import rate_at
 
 CLASSES = 3
 
@@ -35,7 +36,7 @@ def unit_images(size: int) -> torch.Tensor:
     return torch.eye(size).view(size, 1, 1, size)
 
 
-def by_metric(readings: list[Reading]) -> dict[str, Reading]:
+def by_metric(readings: list[Measurement]) -> dict[str, Measurement]:
     return {reading.metric: reading for reading in readings}
 
 

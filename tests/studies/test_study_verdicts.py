@@ -10,9 +10,9 @@ import pytest
 from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart import cli
-from headstart.params import Statistics
-from headstart.statistics.report import one_line
-from headstart.studies.verdicts import judge_study, verdict_frame
+from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.early_stopping.verdicts.study_verdicts import judge_study, verdict_frame
+from headstart.studies.early_stopping.verdicts.text import one_line
 
 PRIMARY = {"source": "latin", "model": "net", "target": "cyrillic", "arm": "finetune", "shots": 5}
 ASKED = Statistics.model_validate({"primary": PRIMARY})

@@ -12,10 +12,11 @@ from test_jobs import STUDY
 from headstart.artifacts import store
 from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import Job
-from headstart.params import Params, Trajectory
+from headstart.params.trajectory import Trajectory
 from headstart.plan import Plan
-from headstart.studies import data, pretrain, trajectory
-from headstart.studies.sections import task_of
+from headstart.registry import Params
+from headstart.steps import data, pretrain, trajectory
+from headstart.steps.sections import task_of
 from headstart.tasks.batches import Normalization, normalization
 from headstart.tasks.dataset import read
 from headstart.tasks.task import make_task
@@ -113,9 +114,9 @@ def test_a_killed_trajectory_goes_on_and_ends_in_the_same_bits(
 
     monkeypatch.setattr(trajectory, "fit", saves_every_epoch)
     with pytest.raises(KeyboardInterrupt):
-        store.run(job, trajectory.make, say=killed)
+        store.run(job, trajectory.make, log=killed)
     told: list[str] = []
-    again = store.run(job, trajectory.make, say=lambda text, detail=False: told.append(text))
+    again = store.run(job, trajectory.make, log=lambda text, detail=False: told.append(text))
     assert not any("epoch   1/4" in text for text in told)
     assert again.manifest["files"] == whole
 

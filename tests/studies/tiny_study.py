@@ -9,9 +9,9 @@ import pandas as pd
 from headstart.artifacts import store
 from headstart.artifacts.files import read_table
 from headstart.artifacts.keys import Job
-from headstart.params import Params
 from headstart.plan import Plan
-from headstart.studies import data, pretrain
+from headstart.registry import Params
+from headstart.steps import data, pretrain
 
 STUDY: dict[str, Any] = {
     "plasticity": {"enabled": False},

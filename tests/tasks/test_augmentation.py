@@ -1,6 +1,6 @@
 import torch
 
-from headstart import params
+from headstart.params.recipe import Augmentation
 from headstart.tasks.augmentation import Changes, augment, draw_changes
 
 
@@ -11,7 +11,7 @@ def images(n: int = 6, channels: int = 3, height: int = 8, width: int = 8) -> to
 
 
 def drawn(number: int, aspect: float = 1.0, **fields: object) -> Changes:
-    augmentation = params.Augmentation.model_validate(fields)
+    augmentation = Augmentation.model_validate(fields)
     return draw_changes(augmentation, number, aspect, torch.Generator().manual_seed(1))
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart import params
+from headstart.params.recipe import Augmentation
 from headstart.tasks.batches import (
     EvaluationBatches,
     Normalization,
@@ -14,15 +14,15 @@ from headstart.tasks.batches import (
 from headstart.tasks.errors import TaskError
 from headstart.tasks.task import TestImages, TrainImages
 
-OFF = params.Augmentation()
-EVERYTHING = params.Augmentation(
+OFF = Augmentation()
+EVERYTHING = Augmentation(
     shift=1, flip=True, crop_scale=(0.5, 1.0), colour_jitter=0.3, rotation=10.0
 )
 PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def batches(
-    images: TrainImages, augmentation: params.Augmentation = OFF, seed: int = 0, size: int = 32
+    images: TrainImages, augmentation: Augmentation = OFF, seed: int = 0, size: int = 32
 ) -> TrainBatches:
     return TrainBatches(images, PLAIN, size, augmentation, "cpu", seed)
 

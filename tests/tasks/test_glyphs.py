@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from headstart import params
+from headstart.params.datasets import Glyphs
 from headstart.tasks import glyphs, typefaces
 from headstart.tasks.build import build
 
-SMALL = params.Glyphs(kind="glyphs", train_per_class=20, test_per_class=5)
+SMALL = Glyphs(kind="glyphs", train_per_class=20, test_per_class=5)
 
 
 def test_two_builds_are_the_same_bytes(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart import params
+from headstart.params.datasets import ImageFolder
 from headstart.tasks.build import build
 from headstart.tasks.dataset import count, read
 from headstart.tasks.errors import TaskError
@@ -31,9 +31,9 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def section(folder: Path, **fields: object) -> params.ImageFolder:
+def section(folder: Path, **fields: object) -> ImageFolder:
     defaults = {"kind": "image_folder", "path": str(folder), "size": 4}
-    return params.ImageFolder.model_validate({"sha256": content_hash(folder), **defaults, **fields})
+    return ImageFolder.model_validate({"sha256": content_hash(folder), **defaults, **fields})
 
 
 def test_a_folder_of_class_folders_becomes_a_dataset(folder: Path, tmp_path: Path) -> None:

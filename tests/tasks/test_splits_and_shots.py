@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import params
+from headstart.params.datasets import Task
 from headstart.tasks.checks import find_problems
 from headstart.tasks.classes import resolve_classes
 from headstart.tasks.dataset import StoredDataset
@@ -28,8 +28,8 @@ from headstart.tasks.task import (
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-def section(classes: str | tuple[str, ...] = "all", **fields: object) -> params.Task:
-    return params.Task.model_validate(
+def section(classes: str | tuple[str, ...] = "all", **fields: object) -> Task:
+    return Task.model_validate(
         {"dataset": "animals", "classes": classes, "validation_per_class": 3, **fields}
     )
 
@@ -189,9 +189,7 @@ COUNTS = ClassCounts(
         (section(("cat", "dog"), train_per_class=4), 5, "has 4 training images of 'cat'"),
     ],
 )
-def test_problems_are_found_from_counts_alone(
-    task: params.Task, shots: int | None, problem: str
-) -> None:
+def test_problems_are_found_from_counts_alone(task: Task, shots: int | None, problem: str) -> None:
     found = find_problems("t", task, COUNTS, shots)
     assert len(found) == 1
     assert problem in found[0]

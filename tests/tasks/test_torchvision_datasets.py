@@ -10,7 +10,7 @@ import pytest
 import torchvision.datasets as tv
 from torchvision_files import MAKERS, empty, spoil
 
-from headstart import params
+from headstart.params.datasets import Torchvision
 from headstart.tasks import cifar100, downloads, vision
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import Contents
@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
 def make(name: str, folder: Path, **fields: object) -> Contents:
     fields = {"size": 12 if name in MANY_SIZES else None, **fields}
     section = {"kind": "torchvision", "name": name, "folder": str(folder), **fields}
-    return vision.make("datasets.x", params.Torchvision.model_validate(section))
+    return vision.make("datasets.x", Torchvision.model_validate(section))
 
 
 def files(folder: Path) -> set[str]:

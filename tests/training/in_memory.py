@@ -7,21 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart import params
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks.build import build
 from headstart.networks.network import Network
+from headstart.params.models import ConvNet, Model, Timm, WideResNet
+from headstart.params.recipe import Selection, Training
 from headstart.training.loop import Outcome, fit
 
 CLASSES = 4
-CONVNET = params.ConvNet(kind="convnet", width=4)
-WRN = params.WideResNet(kind="wrn", depth=10, width=1, dropout=0.3)
-VIT = params.Timm(
+CONVNET = ConvNet(kind="convnet", width=4)
+WRN = WideResNet(kind="wrn", depth=10, width=1, dropout=0.3)
+VIT = Timm(
     kind="timm",
     name="vit_tiny_patch16_224",
     kwargs={"patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2},
 )
-SELECTION = params.Selection()
+SELECTION = Selection()
 
 
 @dataclass
@@ -78,17 +79,17 @@ def planted(per_class: int, seed: int, noise: float = 1.0) -> Batches:
     return Batches(images, labels)
 
 
-def training(epochs: int = 4, **options: Any) -> params.Training:
-    return params.Training(epochs=epochs, **options)
+def training(epochs: int = 4, **options: Any) -> Training:
+    return Training(epochs=epochs, **options)
 
 
-def network(model: params.Model = CONVNET, seed: int = 0) -> Network:
+def network(model: Model = CONVNET, seed: int = 0) -> Network:
     return build(model, 1, 8, CLASSES, seed)
 
 
 def run(
     net: Network | None = None,
-    options: params.Training | None = None,
+    options: Training | None = None,
     rate: float = 0.05,
     train: Batches | None = None,
     device: str = "cpu",

@@ -10,7 +10,8 @@ import torch
 from in_memory import CONVNET, VIT, WRN, Evaluation, network, planted, run, training
 from torch import Tensor, nn
 
-from headstart import params
+from headstart.params.models import Model
+from headstart.params.recipe import Training
 from headstart.training.device import choose_device, reproducible
 from headstart.training.evaluation import evaluate, evaluation_mode
 from headstart.training.loop import Outcome
@@ -33,7 +34,7 @@ def as_a_job_on_a_gpu() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def maps_of(options: params.Training) -> tuple[list[Tensor], list[Tensor]]:
+def maps_of(options: Training) -> tuple[list[Tensor], list[Tensor]]:
     """Train a network; return what its second convolution gave in training, and in evaluation."""
     net = network().to("cuda")
     trained: list[Tensor] = []
@@ -54,7 +55,7 @@ def train_losses(outcome: Outcome) -> list[float]:
 
 
 @pytest.mark.parametrize("model", [CONVNET, WRN, VIT])
-def test_evaluation_in_float32_gives_the_logits_of_the_cpu(model: params.Model) -> None:
+def test_evaluation_in_float32_gives_the_logits_of_the_cpu(model: Model) -> None:
     net = network(model)
     run(net)
     on_cpu = evaluate(net, Evaluation(TEST))
@@ -71,7 +72,7 @@ def test_evaluation_in_float32_gives_the_logits_of_the_cpu(model: params.Model) 
 
 
 @pytest.mark.parametrize("model", [CONVNET, VIT])
-def test_a_gpu_trains_in_float32_as_the_cpu_does(model: params.Model) -> None:
+def test_a_gpu_trains_in_float32_as_the_cpu_does(model: Model) -> None:
     here = run(network(model), training(2))
     there = run(network(model).to("cuda"), training(2), device="cuda")
     assert train_losses(there) == pytest.approx(train_losses(here), rel=1e-3)

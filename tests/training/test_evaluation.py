@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from in_memory import CONVNET, VIT, WRN, Evaluation, network, planted, run
 from torch import Tensor
 
-from headstart import params
 from headstart.networks.network import Network
+from headstart.params.models import Model
 from headstart.tasks.batches import EvaluationBatches, Normalization
 from headstart.tasks.task import TestImages
 from headstart.training.evaluation import evaluate, evaluation_mode
@@ -28,7 +28,7 @@ def logits_of(net: Network, chosen: Tensor, batch_size: int) -> Tensor:
 
 @pytest.mark.parametrize("model", [CONVNET, WRN, VIT])
 def test_logits_of_an_image_depend_on_neither_batch_size_nor_other_test_images(
-    model: params.Model,
+    model: Model,
 ) -> None:
     net = network(model)
     run(net)
@@ -42,7 +42,7 @@ def test_logits_of_an_image_depend_on_neither_batch_size_nor_other_test_images(
 
 
 @pytest.mark.parametrize("model", [CONVNET, WRN, VIT])
-def test_accuracy_and_loss_do_not_depend_on_the_batch_size(model: params.Model) -> None:
+def test_accuracy_and_loss_do_not_depend_on_the_batch_size(model: Model) -> None:
     net = network(model)
     run(net)
     evaluations = [evaluate(net, Evaluation(replace(TEST, batch_size=n))) for n in (1, 7, 52)]

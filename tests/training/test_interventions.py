@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from headstart.networks.build import fresh_backbone
 from headstart.networks.weights import state_digest
-from headstart.params import Model
+from headstart.params.models import Model
 from headstart.training.errors import TrainingError
 from headstart.training.interventions import batch_norms, recalibrate, shrink_perturb
 

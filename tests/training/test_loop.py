@@ -18,9 +18,9 @@ from in_memory import (
 from torch import nn
 
 import headstart.training.run as run_module
-from headstart import params
 from headstart.networks.network import Network
 from headstart.networks.weights import state_digest
+from headstart.params.recipe import Selection
 from headstart.training import evaluation
 from headstart.training.errors import TrainingError
 from headstart.training.evaluation import evaluate
@@ -47,7 +47,7 @@ def test_epoch_zero_is_the_untrained_network() -> None:
 
 
 def test_every_epoch_is_recorded_whatever_selection_prefers() -> None:
-    options = params.Selection(patience=1)
+    options = Selection(patience=1)
     outcome = run(options=training(epochs=6), selection=options)
     assert [record.epoch for record in outcome.history] == list(range(7))
     assert [record.steps for record in outcome.history] == [2 * e for e in range(7)]

@@ -7,7 +7,7 @@ import torch
 from in_memory import VIT, WRN, network
 from torch import nn
 
-from headstart.params import Optimizer
+from headstart.params.recipe import Optimizer
 from headstart.training.optimizers import build_optimizer, parameter_groups
 
 

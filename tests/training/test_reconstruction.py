@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from headstart.networks.build import build
 from headstart.networks.network import NetworkError
 from headstart.networks.reconstruction import Reconstructor, patch_tokens, reconstructor
-from headstart.params import ConvNet, Optimizer, Selection, Timm, Training
+from headstart.params.models import ConvNet, Timm
+from headstart.params.recipe import Optimizer, Selection, Training
 from headstart.training.evaluation import evaluate
 from headstart.training.loop import fit
 from headstart.training.objectives import CLASSIFICATION, RECONSTRUCTION

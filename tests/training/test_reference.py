@@ -9,7 +9,7 @@ import pytest
 import torch
 from in_memory import CLASSES, CONVNET, SELECTION, VIT, Double, network, training
 
-from headstart import params
+from headstart.params.models import Model
 from headstart.training.loop import fit
 
 SGD = {"name": "sgd", "weight_decay": 0.01}
@@ -44,7 +44,7 @@ def images(number: int, first: int) -> Double:
 
 @pytest.mark.parametrize(("model", "optimizer"), [(CONVNET, SGD), (VIT, ADAMW)])
 def test_three_steps_in_double_precision_give_the_stored_losses(
-    model: params.Model, optimizer: dict[str, object]
+    model: Model, optimizer: dict[str, object]
 ) -> None:
     net = network(model).double()
     with torch.no_grad():

@@ -5,8 +5,9 @@ import pytest
 import torch
 from in_memory import CONVNET, VIT, WRN, network, run, training
 
-from headstart import params
 from headstart.networks.weights import state_digest
+from headstart.params.models import Model
+from headstart.studies.early_stopping.params import Transfer
 from headstart.training.loop import EpochRecord, Outcome
 from headstart.training.resume import read_state, write_state
 
@@ -29,9 +30,7 @@ def killed_at(*epochs: int) -> Any:
     return report
 
 
-def with_kills(
-    model: params.Model, path: Path, *epochs: int, **arguments: Any
-) -> tuple[Outcome, str]:
+def with_kills(model: Model, path: Path, *epochs: int, **arguments: Any) -> tuple[Outcome, str]:
     """Start anew, as a new process would, until the run ends."""
     report = killed_at(*epochs)
     while True:
@@ -54,7 +53,7 @@ def with_kills(
     ],
 )
 def test_a_killed_run_started_again_ends_in_the_same_weights_and_history(
-    tmp_path: Path, model: params.Model, optimizer: dict[str, Any], channels_last: bool
+    tmp_path: Path, model: Model, optimizer: dict[str, Any], channels_last: bool
 ) -> None:
     schedule = {"name": "cosine", "warmup_epochs": 1.5}
     options = training(
@@ -104,9 +103,9 @@ def test_a_state_of_another_run_is_discarded(tmp_path: Path, arguments: dict[str
 
 
 def test_a_wider_grid_of_transfer_learning_rates_discards_no_state(tmp_path: Path) -> None:
-    def options(*rates: float) -> params.Transfer:
+    def options(*rates: float) -> Transfer:
         grid = {"source_epochs": (0,), "shots": (1,), "draws": (0,), "learning_rates": rates}
-        return params.Transfer(epochs=4, mode="finetune", targets=("t",), **grid)  # type: ignore[arg-type]
+        return Transfer(epochs=4, mode="finetune", targets=("t",), **grid)  # type: ignore[arg-type]
 
     path, epochs = tmp_path / "state.pt", list[int]()
     kill_at_two(path, options=options(0.05))

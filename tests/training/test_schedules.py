@@ -1,6 +1,6 @@
 import pytest
 
-from headstart.params import Schedule
+from headstart.params.recipe import Schedule
 from headstart.training.schedules import learning_rate
 
 PUBLISHED = Schedule(name="step", drops=(60, 120, 160), factor=0.2)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from headstart.params import Selection
+from headstart.params.recipe import Selection
 from headstart.training.records import EpochRecord
 from headstart.training.selection import best_epoch, divergence
 

@@ -1,4 +1,4 @@
-"""The plan that all rules read, the shell line that all jobs share, and what is said at the end."""
+"""The plan that all rules read, and what is said at the end."""
 
 import os
 import shlex
@@ -7,10 +7,19 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from headstart.params import ParamsError, load
-from headstart.plan import Plan, comes_after, manifests, needs
-from headstart.upkeep import warm
-from headstart.upkeep.housekeeping import check_folders, publish_stamp, snapshot
+from headstart.artifacts.share import shared
+from headstart.maintenance import fork_server
+from headstart.maintenance.housekeeping import check_folders, publish_stamp, snapshot
+from headstart.params.reading import ParamsError
+from headstart.plan import (
+    Plan,
+    comes_after,
+    log_of,
+    manifests,
+    needs,
+    snakemake_output,
+)
+from headstart.registry import STEPS, load
 
 PARAMS = Path("params.yaml")
 try:
@@ -27,35 +36,35 @@ except OSError as error:
 
 HEADSTART = f"{shlex.quote(sys.executable)} -m headstart"
 # A job asks for a GPU where there is one and the params do not forbid it; the profile caps their number.
+# On a cluster the head node may have none: there `HEADSTART_GPU=1`, set by profiles/slurm, says so.
 GPU = int(
-    PLAN.params.runtime.device != "cpu" and Path("/proc/driver/nvidia/version").exists()
+    PLAN.params.runtime.device != "cpu"
+    and (
+        Path("/proc/driver/nvidia/version").exists()
+        or os.environ.get("HEADSTART_GPU") == "1"
+    )
 )
 
 
-wildcard_constraints:
-    key="[0-9a-f]{12}",
-    dataset="[a-z0-9_]+",
-    source="[a-z0-9_]+",
-    model="[a-z0-9_]+",
-    target="[a-z0-9_]+",
-    arm="[a-z0-9_]+",
-    source_epoch="[0-9]+|best",
-    seed="[0-9]+",
-    target_seed="[0-9]+",
+def outputs_of(step):
+    """Return the files that a whole step makes."""
+    if step == "publish":
+        return [publish_stamp(job.key).as_posix() for job in PLAN.jobs(step)]
+    return manifests(PLAN.jobs(step))
 
 
 def load_torch_once():
-    """Start a process that loads what most jobs need, for them to fork from; see upkeep/warm.py.
+    """Start a process that loads what most jobs need, for them to fork from.
 
     Not beside a GPU, whose driver does not like forks, nor for a handful of jobs.
     """
     missing = sum(not job.manifest.exists() for job in PLAN.jobs())
     if not GPU and missing > 8:
         timm = any(model.kind == "timm" for model in PLAN.params.models.values())
-        warm.start(["timm"] if timm else [])
+        fork_server.start(["timm"] if timm else [])
 
 
-def say_where_to_look():
+def tell_where_to_look():
     """Tell the person who waited where to look, and how to record what was made."""
     if any(Path("figures").glob("*.png")):
         print(
@@ -68,8 +77,8 @@ def say_where_to_look():
         print("To record these results with DVC, run: dvc repro")
 
 
-def say_where_the_logs_are():
+def tell_where_the_logs_are():
     """Point at the logs of what went wrong; finished work is kept."""
     print(
-        "\nA job failed; its lines above name the log in logs/. Finished jobs are kept: mend it and run again."
+        "\nA job failed; its lines above name the log in logs/. Finished jobs are kept: fix it and run again."
     )

@@ -3,6 +3,9 @@
 `versions.json` holds, for each step, a version and the hash of the syntax trees of all modules that
 the step imports. While the source at hand has that hash, the version stands in the key; after an edit
 the hash itself does, so that an edit always recomputes, until `headstart version` says what it meant.
+
+Two kinds of modules decide no result and are not hashed: params, whose values are in the keys
+themselves, and logs.
 """
 
 from __future__ import annotations
@@ -19,6 +22,16 @@ PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS = PACKAGE / "versions.json"
 
 
+LOGS = ("headstart.artifacts.log", "headstart.steps.progress")
+
+
+def decides_results(name: str) -> bool:
+    """Return whether a module is code in the sense of keys: neither params nor what is logged."""
+    parts = name.split(".")
+    params = parts[1:2] == ["params"] or (parts[1:2] == ["studies"] and parts[3:] == ["params"])
+    return not params and name not in LOGS
+
+
 def module_path(name: str, package: Path = PACKAGE) -> Path | None:
     """Return the file of a module such as `headstart.params`, or None where there is none."""
     parts = name.split(".")
@@ -32,13 +45,13 @@ def module_path(name: str, package: Path = PACKAGE) -> Path | None:
 
 
 def closure(*entries: str, package: Path = PACKAGE) -> dict[str, Path]:
-    """Return the modules of the package that `entries` import, directly or not, themselves included."""
+    """Return the modules that decide results among those that `entries` import, directly or not."""
     found: dict[str, Path] = {}
     queue = list(entries)
     while queue:
         name = queue.pop()
         path = module_path(name, package)
-        if path is None or name in found:
+        if path is None or name in found or not decides_results(name):
             continue
         found[name] = path
         queue += syntax_cache().facts(path.read_bytes()).imports

@@ -29,7 +29,10 @@ def sha256_of(value: object) -> str:
 class Job:
     """One step with its wildcards and params, and the jobs whose artifacts it reads.
 
-    `after` holds jobs that must have run before, without being read: they are not part of the key.
+    Attributes:
+        params: what the job's function gets, every field with its value.
+        identity: what of them is in the key: no defaults, no places of files; `params` where it is None.
+        after: jobs that must have run before, without being read: they are not part of the key.
     """
 
     step: str
@@ -39,6 +42,7 @@ class Job:
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, tuple[Job, ...]] = field(default_factory=dict)
     after: tuple[Job, ...] = ()
+    identity: Mapping[str, Any] | None = None
 
     @cached_property
     def full_key(self) -> str:
@@ -47,13 +51,18 @@ class Job:
             {
                 "step": self.step,
                 "code": self.code,
-                "params": self.params,
+                "params": self.keyed,
                 "wildcards": {name: str(value) for name, value in self.wildcards.items()},
                 "inputs": {
                     role: [job.full_key for job in jobs] for role, jobs in self.inputs.items()
                 },
             }
         )
+
+    @property
+    def keyed(self) -> Mapping[str, Any]:
+        """What of the params is in the key."""
+        return self.params if self.identity is None else self.identity
 
     @property
     def key(self) -> str:

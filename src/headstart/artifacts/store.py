@@ -68,7 +68,7 @@ class Artifact:
         return path
 
 
-class Say(Protocol):
+class Log(Protocol):
     """Tells the person who waits; the log gets every line, the console those that are not `detail`."""
 
     def __call__(self, text: str, *, detail: bool = False) -> None:
@@ -80,14 +80,14 @@ def _silent(text: str, *, detail: bool = False) -> None:
 
 
 @dataclass(frozen=True)
-class Work:
+class JobContext:
     """Where a job works: `out` becomes the artifact, `state` is kept only until it is finished."""
 
     out: Path
     state: Path
     inputs: Mapping[str, tuple[Artifact, ...]]
     device: str = "cpu"
-    say: Say = _silent
+    log: Log = _silent
 
     def input(self, role: str) -> Artifact:
         """Return the only input of a role."""
@@ -95,7 +95,7 @@ class Work:
         return artifact
 
 
-Function = Callable[[Job, Work], Mapping[str, Any]]
+Function = Callable[[Job, JobContext], Mapping[str, Any]]
 
 
 def open_artifact(job: Job, path: Path | None = None) -> Artifact:
@@ -130,7 +130,7 @@ def is_made(job: Job) -> bool:
     return True
 
 
-def run(job: Job, function: Function, device: str = "cpu", say: Say = _silent) -> Artifact:
+def run(job: Job, function: Function, device: str = "cpu", log: Log = _silent) -> Artifact:
     """Make a job's artifact, or take it from where it was parked.
 
     `function(job, work)` writes files into `work.out` and returns what the manifest says beside them.
@@ -139,41 +139,41 @@ def run(job: Job, function: Function, device: str = "cpu", say: Say = _silent) -
     if is_made(job):
         return open_artifact(job)
     with alone(
-        STORE / "locks" / job.full_key, lambda: say("another process makes this; waiting for it")
+        STORE / "locks" / job.full_key, lambda: log("another process makes this; waiting for it")
     ):
-        return open_artifact(job) if is_made(job) else _take_or_make(job, function, device, say)
+        return open_artifact(job) if is_made(job) else _take_or_make(job, function, device, log)
 
 
-def _take_or_make(job: Job, function: Function, device: str, say: Say) -> Artifact:
+def _take_or_make(job: Job, function: Function, device: str, log: Log) -> Artifact:
     parked = parked_path(job)
     if (parked / "manifest.json").exists():
         open_artifact(job, parked)
         _move_into_place(parked, job.path)
-        say(f"taken from {parked}, where it was parked")
+        log(f"taken from {parked}, where it was parked")
         return open_artifact(job)
     inputs = {role: tuple(open_artifact(one) for one in jobs) for role, jobs in job.inputs.items()}
     folder = _partial_folder(job, device)
-    work = Work(folder / "out", folder / "state", inputs, device, say)
-    shutil.rmtree(work.out, ignore_errors=True)
-    work.out.mkdir(parents=True)
-    work.state.mkdir(exist_ok=True)
+    context = JobContext(folder / "out", folder / "state", inputs, device, log)
+    shutil.rmtree(context.out, ignore_errors=True)
+    context.out.mkdir(parents=True)
+    context.state.mkdir(exist_ok=True)
     try:
-        _make(job, function, work)
+        _make(job, function, context)
     except BaseException:
         # What is half written helps nobody; state that the next try can use stays.
-        shutil.rmtree(work.out if any(work.state.iterdir()) else folder, ignore_errors=True)
+        shutil.rmtree(context.out if any(context.state.iterdir()) else folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     return open_artifact(job)
 
 
-def _make(job: Job, function: Function, work: Work) -> None:
+def _make(job: Job, function: Function, context: JobContext) -> None:
     started = time.time()
-    summary = dict(function(job, work))
-    for path in work.out.rglob("*"):
+    summary = dict(function(job, context))
+    for path in context.out.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    write_json(work.out / "manifest.json", _manifest(job, work, started, summary))
-    _move_into_place(work.out, job.path)
+    write_json(context.out / "manifest.json", _manifest(job, context, started, summary))
+    _move_into_place(context.out, job.path)
 
 
 def parked_path(job: Job) -> Path:
@@ -262,8 +262,10 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return sha256_of({name: entry["sha256"] for name, entry in files.items()})
 
 
-def _manifest(job: Job, work: Work, started: float, summary: dict[str, Any]) -> dict[str, Any]:
-    files = describe_files(work.out)
+def _manifest(
+    job: Job, context: JobContext, started: float, summary: dict[str, Any]
+) -> dict[str, Any]:
+    files = describe_files(context.out)
     return {
         "step": job.step,
         "name": job.name,
@@ -274,11 +276,11 @@ def _manifest(job: Job, work: Work, started: float, summary: dict[str, Any]) -> 
         "inputs": {
             one.full_key: artifact.digest
             for role, jobs in job.inputs.items()
-            for one, artifact in zip(jobs, work.inputs[role], strict=True)
+            for one, artifact in zip(jobs, context.inputs[role], strict=True)
         },
         "files": files,
         "digest": _digest(files),
-        "device": work.device,
+        "device": context.device,
         "threads": 1,
         **summary,
         "packages": package_versions(),

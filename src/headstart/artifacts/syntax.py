@@ -1,4 +1,4 @@
-"""What of a source counts as code: its syntax tree without docstrings, and what it imports."""
+"""What of a source counts as code: its syntax tree without docstrings and logging, and what it imports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def facts_of(source: bytes) -> Facts:
 
 
 def syntax(node: object) -> Any:
-    """Return a syntax tree as nested lists, without docstrings, comments, positions and empty fields.
+    """Return a syntax tree as nested lists, without docstrings, comments, logging, positions and empty fields.
 
     Empty fields are left out because newer versions of Python add new ones.
     """
@@ -38,8 +38,18 @@ def syntax(node: object) -> Any:
             *([name, syntax(value)] for name, value in sorted(fields.items())),
         ]
     if isinstance(node, list):
-        return [syntax(item) for item in node]
+        return [syntax(item) for item in node if not _is_logging(item)]
     return [type(node).__name__, repr(node)]
+
+
+def _is_logging(node: object) -> bool:
+    """Return whether a statement does nothing but call `….log(…)`: `context.log(f"{images} images")`."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Attribute)
+        and node.value.func.attr == "log"
+    )
 
 
 def _is_docstring(node: ast.AST, body: list[ast.stmt]) -> bool:

@@ -6,16 +6,18 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from headstart import params
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks import own, timm_models
 from headstart.networks.convnet import ConvNet
 from headstart.networks.network import Network, NetworkError
 from headstart.networks.weights import load_weights
 from headstart.networks.wrn import WideResNet
+from headstart.params.models import ConvNet as ConvNetParams
+from headstart.params.models import Model, OwnNetwork, Timm
+from headstart.params.models import WideResNet as WideResNetParams
 
 
-def build(model: params.Model, channels: int, image_size: int, classes: int, seed: int) -> Network:
+def build(model: Model, channels: int, image_size: int, classes: int, seed: int) -> Network:
     """Build a network for images [n, channels, image_size, image_size], on the CPU.
 
     Its random weights depend on `seed` only, whatever was built or drawn before, and the global
@@ -35,7 +37,7 @@ def build(model: params.Model, channels: int, image_size: int, classes: int, see
     return network
 
 
-def fresh_backbone(model: params.Model, image_shape: Sequence[int], seed: int) -> nn.Module:
+def fresh_backbone(model: Model, image_shape: Sequence[int], seed: int) -> nn.Module:
     """Return a backbone for images of a shape [..., channels, size, size], never with given weights."""
     random = model.model_copy(update={"weights": None})
     return build(random, image_shape[-3], image_shape[-1], classes=2, seed=seed).backbone
@@ -65,24 +67,24 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _backbone(model: params.Model, channels: int, image_size: int) -> nn.Module:
+def _backbone(model: Model, channels: int, image_size: int) -> nn.Module:
     match model:
-        case params.ConvNet():
+        case ConvNetParams():
             return ConvNet(channels, model.width)
-        case params.WideResNet():
+        case WideResNetParams():
             options = (model.dropout, model.norm_momentum, model.norm_scale)
             return WideResNet(channels, model.depth, model.width, *options)
-        case params.Timm():
+        case Timm():
             return timm_models.backbone(model, channels, image_size)
-        case params.OwnNetwork():
+        case OwnNetwork():
             return own.backbone(model, channels, image_size)
 
 
-def _describe(model: params.Model) -> str:
+def _describe(model: Model) -> str:
     match model:
-        case params.Timm():
+        case Timm():
             return f"timm model {model.name!r} with kwargs {model.kwargs}"
-        case params.OwnNetwork():
+        case OwnNetwork():
             return f"{model.path}:{model.function}"
         case _:
             return f"{model.kind} network"

@@ -8,11 +8,11 @@ from types import ModuleType
 
 from torch import nn
 
-from headstart import params
 from headstart.networks.network import NetworkError
+from headstart.params.models import OwnNetwork
 
 
-def backbone(model: params.OwnNetwork, channels: int, image_size: int) -> nn.Module:
+def backbone(model: OwnNetwork, channels: int, image_size: int) -> nn.Module:
     """Call `function(channels=…, image_size=…, **kwargs)` of the file; return the module it makes.
 
     The module maps images [n, channels, image_size, image_size] to features [n, d]. It may name its

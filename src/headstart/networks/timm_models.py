@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from headstart import params
 from headstart.networks.network import NetworkError
+from headstart.params.models import Timm
 
 RESERVED = ("num_classes", "in_chans", "img_size", "pretrained", "checkpoint_path")
 TIMEOUT_SECONDS = 10.0
 
 
-def backbone(model: params.Timm, channels: int, image_size: int) -> nn.Module:
+def backbone(model: Timm, channels: int, image_size: int) -> nn.Module:
     """Build a timm model without its classifier and with random weights: images to features [n, d].
 
     Models with a fixed input size, such as vision transformers, get `image_size`; `kwargs` of the

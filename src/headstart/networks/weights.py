@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from headstart import params
 from headstart.networks import timm_models
 from headstart.networks.network import Network, NetworkError
+from headstart.params.models import Model, Timm
 
 CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")
 SHOWN = 4
@@ -27,7 +27,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_weights(network: Network, model: params.Model, channels: int) -> None:
+def load_weights(network: Network, model: Model, channels: int) -> None:
     """Load the weights that the params name into a network, in place.
 
     A file holds either a network of this project (`backbone.*`, `head.*`) or the backbone's own
@@ -44,7 +44,7 @@ def load_weights(network: Network, model: params.Model, channels: int) -> None:
         return
     if weights.path is not None:
         name, state = weights.path, _read(Path(weights.path), weights.sha256)
-    elif isinstance(model, params.Timm):
+    elif isinstance(model, Timm):
         name, state = f"timm weights {model.name!r}", timm_models.published_state(model.name)
         _verify(name, state_digest(state), weights.sha256)
     else:
@@ -52,7 +52,7 @@ def load_weights(network: Network, model: params.Model, channels: int) -> None:
             f"weights.path: null, but a {model.kind} network has no published weights; name a file"
         )
     if not any(key.startswith("backbone.") for key in state):
-        if isinstance(model, params.Timm):
+        if isinstance(model, Timm):
             state = timm_models.adapted_state(network.backbone, state, channels)
         state = _own_names(state, network)
     _load(network, state, name)

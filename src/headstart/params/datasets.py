@@ -15,6 +15,7 @@ from headstart.params.types import (
     NonNegative,
     Section,
     Sha256,
+    located,
 )
 
 
@@ -53,7 +54,7 @@ class ImageFolder(Section):
     """A folder of class folders, or of `train/` and `test/` with class folders in each; JPEG or PNG."""
 
     kind: Literal["image_folder"]
-    path: str
+    path: str = located("the folder")
     sha256: Sha256 | None = Field(
         default=None, description="content, written by `headstart data add`"
     )
@@ -91,7 +92,7 @@ class Torchvision(Section):
 
     kind: Literal["torchvision"]
     name: TorchvisionName
-    folder: str = "downloads"
+    folder: str = located("where downloads are cached", default="downloads")
     size: Count | None = Field(default=None, description="null keeps the size of the source images")
     channels: Literal[1, 3] | None = None
     resize: Literal["crop", "squash"] = "crop"

@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from headstart.params.types import Count, Fraction, Section, Sha256, no_boolean
+from headstart.params.types import Count, Fraction, Section, Sha256, located, no_boolean
 
 
 class Weights(Section):
     """Weights to start from instead of random ones; their content is part of every key."""
 
-    path: str | None = Field(
-        default=None, description="a safetensors file; null: those of the timm tag"
-    )
+    path: str | None = located("a safetensors file; null: those of the timm tag", default=None)
     sha256: Sha256
 
 
@@ -62,7 +60,7 @@ class OwnNetwork(Section):
     """A user's own network: `path` is a Python file, `function` in it makes the module."""
 
     kind: Literal["file"]
-    path: str
+    path: str = located("a Python file")
     function: str
     sha256: Sha256
     kwargs: dict[str, Any] = Field(default_factory=dict)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from headstart.params.study import Params, suggest
+from headstart.params.core import CoreParams, suggest
 from headstart.params.types import Section
 
 SHOULD_BE = "input should be "
@@ -27,12 +27,15 @@ WORDS = {
 BRANCHES = ("str", "int", "float", "bool")
 
 
+P = TypeVar("P", bound=CoreParams)
+
+
 class ParamsError(ValueError):
     """A params file that cannot be used; the message names the file, the key, the value and the remedy."""
 
 
-def load(path: Path | str = "params.yaml") -> Params:
-    """Read and check a params file.
+def load(model: type[P], path: Path | str) -> P:
+    """Read and check a params file, as a model of all its sections.
 
     Raises:
         ParamsError: the file is missing, is no YAML, or holds a wrong key or value. Every problem
@@ -51,13 +54,13 @@ def load(path: Path | str = "params.yaml") -> Params:
         raise ParamsError(
             f"{path}: sections such as `datasets:` are needed, found {type(raw).__name__}"
         )
-    return parse(raw, path)
+    return parse(model, raw, path)
 
 
-def parse(raw: dict[str, Any], path: Path | str = "params.yaml") -> Params:
+def parse(model: type[P], raw: dict[str, Any], path: Path | str) -> P:
     """Check a params file that has been read already."""
     try:
-        return Params.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         problems = _explain(error.errors())
         raise ParamsError("\n".join(f"{path}: {problem}" for problem in problems)) from None

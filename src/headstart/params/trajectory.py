@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from headstart.params.training import NormalizedBy, Training
+from headstart.params.recipe import NormalizedBy, Training
 from headstart.params.types import Count, Name, Natural, Positive, TrajectoryEpoch
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from headstart.statistics.findings import Finding, Status, bounded
+from headstart.statistics.claim_results import ClaimResult, Status, bounded
 from headstart.statistics.intervals import Interval, mean_interval
 
 Array = npt.NDArray[np.float64]
 
 
-def above_zero(values: Array, text: Callable[[str], str]) -> Finding:
+def above_zero(values: Array, text: Callable[[str], str]) -> ClaimResult:
     """Judge one number per network: supported where its mean is surely above zero.
 
     `text` puts the number, written with its interval, into a sentence.
@@ -50,7 +50,7 @@ def correlation_interval(r: npt.ArrayLike) -> Interval:
     return Interval(mean, low, high, found.n, "t on z", found.reason)
 
 
-def everywhere(differences: Array, text: str) -> Finding:
+def everywhere(differences: Array, text: str) -> ClaimResult:
     """Judge a difference that is claimed at every layer: all intervals must lie above zero."""
     intervals = [mean_interval(column) for column in differences.T]
     above = sum(interval.low > 0 for interval in intervals)

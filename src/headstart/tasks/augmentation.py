@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart import params
+from headstart.params.recipe import Augmentation
 
 _GREY = (0.299, 0.587, 0.114)  # share of red, green, blue in brightness, ITU-R BT.601
 _ASPECT = math.log(
@@ -49,7 +49,7 @@ class Changes:
 
 
 def draw_changes(
-    augmentation: params.Augmentation, number: int, aspect: float, generator: torch.Generator
+    augmentation: Augmentation, number: int, aspect: float, generator: torch.Generator
 ) -> Changes:
     """Draw the changes of `number` images, `aspect` = width / height, on the generator's device."""
     device = generator.device

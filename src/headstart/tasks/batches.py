@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from headstart import params
 from headstart.artifacts.seeds import derive_seed
+from headstart.params.recipe import Augmentation
 from headstart.tasks.augmentation import augment, draw_changes
 from headstart.tasks.errors import TaskError
 from headstart.tasks.task import LabelledImages, TestImages, TrainImages, ValidationImages
@@ -82,7 +82,7 @@ class TrainBatches:
         images: TrainImages,
         normalization: Normalization,
         batch_size: int,
-        augmentation: params.Augmentation,
+        augmentation: Augmentation,
         device: torch.device | str,
         seed: int,
         channels_last: bool = False,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headstart import params
+from headstart.params.datasets import Dataset, Digits, Glyphs, ImageFolder
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import Contents, write
 
 
-def build(name: str, dataset: params.Dataset, folder: Path) -> dict[str, Any]:
+def build(name: str, dataset: Dataset, folder: Path) -> dict[str, Any]:
     """Make a dataset and write it into an existing, empty folder.
 
     The folder gets `images.safetensors` (`images` uint8 [N, C, H, W], `labels` int64 [N], `test`
@@ -33,17 +33,17 @@ def build(name: str, dataset: params.Dataset, folder: Path) -> dict[str, Any]:
     return write(Path(folder), contents)
 
 
-def _make(path: str, dataset: params.Dataset) -> Contents:
+def _make(path: str, dataset: Dataset) -> Contents:
     """Import the one kind of dataset that is needed, for their libraries are slow to import."""
-    if isinstance(dataset, params.Glyphs):
+    if isinstance(dataset, Glyphs):
         from headstart.tasks import glyphs
 
         return glyphs.make(dataset)
-    if isinstance(dataset, params.Digits):
+    if isinstance(dataset, Digits):
         from headstart.tasks import digits
 
         return digits.make(dataset)
-    if isinstance(dataset, params.ImageFolder):
+    if isinstance(dataset, ImageFolder):
         from headstart.tasks import image_folder
 
         return image_folder.make(path, dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from headstart import params
+from headstart.params.datasets import Task
 from headstart.tasks.classes import resolve_classes
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts
@@ -12,7 +12,7 @@ from headstart.tasks.storage import ClassCounts
 
 def find_problems(
     name: str,
-    task: params.Task,
+    task: Task,
     counts: ClassCounts,
     shots: int | Literal["all"] | None = None,
     shots_path: str = "shots",
@@ -47,7 +47,7 @@ def _no_test(path: str, classes: list[str], counts: ClassCounts) -> str | None:
 
 
 def _too_few_to_validate(
-    path: str, task: params.Task, classes: list[str], counts: ClassCounts
+    path: str, task: Task, classes: list[str], counts: ClassCounts
 ) -> str | None:
     held_out = task.validation_per_class
     scarce = [each for each in classes if counts.train[each] <= held_out]
@@ -61,7 +61,7 @@ def _too_few_to_validate(
 
 def _too_few_shots(
     name: str,
-    task: params.Task,
+    task: Task,
     classes: list[str],
     counts: ClassCounts,
     shots: int,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from headstart import params
+from headstart.params.datasets import Digits
 from headstart.tasks.splits import stratified_test
 from headstart.tasks.storage import Contents
 
 _BRIGHTEST = 16  # the pixels of load_digits count ink from 0 to 16
 
 
-def make(dataset: params.Digits) -> Contents:
+def make(dataset: Digits) -> Contents:
     """Return the 1,797 digits, scaled to 0..255 and enlarged from 8 × 8 to `size` (bicubic)."""
     from sklearn.datasets import load_digits
 

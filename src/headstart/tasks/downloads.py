@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from headstart import params
+from headstart.params.datasets import Torchvision, TorchvisionName
 from headstart.tasks.errors import TaskError
 
 _PATIENCE = 60  # seconds without an answer
@@ -36,7 +36,7 @@ class Archive:
         return self.urls[0].rsplit("/", 1)[-1]
 
 
-def archives(name: params.TorchvisionName) -> tuple[Archive, ...]:
+def archives(name: TorchvisionName) -> tuple[Archive, ...]:
     """Return the files that a torchvision dataset needs, as torchvision itself lists them.
 
     It does so in attributes of its classes, but for EuroSAT and Caltech101, whose lines here repeat
@@ -81,7 +81,7 @@ _CALTECH101 = Archive(
 
 
 @contextmanager
-def unpacking_root(path: str, dataset: params.Torchvision) -> Iterator[Path]:
+def unpacking_root(path: str, dataset: Torchvision) -> Iterator[Path]:
     """Fetch a dataset's archives and lend a folder, removed at the end, for torchvision to use.
 
     Args:

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from PIL import Image
 
-from headstart import params
 from headstart.artifacts.seeds import derive_seed
+from headstart.params.datasets import Glyphs
 from headstart.tasks.storage import Contents
 from headstart.tasks.typefaces import Alphabet, Part, letters, load_face, typefaces
 
@@ -24,7 +24,7 @@ _RIM = 2  # dark pixels around a letter, so that its edge fades out
 _EM_PER_LETTER = 1.35  # at this many pixels per em, a capital is about one pixel high or wide
 
 
-def make(dataset: params.Glyphs) -> Contents:
+def make(dataset: Glyphs) -> Contents:
     """Draw every letter of the chosen alphabets; test images come from typefaces never trained on.
 
     Classes are named by their letter and groups by their alphabet (see `typefaces.letters` for the
@@ -51,7 +51,7 @@ def make(dataset: params.Glyphs) -> Contents:
 
 
 def _draw_class(
-    dataset: params.Glyphs, alphabet: Alphabet, letter: str, part: Part, number: int
+    dataset: Glyphs, alphabet: Alphabet, letter: str, part: Part, number: int
 ) -> UInt8[np.ndarray, "number 1 size size"]:
     random = np.random.default_rng(derive_seed("glyphs", dataset.seed, part, letter))
     faces = _equal_turns(typefaces(alphabet, part), number, random)
@@ -74,7 +74,7 @@ def _equal_turns(faces: tuple[str, ...], number: int, random: np.random.Generato
 
 
 def _random_maps(
-    dataset: params.Glyphs, number: int, random: np.random.Generator
+    dataset: Glyphs, number: int, random: np.random.Generator
 ) -> Float64[np.ndarray, "number 2 3"]:
     """Draw affine maps of a letter whose middle is 0 and whose larger side is 1.
 

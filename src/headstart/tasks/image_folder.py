@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from headstart import params
+from headstart.params.datasets import ImageFolder
 from headstart.tasks.errors import TaskError
 from headstart.tasks.pictures import open_picture, to_array
 from headstart.tasks.splits import stratified_test
@@ -73,7 +73,7 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def make(path: str, dataset: params.ImageFolder) -> Contents:
+def make(path: str, dataset: ImageFolder) -> Contents:
     """Read all images of a folder whose content is the one that `headstart data add` noted.
 
     Classes are the sorted names of the class folders. Where the folder is not split,
@@ -109,7 +109,7 @@ def make(path: str, dataset: params.ImageFolder) -> Contents:
     )
 
 
-def _verify(path: str, dataset: params.ImageFolder, found: str) -> None:
+def _verify(path: str, dataset: ImageFolder, found: str) -> None:
     command = f"`headstart data add {path.removeprefix('datasets.')} {dataset.path}`"
     if dataset.sha256 is None:
         raise TaskError(f"{path}.sha256: missing for the folder {dataset.path}; run {command}")

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from headstart import params
 from headstart.artifacts.seeds import derive_seed
+from headstart.params.datasets import Task as TaskParams
 from headstart.tasks.classes import resolve_classes
 from headstart.tasks.dataset import StoredDataset
 from headstart.tasks.errors import TaskError
@@ -60,7 +60,7 @@ class Split:
     test: Int64[Tensor, " test"]
 
 
-def make_task(name: str, task: params.Task, dataset: StoredDataset) -> Task:
+def make_task(name: str, task: TaskParams, dataset: StoredDataset) -> Task:
     """Take the chosen classes out of a dataset and hold validation images out of its training part.
 
     Args:
@@ -92,7 +92,7 @@ def make_task(name: str, task: params.Task, dataset: StoredDataset) -> Task:
     )
 
 
-def split_images(name: str, task: params.Task, dataset: StoredDataset) -> Split:
+def split_images(name: str, task: TaskParams, dataset: StoredDataset) -> Split:
     """Divide the images of a task's classes into training, validation and test images.
 
     Which images validate depends on the names of the dataset and of the class only, so that a class

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL.Image import Image
 
-from headstart import params
+from headstart.params.datasets import Torchvision
 from headstart.tasks import cifar100
 from headstart.tasks.downloads import archives, unpacking_root
 from headstart.tasks.errors import TaskError
@@ -33,7 +33,7 @@ _LICENCES = {
 Part = tuple[Any, bool]  # a torchvision dataset, and whether it is a test part
 
 
-def make(path: str, dataset: params.Torchvision) -> Contents:
+def make(path: str, dataset: Torchvision) -> Contents:
     """Download a dataset if its archives are not in `folder` yet, and read its labelled images.
 
     Test parts are the published ones; EuroSAT and Caltech101 have none, so `test_fraction` of each
@@ -74,7 +74,7 @@ def make(path: str, dataset: params.Torchvision) -> Contents:
     )
 
 
-def _open(path: str, dataset: params.Torchvision, root: Path) -> list[Part]:
+def _open(path: str, dataset: Torchvision, root: Path) -> list[Part]:
     """Unpack and open the parts of a dataset whose archives lie under `root`."""
     from torchvision import datasets
 
@@ -91,7 +91,7 @@ def _open(path: str, dataset: params.Torchvision, root: Path) -> list[Part]:
         ) from None
 
 
-def _arguments(dataset: params.Torchvision) -> list[tuple[dict[str, Any], bool]]:
+def _arguments(dataset: Torchvision) -> list[tuple[dict[str, Any], bool]]:
     """Return what each part is asked for by, and whether it is a test part."""
     if dataset.name in ("EuroSAT", "Caltech101"):
         return [({}, False)]
@@ -106,7 +106,7 @@ def _arguments(dataset: params.Torchvision) -> list[tuple[dict[str, Any], bool]]
 
 
 def _read(
-    dataset: params.Torchvision, part: Any
+    dataset: Torchvision, part: Any
 ) -> tuple[UInt8[np.ndarray, "n channels height width"], Int64[np.ndarray, " n"]]:
     """Return all images of a part in one array, and their labels."""
     pairs = (part[index] for index in range(len(part)))
@@ -120,7 +120,7 @@ def _read(
     return images, labels
 
 
-def _pixels(dataset: params.Torchvision, image: Image) -> UInt8[np.ndarray, "channels h w"]:
+def _pixels(dataset: Torchvision, image: Image) -> UInt8[np.ndarray, "channels h w"]:
     channels = dataset.channels or (1 if dataset.name in _GREY else 3)
     image = with_channels(image, channels)
     if dataset.size is not None:
@@ -129,7 +129,7 @@ def _pixels(dataset: params.Torchvision, image: Image) -> UInt8[np.ndarray, "cha
     return pixels.swapaxes(1, 2) if dataset.name == "EMNIST" else pixels
 
 
-def _class_names(dataset: params.Torchvision, part: Any) -> list[str]:
+def _class_names(dataset: Torchvision, part: Any) -> list[str]:
     if dataset.name == "SVHN":
         return [str(digit) for digit in range(10)]
     if dataset.name == "Caltech101":

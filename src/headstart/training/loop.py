@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
-from headstart import params
 from headstart.networks.network import Network
+from headstart.params.recipe import Selection, Training
 from headstart.training.data import EvaluationData, TrainingBatches
 from headstart.training.objectives import CLASSIFICATION, Objective
 from headstart.training.records import EpochRecord, Outcome, Progress
@@ -27,12 +27,12 @@ def fit(
     train: TrainingBatches,
     validation: EvaluationData,
     test: EvaluationData | None,
-    training: params.Training,
+    training: Training,
     learning_rate: float,
     seed: int,
     *,
     objective: Objective = CLASSIFICATION,
-    selection: params.Selection,
+    selection: Selection,
     test_epochs: Collection[int] | Literal["all"],
     keep: Keep | None = None,
     resume: Path | None = None,

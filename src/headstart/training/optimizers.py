@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from headstart import params
+from headstart.params.recipe import Optimizer as OptimizerParams
 
 ADAMW_EPSILON = 1e-8
 
 
-def build_optimizer(network: nn.Module, optimizer: params.Optimizer) -> Optimizer:
+def build_optimizer(network: nn.Module, optimizer: OptimizerParams) -> Optimizer:
     """Return an optimiser of all parameters of a network that require gradients."""
     groups = parameter_groups(network, optimizer.weight_decay, optimizer.decay_head)
     return (AdamW if optimizer.name == "adamw" else SGD)(groups, optimizer)
@@ -29,7 +29,7 @@ class Optimizer(ABC):
     takes longer than torch itself, and look every parameter up again at each step.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]], options: params.Optimizer) -> None:
+    def __init__(self, groups: Sequence[dict[str, Any]], options: OptimizerParams) -> None:
         self.groups, self.options = groups, options
         self.state = [[self._fresh(each) for each in group["params"]] for group in groups]
 

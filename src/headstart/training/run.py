@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 
-from headstart import params
 from headstart.networks.network import Network
+from headstart.params.recipe import Selection, Training
 from headstart.training.data import EvaluationData, TrainingBatches
 from headstart.training.errors import TrainingError
 from headstart.training.evaluation import Evaluation, evaluate
@@ -28,7 +28,7 @@ class Run:
         updates: Updates,
         validation: EvaluationData,
         test: EvaluationData | None,
-        selection: params.Selection,
+        selection: Selection,
         test_epochs: Collection[int] | Literal["all"],
     ) -> None:
         self.network, self.updates = network, updates
@@ -55,7 +55,7 @@ class Run:
         """Return a text of all that the run's state depends on, data and first weights apart."""
         updates = self.updates
         # Of a subclass, such as Transfer, only what training reads: a longer grid changes no run.
-        training = {name: getattr(updates.training, name) for name in params.Training.model_fields}
+        training = {name: getattr(updates.training, name) for name in Training.model_fields}
         rules = (training, self.selection, sorted(self.test_epochs), updates.rate, updates.seed)
         goal = type(self.objective).__name__
         return f"{goal} {rules} torch {torch.__version__} {updates.device.type}"

@@ -2,7 +2,7 @@
 
 import math
 
-from headstart.params import Schedule
+from headstart.params.recipe import Schedule
 
 
 def learning_rate(schedule: Schedule, base: float, epoch: float, epochs: int) -> float:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from headstart.params import Selection
+from headstart.params.recipe import Selection
 from headstart.training.objectives import CLASSIFICATION, Objective
 from headstart.training.records import EpochRecord
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from headstart import params
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks.network import Network
+from headstart.params.recipe import Training
 from headstart.training.data import TrainingBatches
 from headstart.training.device import compiled, seed_generators
 from headstart.training.errors import TrainingError
@@ -22,7 +22,7 @@ class Updates:
         self,
         network: Network,
         train: TrainingBatches,
-        training: params.Training,
+        training: Training,
         rate: float,
         seed: int,
         objective: Objective = CLASSIFICATION,

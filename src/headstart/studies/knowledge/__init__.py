@@ -1,1 +1,1 @@
-"""Which interactions does fine-tuning preserve, discard and learn? (arXiv 2410.08455)"""
+"""Which interactions does fine-tuning preserve, discard and learn?"""

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import pandas as pd
 
-from headstart.params import Statistics
-from headstart.statistics import knowledge_findings as findings
-from headstart.statistics.findings import Finding
-from headstart.statistics.knowledge_tables import Compared, main_start
-from headstart.statistics.tables import TableError
+from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.errors import TableError
+from headstart.studies.knowledge import claim_results as findings
+from headstart.studies.knowledge.comparison_tables import Compared, main_start
 
 NAMES = ["source", "model", "target"]
 
 
-class Judge:
-    """All comparisons at hand, and the one that most claims are judged on: that asked for, or the first.
+class ClaimEvaluator:
+    """All comparisons at hand, and the one that most claims are judged on: that requested for, or the first.
 
     Raises:
-        TableError: no comparison is as asked.
+        TableError: no comparison is as requested.
     """
+
+    evaluators: ClassVar[Mapping[str, Callable[[ClaimEvaluator], ClaimResult]]]
 
     def __init__(
         self,
         tables: Mapping[str, pd.DataFrame],
-        statistics: Statistics,
-        asked: Mapping[str, object] | None = None,
+        params: Mapping[str, Any],
+        requested: Mapping[str, object] | None = None,
     ) -> None:
         self.table = tables["measurements"]
         parts = [part for _, part in self.table.groupby(NAMES)]
         self.all = [Compared(part, main_start(part)) for part in parts]
-        wanted = {name: value for name, value in (asked or {}).items() if name in NAMES}
+        wanted = {name: value for name, value in (requested or {}).items() if name in NAMES}
         fitting = [
             compared
             for compared in self.all
@@ -55,11 +57,11 @@ class Judge:
         )
 
 
-def _on_one(function: Callable[[Compared], Finding]) -> Callable[[Judge], Finding]:
-    return lambda judge: function(judge.compared)
+def _on_one(function: Callable[[Compared], ClaimResult]) -> Callable[[ClaimEvaluator], ClaimResult]:
+    return lambda claims: function(claims.compared)
 
 
-JUDGES: dict[str, Callable[[Judge], Finding]] = {
+EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
     function.__name__: _on_one(function)
     for function in (
         findings.little_survives,
@@ -70,6 +72,7 @@ JUDGES: dict[str, Callable[[Judge], Finding]] = {
         findings.few_and_matching,
     )
 } | {
-    "ratio_explains_accuracy": lambda judge: findings.ratio_explains_accuracy(judge.table),
-    "holds_everywhere": lambda judge: findings.holds_everywhere(judge.all),
+    "ratio_explains_accuracy": lambda claims: findings.ratio_explains_accuracy(claims.table),
+    "holds_everywhere": lambda claims: findings.holds_everywhere(claims.all),
 }
+ClaimEvaluator.evaluators = EVALUATORS

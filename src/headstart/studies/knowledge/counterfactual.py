@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
-from headstart.metrics.interactions import strength
-from headstart.metrics.knowledge import Decomposition, decompose
-from headstart.metrics.knowledge_counterfactual import (
+from headstart.metrics.interactions.counterfactual import (
     player_strengths,
     positive,
     random_part,
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.knowledge_nulls import match_scale
-from headstart.metrics.resampling import Estimate, Resampling, difference
-from headstart.params import Analysis
+from headstart.metrics.interactions.decomposition import Decomposition, decompose
+from headstart.metrics.interactions.nulls import match_scale
+from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
+from headstart.metrics.interactions.transform import strength
 from headstart.studies.knowledge.compare import source_epoch
 from headstart.studies.knowledge.networks import Networks, Place
+from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 
 HIDDEN = 3

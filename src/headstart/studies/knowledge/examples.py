@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from headstart.metrics.interactions import membership
-from headstart.metrics.knowledge import decompose
+from headstart.metrics.interactions.decomposition import decompose
+from headstart.metrics.interactions.transform import membership
 from headstart.studies.knowledge.compare import right_under_all
 from headstart.studies.knowledge.groups import group_of
 from headstart.studies.knowledge.networks import Networks

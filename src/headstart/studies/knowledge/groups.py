@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headstart.metrics.and_or import and_or_split
-from headstart.metrics.knowledge import normalise
+from headstart.metrics.interactions.and_or import and_or_split
+from headstart.metrics.interactions.decomposition import normalise
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, there
 
 

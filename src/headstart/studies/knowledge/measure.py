@@ -14,32 +14,32 @@ import torch
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
-from headstart.artifacts.store import Work
-from headstart.metrics.resampling import Resampling
-from headstart.params import Analysis
-from headstart.statistics.knowledge_tables import main_start
+from headstart.artifacts.store import JobContext
+from headstart.metrics.interactions.resampling import Resampling
 from headstart.studies.knowledge import examples
-from headstart.studies.knowledge.approach import Follower
 from headstart.studies.knowledge.columns import STUDY
 from headstart.studies.knowledge.compare import Comparer
+from headstart.studies.knowledge.comparison_tables import main_start
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
 from headstart.studies.knowledge.histories import add_histories
+from headstart.studies.knowledge.learning_dynamics import Follower
 from headstart.studies.knowledge.networks import Networks
+from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
 
 
-def make(job: Job, work: Work) -> Mapping[str, Any]:
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write measurements, curves of sparsity, and one image with its strongest interactions."""
     options = Analysis.model_validate(job.params["analysis"])
-    networks = Networks(job, work)
+    networks = Networks(job, context)
     names = {name: job.wildcards[name] for name in ("source", "model", "target")}
     rows = Rows(options.level, networks.seeds, study=STUDY, device=networks.device, **names)
     images = len(networks.labels)
     generator = torch.Generator().manual_seed(derive_seed("images", options.seed))
     resampling = Resampling(images, options.resamples, generator)
     starts, followed = networks.roles["starts"], networks.roles["followed"]
-    work.say(
+    context.log(
         f"{len(networks.seeds)} source networks, starts {', '.join(starts)}, {images} images, "
         f"{networks.count} players"
     )
@@ -56,15 +56,15 @@ def make(job: Job, work: Work) -> Mapping[str, Any]:
             follower.add(start)
     add_histories(networks, starts, rows)
     table = rows.table()
-    write_table(work.out / "measurements.parquet", table)
-    write_table(work.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
+    write_table(context.out / "measurements.parquet", table)
+    write_table(context.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
     shown = main_start(table)
     image = examples.choose(networks, shown)
-    write_table(work.out / "example_pixels.parquet", examples.pixel_table(networks, image))
+    write_table(context.out / "example_pixels.parquet", examples.pixel_table(networks, image))
     strongest = examples.strongest_table(networks, image, shown)
-    write_table(work.out / "example_interactions.parquet", strongest)
+    write_table(context.out / "example_interactions.parquet", strongest)
     for start in starts:
-        work.say(_describe(table, start))
+        context.log(_describe(table, start))
     undefined = int(table["value"].isna().sum())
     return {"dtype": "float64", "summary": {"measurements": len(table), "undefined": undefined}}
 

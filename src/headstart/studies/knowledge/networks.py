@@ -12,8 +12,8 @@ from torch import Tensor
 
 from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import Job
-from headstart.artifacts.store import Artifact, Work
-from headstart.metrics.interactions import mobius
+from headstart.artifacts.store import Artifact, JobContext
+from headstart.metrics.interactions.transform import mobius
 from headstart.studies.knowledge.errors import KnowledgeError
 from headstart.training.checkpoints import load
 
@@ -45,7 +45,7 @@ class Networks:
         players: [players, height, width], or one such for every image.
     """
 
-    def __init__(self, job: Job, work: Work) -> None:
+    def __init__(self, job: Job, context: JobContext) -> None:
         """Read what the values say of themselves.
 
         Raises:
@@ -55,7 +55,7 @@ class Networks:
         self._artifacts: dict[tuple[str, str, int], Artifact] = {}
         self._states: dict[tuple[str, str, int], Sequence[Mapping[str, Any]]] = {}
         first: tuple[Artifact, Any, dict[str, Tensor]] | None = None
-        for artifact in work.inputs["values"]:
+        for artifact in context.inputs["values"]:
             names = artifact.manifest["wildcards"]
             key = names["model"], names["arm"], int(names["seed"])
             told = read_json(artifact.file("states.json"))
@@ -70,7 +70,7 @@ class Networks:
         self.classes: tuple[str, ...] = tuple(first[1])
         self.pixels, self.labels = images["pixels"], images["labels"]
         self.players = images["players"].bool()
-        self.device = str(work.inputs["values"][0].manifest["device"])
+        self.device = str(context.inputs["values"][0].manifest["device"])
         self._tables = lru_cache(maxsize=8)(self._read)
         self._interactions = lru_cache(maxsize=32)(self._transform)
 

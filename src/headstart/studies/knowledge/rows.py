@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from headstart.metrics.resampling import Estimate
+from headstart.metrics.interactions.resampling import Estimate
 from headstart.studies.knowledge.columns import tidy
 
 UNDEFINED = "0/0 on every image: nothing there to take a share of, or to compare"

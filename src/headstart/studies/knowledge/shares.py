@@ -7,9 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from headstart.metrics.knowledge import decompose, weighted_jaccard
-from headstart.metrics.knowledge_nulls import match_scale, pair_other_image, permute_within_orders
-from headstart.metrics.knowledge_shares import (
+from headstart.metrics.interactions.decomposition import decompose, weighted_jaccard
+from headstart.metrics.interactions.nulls import (
+    match_scale,
+    pair_other_image,
+    permute_within_orders,
+)
+from headstart.metrics.interactions.salience import keep_salient
+from headstart.metrics.interactions.shares import (
     Share,
     by_level,
     exclusivity,
@@ -18,9 +23,8 @@ from headstart.metrics.knowledge_shares import (
     scratch_only,
     share,
 )
-from headstart.metrics.salience import keep_salient
-from headstart.params import Analysis
 from headstart.studies.knowledge.groups import Group
+from headstart.studies.knowledge.params import Analysis
 
 Shares = dict[str, Share]
 """Metric -> part and whole of every image; the levels are those of `levels_of` and two more."""

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
-from headstart.metrics.interactions import mobius
-from headstart.metrics.resampling import Estimate, Resampling, difference
-from headstart.metrics.salience import largest, match_error, noise_floor, sparsity_curve
-from headstart.params import Analysis
+from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
+from headstart.metrics.interactions.salience import (
+    largest,
+    match_error,
+    noise_floor,
+    sparsity_curve,
+)
+from headstart.metrics.interactions.transform import mobius
 from headstart.studies.knowledge.compare import source_epoch
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role
+from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 
 ROLES: tuple[Role, ...] = ("probe", "finetuned", "scratch")

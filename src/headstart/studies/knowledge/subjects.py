@@ -12,21 +12,21 @@ from torch import Tensor
 
 from headstart.artifacts.files import file_sha256
 from headstart.artifacts.seeds import derive_seed
-from headstart.metrics.baselines import (
+from headstart.metrics.interactions.baselines import (
     blurred_baseline,
     bounded_shift_baseline,
     learned_baseline,
     zero_baseline,
 )
-from headstart.metrics.masking import (
+from headstart.metrics.interactions.masking import (
     MaskedInputs,
     draw_cells,
     grid_players,
     pixel_inputs,
     segmentation_players,
 )
-from headstart.params import Baseline, GridPlayers, MaskPlayers, Scores
 from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge.params import Baseline, GridPlayers, MaskPlayers, Scores
 from headstart.tasks.batches import Normalization, normalization
 from headstart.tasks.task import Task, TestImages
 

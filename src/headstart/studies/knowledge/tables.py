@@ -9,22 +9,22 @@ import pandas as pd
 
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
-from headstart.artifacts.store import Artifact, Work, check_lineage
+from headstart.artifacts.store import Artifact, JobContext, check_lineage
 from headstart.studies.knowledge.columns import tidy
 
 NAMES = ("source", "model", "target")
 
 
-def gather(job: Job, work: Work) -> Mapping[str, Any]:
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write `measurements`, `sparsity`, `example_pixels` and `example_interactions` of all comparisons."""
     check_lineage(job)
-    artifacts = work.inputs["knowledge"]
-    work.say(f"gathering {len(artifacts)} comparisons")
+    artifacts = context.inputs["knowledge"]
+    context.log(f"gathering {len(artifacts)} comparisons")
     measurements = tidy(pd.concat([_read(one, "measurements") for one in artifacts]))
-    write_table(work.out / "measurements.parquet", measurements)
+    write_table(context.out / "measurements.parquet", measurements)
     for name in ("sparsity", "example_pixels", "example_interactions"):
         parts = [_read(one, name).assign(**_names(one)) for one in artifacts]
-        write_table(work.out / f"{name}.parquet", pd.concat(parts, ignore_index=True))
+        write_table(context.out / f"{name}.parquet", pd.concat(parts, ignore_index=True))
     return {"summary": {"measurements": len(measurements)}}
 
 

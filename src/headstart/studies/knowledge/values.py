@@ -19,18 +19,19 @@ from torch import Tensor
 from headstart.artifacts.files import read_table, write_json, write_table
 from headstart.artifacts.keys import Job, sha256_of
 from headstart.artifacts.runs import RUNS, run_key
-from headstart.artifacts.store import Artifact, Work, package_versions
-from headstart.metrics.masking import MaskedInputs
+from headstart.artifacts.store import Artifact, JobContext, package_versions
+from headstart.metrics.interactions.masking import MaskedInputs
+from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.precision import evaluation_mode, full_precision
-from headstart.metrics.scores import subset_scores
 from headstart.networks.network import Network
-from headstart.params import Scores
+from headstart.params.types import canonical
+from headstart.steps.sections import model_of, task_of
 from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge.params import Scores
 from headstart.studies.knowledge.subjects import choose_subjects, masked_inputs
-from headstart.studies.pretrained import Pretrained
-from headstart.studies.sections import model_of, task_of
 from headstart.tasks.dataset import read
 from headstart.tasks.task import make_task
+from headstart.training.checkpoint_series import Pretrained
 from headstart.training.checkpoints import load, save
 from headstart.training.errors import TrainingError
 
@@ -49,51 +50,51 @@ class State:
     last: bool
 
 
-def make(job: Job, work: Work) -> Mapping[str, Any]:
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write one file of values per network, the images, the histories and what each file is."""
-    evaluation = Evaluation(job, work)
+    evaluation = Evaluation(job, context)
     subjects = evaluation.subjects
     states = evaluation.states()
-    work.say(
-        f"{work.device}, {len({state.digest for state in states})} networks × {len(subjects.labels)} "
+    context.log(
+        f"{context.device}, {len({state.digest for state in states})} networks × {len(subjects.labels)} "
         f"images × {2**subjects.count:,} masks"
     )
     entries = []
     for index, state in enumerate(states):
         name = f"state-{index:03d}.safetensors"
         tensors = evaluation.values(state)
-        save(tensors, work.out / name)
+        save(tensors, context.out / name)
         entries.append(evaluation.entry(state, name))
         accuracy = float((tensors["logits"].argmax(-1) == subjects.labels).float().mean())
         margin = float(tensors["values"][:, -1].mean())
-        work.say(
+        context.log(
             f"{index + 1}/{len(states)}  source epoch {entries[-1]['start']}, run "
             f"{entries[-1]['target_seed']}, target epoch {state.target_epoch}: {accuracy:.1%} of the "
             f"images right, mean log-odds {margin:+.2f}"
         )
-    write_json(work.out / "states.json", {"classes": subjects.classes, "states": entries})
+    write_json(context.out / "states.json", {"classes": subjects.classes, "states": entries})
     images = {"pixels": subjects.pixels, "labels": subjects.labels}
     images |= {"positions": subjects.positions, "players": subjects.players.to(torch.uint8)}
-    save(images, work.out / "images.safetensors")
-    write_table(work.out / "history.parquet", evaluation.histories())
+    save(images, context.out / "images.safetensors")
+    write_table(context.out / "history.parquet", evaluation.histories())
     return {"seed": job.wildcards["seed"], "dtype": "float32", "summary": {"states": len(states)}}
 
 
 class Evaluation:
     """The trajectories of a job, the images, and the values of any state on them."""
 
-    def __init__(self, job: Job, work: Work) -> None:
-        self.job, self.work = job, work
+    def __init__(self, job: Job, context: JobContext) -> None:
+        self.job, self.context = job, context
         self.options = Scores.model_validate(job.params["scores"])
-        data = work.input("data")
+        data = context.input("data")
         data.file("images.safetensors")
         self.task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
         self.subjects = choose_subjects(self.options, self.task)
-        self.labels = self.subjects.labels.to(work.device)
+        self.labels = self.subjects.labels.to(context.device)
         shape, model = self.subjects.pixels.shape, model_of(job.params)
         self.trajectories = [
-            Pretrained(artifact, model, shape, work.device)
-            for artifact in work.inputs["trajectory"]
+            Pretrained(artifact, model, shape, context.device)
+            for artifact in context.inputs["trajectory"]
         ]
         for trajectory in self.trajectories:
             if trajectory.classes != self.subjects.classes:
@@ -103,7 +104,7 @@ class Evaluation:
                 )
         self.normalization = self.trajectories[0].normalization
         self.inputs: MaskedInputs = masked_inputs(
-            self.subjects, self.options.baseline, self.normalization, self.task, work.device
+            self.subjects, self.options.baseline, self.normalization, self.task, context.device
         )
 
     def states(self) -> list[State]:
@@ -180,10 +181,10 @@ class Evaluation:
         pixels = self.subjects.pixels[images].numpy().tobytes().hex()
         players = self.subjects.players
         masks = players if players.ndim == 3 else players[images]
-        options = self.options.model_dump(mode="json", include={"baseline"})
+        options = canonical(self.options.baseline)
         identity = {
             "code": self.job.code,
-            "model": self.job.params["model"],
+            "model": self.job.keyed["model"],
             "network": state.digest,
             "images": sha256_of([pixels, self.subjects.labels[images].tolist()]),
             "players": sha256_of(masks.to(torch.uint8).numpy().tobytes().hex()),
@@ -192,7 +193,7 @@ class Evaluation:
             "options": options,
             "chunk": chunk,
             "channels_last": self.job.params.get("channels_last", False),
-            "device": self.work.device.partition(":")[0],
+            "device": self.context.device.partition(":")[0],
             "packages": package_versions(),
         }
         key = run_key(identity)
@@ -200,10 +201,10 @@ class Evaluation:
 
     def task_mean(self) -> str:
         """Return what identifies the images that the baseline may depend on: those of the task."""
-        return self.work.input("data").digest + sha256_of(self.job.params["task"])
+        return self.context.input("data").digest + sha256_of(self.job.keyed["task"])
 
     def _compute(self, state: State, images: Tensor, chunk: int) -> dict[str, Tensor]:
-        network, device = self._network(state), self.work.device
+        network, device = self._network(state), self.context.device
 
         def inputs(samples: Tensor, subsets: Tensor) -> Tensor:
             return self.inputs(images.to(samples.device)[samples], subsets)

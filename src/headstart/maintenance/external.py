@@ -1,0 +1,106 @@
+"""What lies outside the project enters its keys by content: `headstart data add` writes the sha256."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from headstart.artifacts.files import file_sha256, write_atomically
+from headstart.params.reading import ParamsError
+from headstart.registry import load, parse
+
+# In place of a path: the weights that timm publishes under the model's name and tag.
+TIMM = "timm"
+
+
+def add(name: str, path: str, size: int | None, params: Path) -> str:
+    """Write an image folder, a weights file or a network file into the params file, with its sha256.
+
+    Comments and order of the file stay. Returns what was written.
+    """
+    file, _, function = path.partition(":")
+    if path != TIMM and not Path(file).exists():
+        raise ParamsError(f"data add: {file}: no such file or folder")
+    load(params)
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    # Lines stay as their author broke them.
+    yaml.width = 4096
+    document = yaml.load(params.read_text(encoding="utf-8"))
+    if Path(file).is_dir():
+        where = f"datasets.{name}"
+        entry = _folder(document, name, file, size)
+    elif file.endswith(".py"):
+        where, entry = f"models.{name}", _network(document, name, file, function)
+    else:
+        where, entry = f"models.{name}.weights", _weights(document, name, file)
+    parse(_plain(document), params)
+    write_atomically(params, _dump(yaml, document))
+    return f"{params}: {where} = {entry}"
+
+
+def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str, Any]:
+    # Not at the top: the other uses of this command need no image library.
+    from headstart.tasks.image_folder import content_hash
+
+    entry = document["datasets"].get(name)
+    if entry is None:
+        if size is None:
+            raise ParamsError(
+                f"data add: datasets.{name} is new: say the side of its images, such as --size 32"
+            )
+        entry = {"kind": "image_folder", "path": folder, "size": size}
+        document["datasets"][name] = entry
+    elif entry.get("kind") != "image_folder":
+        raise ParamsError(
+            f"data add: datasets.{name} is of kind {entry.get('kind')!r}, not image_folder"
+        )
+    entry["path"] = folder
+    entry["size"] = size or entry["size"]
+    entry["sha256"] = content_hash(Path(folder))
+    return dict(entry)
+
+
+def _network(document: Any, name: str, file: str, function: str) -> dict[str, Any]:
+    if not function:
+        raise ParamsError(f"data add: name the function that makes the network: {file}:build")
+    entry = document["models"].get(name, {})
+    if entry.get("kind") != "file":
+        entry = document["models"][name] = {"kind": "file"}
+    entry.update({"path": file, "function": function, "sha256": file_sha256(Path(file))})
+    return dict(entry)
+
+
+def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
+    if name not in document["models"]:
+        known = ", ".join(document["models"])
+        raise ParamsError(f"data add: models.{name} does not exist; known are {known}")
+    model = document["models"][name]
+    if file != TIMM:
+        model["weights"] = {"path": file, "sha256": file_sha256(Path(file))}
+        return dict(model["weights"])
+    if model.get("kind") != "timm":
+        raise ParamsError(f"data add: models.{name} is of kind {model.get('kind')!r}, not timm")
+    # Not at the top: only this command needs torch.
+    from headstart.networks.timm_models import published_state
+    from headstart.networks.weights import state_digest
+
+    model["weights"] = {"sha256": state_digest(published_state(model["name"]))}
+    return dict(model["weights"])
+
+
+def _plain(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {str(key): _plain(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [_plain(value) for value in document]
+    return document
+
+
+def _dump(yaml: YAML, document: Any) -> bytes:
+    stream = io.BytesIO()
+    yaml.dump(document, stream)
+    return stream.getvalue()

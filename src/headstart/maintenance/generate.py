@@ -1,0 +1,134 @@
+"""Files that follow from the steps and the params: written by one command, compared by a test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from headstart.artifacts.code import PACKAGE, closure, notebook_imports
+from headstart.artifacts.files import write_atomically
+from headstart.artifacts.share import shared
+from headstart.maintenance import params_page
+from headstart.params.types import DEFAULTS, Section, current_default
+from headstart.registry import REQUIRED, STEPS, STUDIES, Params
+from headstart.studies.study import Step
+
+ROOT = PACKAGE.parents[1]
+HEAD = """\
+# Written by `headstart generate`: one stage per step. Snakemake knows the graph of jobs; DVC decides whether
+# to ask it, and records what lies in results/. Outs persist: a finished artifact is moved away, never deleted.
+"""
+
+
+def write_all(root: Path = ROOT) -> list[Path]:
+    """Write every generated file of a checkout; return their paths."""
+    found = contents()
+    for name, text in found.items():
+        write_atomically(root / name, text.encode())
+    return [Path(name) for name in found]
+
+
+def contents() -> dict[str, str]:
+    """Return every generated file by its path in the project."""
+    return {
+        "dvc.yaml": dvc_yaml(),
+        "workflow/schemas/params.schema.yaml": schema(),
+        "docs/params.md": params_page.page(),
+        DEFAULTS.relative_to(ROOT).as_posix(): defaults(),
+    }
+
+
+def schema() -> str:
+    """Return the JSON schema of params files, for editors."""
+    described = Params.model_json_schema()
+    described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def defaults() -> str:
+    """Return the recorded defaults and those of fields that are not recorded yet; none ever changes."""
+    known = dict(json.loads(DEFAULTS.read_text(encoding="utf-8"))) if DEFAULTS.exists() else {}
+    for section in sections():
+        for name, field in section.model_fields.items():
+            if not field.is_required():
+                known.setdefault(f"{section.__name__}.{name}", current_default(section, name))
+    return json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n"
+
+
+def sections() -> list[type[BaseModel]]:
+    """Return all classes of params, by name."""
+    queue: list[type[BaseModel]] = [Section]
+    found: dict[str, type[BaseModel]] = {}
+    while queue:
+        section = queue.pop()
+        if section.__module__.startswith("headstart."):
+            found[section.__name__] = section
+        queue += [each for each in section.__subclasses__() if each.__name__ != "Params"]
+    return [found[name] for name in sorted(found)]
+
+
+def dvc_yaml(*, source: bool = True) -> str:
+    """Return the stages of DVC; without `source` they suit a folder that is no clone."""
+    lines = [HEAD + "stages:"]
+    for step in STEPS.values():
+        lines += _stage(step, source)
+    return "\n".join(lines) + "\n"
+
+
+def _stage(step: Step, source: bool) -> Iterator[str]:
+    park = "" if step.name == "publish" else f" && python -m headstart park {step.name}"
+    yield f"  {step.name}:"
+    yield f"    cmd: snakemake --cores all -- stage_{step.name}{park}"
+    deps = [f"results/{name}" for name in (*step.after, *step.reads)]
+    # DVC refuses a section that a params file leaves out, so these stages watch the whole file.
+    if set(step.sections) <= set(REQUIRED):
+        yield f"    params: [{', '.join(step.sections)}]"
+    else:
+        deps.append("params.yaml")
+    if source:
+        deps += _sources(step)
+    if deps:
+        yield "    deps:"
+        yield from (f"      - {dep}" for dep in deps)
+    yield "    outs:"
+    outs = ["figures", "report.html", "claims.json"] if step.name == "publish" else []
+    for out in outs or [f"results/{step.name}"]:
+        yield f"      - {out}: {{persist: true}}"
+
+
+def _sources(step: Step) -> list[str]:
+    """Return what of the project decides what a stage's jobs make."""
+    entries, files = [step.module], []
+    if step.name == "tables":
+        entries = [study.tables.partition(":")[0] for study in STUDIES]
+        files = [f"published/{name}" for study in STUDIES for name in study.published]
+    elif step.name == "claims":
+        entries += [study.claims.partition(":")[0] for study in STUDIES]
+        files = ["claims.yaml"]
+    elif step.name == "check":
+        entries += [study.checks for study in STUDIES if study.checks]
+    elif step.name == "figures":
+        files = [f"notebooks/{study.name}.ipynb" for study in STUDIES]
+        entries += [name for file in files for name in notebook_imports(shared(file))]
+    paths = [path.relative_to(ROOT) for path in closure(*entries).values()]
+    modules = sorted({path.as_posix() for path in paths if not _only_a_docstring(ROOT / path)})
+    versions = ["src/headstart/versions.json"] if step.versioned else []
+    return [*versions, *files, *_folders(modules)]
+
+
+def _only_a_docstring(path: Path) -> bool:
+    return path.read_text(encoding="utf-8").count("\n") <= 1
+
+
+def _folders(modules: list[str]) -> list[str]:
+    """Return folders in place of their modules, where all of a folder's modules are there."""
+    found: list[str] = []
+    for folder in dict.fromkeys(Path(module).parent for module in modules):
+        inside = [module for module in modules if Path(module).parent == folder]
+        every = [path for path in (ROOT / folder).rglob("*.py") if not _only_a_docstring(path)]
+        whole = {path.relative_to(ROOT).as_posix() for path in every} == set(inside)
+        found += [folder.as_posix()] if whole and len(inside) > 1 else inside
+    return found

@@ -1,0 +1,119 @@
+"""Presets, the schema, and what may be deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.artifacts.files import ArtifactError, file_sha256, read_json, write_atomically
+from headstart.artifacts.keys import RESULTS, STORE
+from headstart.artifacts.share import shared
+from headstart.params.reading import ParamsError
+from headstart.plan import Plan
+from headstart.registry import load
+
+PRESETS = shared("presets")
+FIGURES = Path("figures")
+LOGS = Path("logs")
+
+
+def use(preset: str, params: Path) -> str:
+    """Replace the params file by a preset; return what was done."""
+    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if preset not in known:
+        raise ParamsError(f"use: {preset!r} is no preset; known are {', '.join(known)}")
+    source = PRESETS / f"{preset}.yaml"
+    load(source)
+    said = ""
+    if params.exists() and params.read_bytes() != source.read_bytes():
+        kept = snapshot(params)
+        said = f"\nthe earlier file is kept as {kept}"
+    write_atomically(params, source.read_bytes())
+    return f"{params} is now the preset {preset!r}; run `snakemake --cores all`{said}"
+
+
+def snapshot(params: Path) -> Path:
+    """Keep a copy of a params file under its content's name, for the jobs that are started from it."""
+    kept = STORE / "params" / f"{file_sha256(params)[:12]}.yaml"
+    if not kept.exists():
+        write_atomically(kept, params.read_bytes())
+    return kept
+
+
+def check_folders() -> None:
+    """Refuse to start where a folder that jobs write into cannot be written.
+
+    Raises:
+        ParamsError: names every such folder, on a line of its own, with what is in the way.
+    """
+    problems = []
+    for folder in (RESULTS, FIGURES, LOGS, STORE):
+        if os.path.lexists(folder) and not folder.is_dir():
+            what = "a link to nowhere" if folder.is_symlink() else "a file"
+            problems.append(f"{folder}: {what} stands where a folder is needed; move it away")
+        elif not os.access(folder if folder.exists() else Path(), os.W_OK | os.X_OK):
+            problems.append(
+                f"{folder}: this folder cannot be written; check whose it is, and its mode"
+            )
+    if problems:
+        raise ParamsError("\n".join(problems))
+
+
+def published_problems(folder: Path = FIGURES) -> list[str]:
+    """List published files that are not those that were published."""
+    problems = []
+    for stamp in sorted(folder.glob(".[0-9a-f]*")):
+        for name, sha256 in read_json(stamp).items():
+            path = Path(os.path.normpath(folder / name))
+            if not path.is_file() or file_sha256(path) != sha256:
+                problems.append(
+                    f"{path}: not as published; delete {stamp} and run `snakemake --cores all`"
+                )
+    return problems
+
+
+def prune(plan: Plan, *, delete: bool) -> str:
+    """List, or delete, what the store holds that no current job needs."""
+    lines, total = [], 0
+    for path in _prunable(plan):
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        total += size
+        lines.append(f"{'deleted' if delete else 'would delete'} {path} ({size / 1e6:.1f} MB)")
+        if delete:
+            shutil.rmtree(path)
+    if not lines:
+        return "nothing to prune"
+    end = "" if delete else "; `headstart prune --yes` deletes them"
+    return "\n".join([*lines, f"{total / 1e6:.1f} MB in {len(lines)} folders{end}"])
+
+
+def _prunable(plan: Plan) -> Iterator[Path]:
+    """Yield parked artifacts, unfinished work and finished runs; those of current jobs stay."""
+    labels = {job.label for job in plan.jobs()}
+    keys = {job.full_key for job in plan.jobs()}
+    for path in sorted((STORE / "artifacts").glob("*/*")):
+        if path.name not in labels:
+            yield path
+    for path in sorted((STORE / "partial").glob("*")):
+        if path.name not in keys:
+            yield path
+    unfinished = any(not job.manifest.exists() for job in plan.jobs("transfer"))
+    # A bundle that is not finished wants its finished runs back; which they are, only it can tell.
+    for name in ("leftover", "replaced", *(() if unfinished else ("runs",))):
+        if (STORE / name).is_dir():
+            yield STORE / name
+
+
+def publish_stamp(key: str, folder: Path = FIGURES) -> Path:
+    """Return the stamp that says which figures lie in the folder, and what beside it.
+
+    A stamp that lists a file which is gone is taken away: what it stands for is not there.
+    """
+    if len(key) != 12:
+        raise ArtifactError(f"publish: {key!r} is no key")
+    stamp = folder / f".{key}"
+    if stamp.exists() and not all((folder / name).exists() for name in read_json(stamp)):
+        stamp.unlink()
+    return stamp

@@ -1,0 +1,203 @@
+"""Douglas–Rachford splitting for the AND–OR problem, with exact projections and a duality-gap stop.
+
+Copies of I_and, I_or and w obey the linear relations of `and_or`, a second copy of w is the Möbius
+transform of the scores v' within their bounds, and the two copies of w agree. All linear solves are
+Kronecker powers.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from headstart.metrics.interactions.kronecker import (
+    KroneckerPower,
+    RegularisedInverse,
+    kronecker_power,
+    regularised_inverse,
+)
+
+STEP = 0.3  # in units of the mean |I(S)|
+RELAXATION = 1.8
+SCORE_WEIGHT = 0.3  # weight of w = Mv' against that of v' in the projection
+CHECK_EVERY = 25
+
+Table = Float64[Tensor, "*batch networks subsets"]
+
+
+class Problem(NamedTuple):
+    """Scores v with v(∅) = 0 and mean |I(S)| = 1, and the bounds ε on the residual."""
+
+    scores: Table
+    bound: Float64[Tensor, "*batch networks 1"]
+    exact: bool
+    """Whether every bound is zero."""
+
+
+class Iterate(NamedTuple):
+    """The solver's variables: I_and, I_or, two copies of w, and v'; in the problem's units."""
+
+    and_interactions: Table
+    or_interactions: Table
+    whole: Table
+    whole_copy: Table
+    scores: Table
+
+
+class Certificate(NamedTuple):
+    """A feasible split, and the relative gap between its L1 norm and a proven lower bound."""
+
+    and_interactions: Table
+    or_interactions: Table
+    scores: Table
+    norm: Float64[Tensor, "*batch"]
+    gap: Float64[Tensor, "*batch"]
+
+
+class Operators(NamedTuple):
+    """M and Q, with solvers for combinations of I with QQᵀ, QᵀQ and MᵀM."""
+
+    transform: KroneckerPower
+    mixing: KroneckerPower
+    mixing_rows: RegularisedInverse
+    mixing_columns: RegularisedInverse
+    transform_columns: RegularisedInverse
+
+
+def operators(players: int, device: torch.device) -> Operators:
+    """Return the operators for n players."""
+    transform = torch.tensor([[1.0, 0.0], [-1.0, 1.0]], dtype=torch.float64)
+    mixing = torch.tensor([[1.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    return Operators(
+        kronecker_power(transform, players, device),
+        kronecker_power(mixing, players, device),
+        regularised_inverse(mixing, players, device),
+        regularised_inverse(mixing.mT, players, device),
+        regularised_inverse(transform.mT, players, device),
+    )
+
+
+def solve(
+    problem: Problem, tolerance: float, max_iterations: int, start: Iterate | None
+) -> tuple[Certificate, int, Iterate]:
+    """Iterate until the gap of every game is within the tolerance; return the split, steps and last
+    iterate.
+    """
+    maps = operators(problem.scores.shape[-1].bit_length() - 1, problem.scores.device)
+    state = _begin(maps, problem) if start is None else _resume(maps, problem, start)
+    for iteration in range(1, max_iterations + 1):
+        projected = _project(maps, problem, state)
+        reflected = Iterate(*(2 * new - old for new, old in zip(projected, state, strict=True)))
+        shrunk = _shrink(problem, reflected)
+        if iteration % CHECK_EVERY == 0 or iteration == max_iterations:
+            certificate = _certify(maps, problem, projected, reflected, shrunk)
+            if bool((certificate.gap <= tolerance).all()):
+                break
+        state = Iterate(
+            *(
+                old + RELAXATION * (new - middle)
+                for old, new, middle in zip(state, shrunk, projected, strict=True)
+            )
+        )
+    return certificate, iteration, state
+
+
+def _begin(maps: Operators, problem: Problem) -> Iterate:
+    whole = maps.transform(problem.scores)
+    return Iterate(whole / 2, -maps.mixing(whole) / 2, whole, whole, problem.scores)
+
+
+def _resume(maps: Operators, problem: Problem, start: Iterate) -> Iterate:
+    if start.scores.shape != problem.scores.shape:
+        raise ValueError(
+            f"the start has shape {tuple(start.scores.shape)}, "
+            f"the values {tuple(problem.scores.shape)}: "
+            "start from a split of the same images, networks and players"
+        )
+    if not problem.exact:
+        return start
+    return Iterate(*start[:2], *_begin(maps, problem)[2:])
+
+
+def _project(maps: Operators, problem: Problem, point: Iterate) -> Iterate:
+    """The nearest point that obeys the linear relations; the mean over networks and the rest are
+    orthogonal.
+    """
+    free = 0.0 if problem.exact else 1.0
+    mean_and, mean_or, mean_whole = (part.mean(-2, keepdim=True) for part in point[:3])
+    excess = mean_and - maps.mixing(mean_or) - mean_whole
+    multiplier = maps.mixing_rows(excess, 1 + free, 1.0)
+    whole = point.whole - mean_whole
+    if free and whole.shape[-2] > 1:
+        rest_and, rest_or = point.and_interactions - mean_and, point.or_interactions - mean_or
+        pull = (rest_and - maps.mixing.transposed(rest_or)) / 2
+        whole = maps.mixing_columns(whole + pull, 1.25, 0.25)
+    return Iterate(
+        mean_and - multiplier + whole / 2,
+        mean_or + maps.mixing.transposed(multiplier) - maps.mixing(whole) / 2,
+        mean_whole + free * multiplier + whole,
+        *_project_scores(maps, problem, point),
+    )
+
+
+def _project_scores(maps: Operators, problem: Problem, point: Iterate) -> tuple[Tensor, Tensor]:
+    if problem.exact:
+        return point.whole_copy, point.scores
+    misfit = maps.transform.transposed(point.whole_copy - maps.transform(point.scores))
+    change = maps.transform_columns(SCORE_WEIGHT * misfit, 1.0, SCORE_WEIGHT)
+    scores = point.scores + change
+    return maps.transform(scores), scores
+
+
+def _shrink(problem: Problem, point: Iterate) -> Iterate:
+    """Shrink the interactions of S ≠ ∅, clamp the scores to their bounds, average the two copies of
+    w.
+    """
+    conjunctions, disjunctions = (
+        torch.cat([part[..., :1], torch.nn.functional.softshrink(part[..., 1:], STEP)], dim=-1)
+        for part in point[:2]
+    )
+    if problem.exact:
+        return Iterate(conjunctions, disjunctions, *point[2:])
+    whole = (point.whole + point.whole_copy) / 2
+    return Iterate(conjunctions, disjunctions, whole, whole, _within_bounds(problem, point.scores))
+
+
+def _within_bounds(problem: Problem, scores: Tensor) -> Tensor:
+    return scores.clamp(problem.scores - problem.bound, problem.scores + problem.bound)
+
+
+def _certify(
+    maps: Operators, problem: Problem, projected: Iterate, reflected: Iterate, shrunk: Iterate
+) -> Certificate:
+    scores = problem.scores if problem.exact else _within_bounds(problem, projected.scores)
+    whole = maps.transform(scores)
+    shared = (projected.or_interactions + maps.mixing(whole) / 2).mean(-2, keepdim=True)  # θ
+    conjunctions, disjunctions = whole / 2 + maps.mixing(shared), shared - maps.mixing(whole) / 2
+    norm = (conjunctions[..., 1:].abs().sum(-1) + disjunctions[..., 1:].abs().sum(-1)).sum(-1)
+    lower = _lower_bound(maps, problem, reflected, shrunk)
+    gap = torch.where(norm > 0, (norm - lower) / norm.where(norm > 0, 1), 0)
+    return Certificate(conjunctions, disjunctions, scores, norm, gap)
+
+
+def _lower_bound(maps: Operators, problem: Problem, reflected: Iterate, shrunk: Iterate) -> Tensor:
+    """The dual value: multipliers λ, μ of I_and, I_or made feasible, |λ|, |μ| ≤ 1 and Σ (Qᵀλ + μ) =
+    0.
+    """
+    lagrange_and = (reflected.and_interactions - shrunk.and_interactions) / STEP
+    lagrange_or = (reflected.or_interactions - shrunk.or_interactions) / STEP
+    imbalance = (maps.mixing.transposed(lagrange_and) + lagrange_or).mean(-2, keepdim=True)
+    correction = maps.mixing_columns(imbalance, 1.0, 1.0)
+    lagrange_and = lagrange_and - maps.mixing(correction)
+    lagrange_and = torch.cat(
+        [torch.zeros_like(lagrange_and[..., :1]), lagrange_and[..., 1:]], dim=-1
+    )
+    lagrange_or = lagrange_or - correction
+    lagrange_or = lagrange_or - (maps.mixing.transposed(lagrange_and) + lagrange_or).mean(
+        -2, keepdim=True
+    )
+    largest = torch.maximum(lagrange_and.abs(), lagrange_or.abs())[..., 1:].amax(dim=(-2, -1))
+    scores_dual = maps.transform.transposed(lagrange_and - maps.mixing.transposed(lagrange_or)) / 2
+    value = (scores_dual * problem.scores - problem.bound * scores_dual.abs()).sum(dim=(-2, -1))
+    return value / largest.clamp(min=1)

@@ -1,0 +1,79 @@
+"""Preserved, discarded and new knowledge of a fine-tuned network, and the similarity of two.
+
+Sums never count S = ∅. arXiv 2410.08455 names K_preserve, K_discard and K_new; their equations here
+follow the same authors' earlier work, where the shared effect of two interactions is zero for
+opposite signs, else the smaller magnitude with the common sign.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headstart.metrics.interactions.transform import count_players, strength, without_empty_set
+
+Table = Float[Tensor, "*batch subsets"]
+Images = Float[Tensor, "images *tables subsets"]
+
+
+class Decomposition(NamedTuple):
+    """K_preserve, K_discard and K_new, shaped like the interactions and in their units."""
+
+    preserved: Tensor
+    discarded: Tensor
+    new: Tensor
+
+
+def shared_effect(first: Table, second: Table) -> Table:
+    """Return 1[I₁·I₂ > 0]·sign(I₁)·min(|I₁|, |I₂|), entry by entry; NaN where one of them is."""
+    if first.shape != second.shape:
+        raise ValueError(
+            f"the two networks have interactions of shapes {tuple(first.shape)} "
+            f"and {tuple(second.shape)}: "
+            "evaluate both on the same images, players and classes"
+        )
+    signs = first.sign()
+    return signs * torch.minimum(first.abs(), second.abs()) * (signs * second.sign()).clamp(min=0)
+
+
+def decompose(pretrained: Table, finetuned: Table) -> Decomposition:
+    """Return K_preserve, the shared effect, I_pre − K_preserve and I_ft − K_preserve.
+
+    Hence |I_pre| = |K_preserve| + |K_discard| and |I_ft| = |K_preserve| + |K_new|.
+    """
+    count_players(pretrained)
+    preserved = shared_effect(pretrained, finetuned)
+    return Decomposition(preserved, pretrained - preserved, finetuned - preserved)
+
+
+def weighted_jaccard(first: Table, second: Table) -> Float[Tensor, "*batch"]:
+    """Return J = Σ min(Ĩ₁, Ĩ₂) / Σ max(Ĩ₁, Ĩ₂) with Ĩ = [max(I, 0); max(−I, 0)]; NaN where both are
+    empty.
+
+    Symmetric, within [0, 1], and 1 only for equal tables. The form is inferred from the authors'
+    code.
+    """
+    first, second = without_empty_set(first), without_empty_set(second)
+    positive = first.clamp(min=0), second.clamp(min=0)
+    negative = (-first).clamp(min=0), (-second).clamp(min=0)
+    common = torch.minimum(*positive) + torch.minimum(*negative)
+    union = torch.maximum(*positive) + torch.maximum(*negative)
+    return common.sum(-1) / union.sum(-1)
+
+
+def normalise(interactions: Images, by: Literal["strength", "gain"] = "strength") -> Images:
+    """Return the interactions of one network divided by its scale over images; NaN where the scale
+    is zero.
+
+    The scale is E_x Σ|I(S)| (`strength`), over all tables of an image, or E_x |v(N) − v(∅)|
+    (`gain`), so that networks whose log-odds differ by a factor can be compared. The gain is small,
+    and the result large, where v(N) ≈ v(∅).
+    """
+    if by == "strength":
+        scale = strength(interactions).reshape(len(interactions), -1).sum(-1).mean()
+    elif by == "gain":
+        scale = without_empty_set(interactions).flatten(1).sum(-1).abs().mean()
+    else:
+        raise ValueError(f"the normalisation is {by!r}: choose 'strength' or 'gain'")
+    return interactions / scale.masked_fill(scale == 0, torch.nan)

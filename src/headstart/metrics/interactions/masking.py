@@ -1,0 +1,146 @@
+"""Players of an image, and the 2^n images in which some of them are hidden behind a baseline."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from headstart.metrics.interactions.transform import check_player_count
+
+MaskedInputs = Callable[[Tensor, Tensor], Tensor]
+"""Makes network inputs for every pair of the given samples and subsets, sample by sample.
+
+It takes sample indices [samples] and subset indices [subsets], bit i of which says whether player i
+is visible, and returns inputs [samples · subsets, …]. Players need not be pixels: words do as well.
+"""
+
+
+def grid_players(
+    height: int, width: int, rows: int, columns: int, cells: Sequence[tuple[int, int]]
+) -> Bool[Tensor, "players height width"]:
+    """Return one player for each (row, column) in `cells` of a rows × columns grid over the image.
+
+    Cells differ by at most one pixel where the grid does not divide the image. Pixels of cells that
+    are not named belong to no player and stay visible.
+    """
+    players = torch.zeros(len(cells), height, width, dtype=torch.bool)
+    for player, (row, column) in zip(players, cells, strict=True):
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise ValueError(
+                f"cell {(row, column)} lies outside the grid of {rows} rows × {columns} columns"
+            )
+        top, bottom = row * height // rows, (row + 1) * height // rows
+        left, right = column * width // columns, (column + 1) * width // columns
+        player[top:bottom, left:right] = True
+    check_players(players)
+    return players
+
+
+def draw_cells(
+    cells: Sequence[tuple[int, int]], count: int, generator: torch.Generator
+) -> tuple[tuple[int, int], ...]:
+    """Return `count` different cells at random, in the order of `cells`."""
+    if count > len(cells):
+        raise ValueError(
+            f"{count} cells are asked for, the grid offers {len(cells)}: use a finer grid"
+        )
+    drawn = torch.randperm(len(cells), generator=generator)[:count].sort().values
+    return tuple(cells[index] for index in drawn.tolist())
+
+
+def segmentation_players(
+    segmentation: Int[Tensor, "*images height width"], players: int
+) -> Bool[Tensor, "*images players height width"]:
+    """Return players 1 … n of a segmentation map; pixels of other numbers belong to no player."""
+    numbers = torch.arange(1, players + 1, device=segmentation.device)
+    masks = segmentation.unsqueeze(-3) == numbers[:, None, None]
+    check_players(masks)
+    return masks
+
+
+def check_players(players: Bool[Tensor, "*images players height width"]) -> None:
+    """Raise `ValueError` for no player, more than 16, a player with no pixels, or a pixel with two
+    players.
+    """
+    count = players.shape[-3]
+    if not count:
+        raise ValueError("there are no players: name at least one cell or one mask")
+    check_player_count(count)
+    empty = (~players.any(dim=(-2, -1))).nonzero().tolist()
+    if empty:
+        *image, player = empty[0]
+        place = f" in image {image[0]}" if image else ""
+        raise ValueError(
+            f"player {player}{place} has no pixels ({len(empty)} such in all): "
+            "leave it out, or use a coarser grid or a larger part"
+        )
+    shared = int((players.sum(-3) > 1).sum())
+    if shared:
+        raise ValueError(f"{shared} pixels belong to more than one player: make the masks disjoint")
+
+
+def visible_pixels(
+    players: Bool[Tensor, "*images players height width"], subsets: Int[Tensor, " subsets"]
+) -> Bool[Tensor, "*images subsets height width"]:
+    """Return which pixels of x_T are those of x: the players in T, and every pixel outside all
+    players.
+    """
+    return _keep(players, subsets, torch.float32) > 0
+
+
+def _keep(players: Tensor, subsets: Tensor, dtype: torch.dtype) -> Tensor:
+    """The visible pixels as numbers 0 and 1; exact, since no pixel has two players."""
+    numbers = torch.arange(players.shape[-3], device=players.device)
+    hidden = 1 - ((subsets.to(players.device)[:, None] >> numbers) & 1).to(dtype)
+    pixels = players.flatten(-2).to(dtype)
+    return (1 - hidden @ pixels).unflatten(-1, players.shape[-2:])
+
+
+def pixel_inputs(
+    images: Float[Tensor, "images channels height width"],
+    players: Bool[Tensor, "*images_or_none players height width"],
+    baseline: Float[Tensor, "..."],
+) -> MaskedInputs:
+    """Return the maker of masked images x_T = m·x + (1 − m)·b, where m is 1 on visible pixels, else
+    0.
+
+    Players are the same for all images [players, height, width] or differ [images, players, height,
+    width]. The baseline b broadcasts to the images. All masks of a chunk are applied by one fused
+    broadcast multiply-add; x_N equals x and hidden pixels equal b to the last bit.
+    """
+    check_players(players)
+    if players.shape[-2:] != images.shape[-2:] or players.shape[:-3] not in ((), images.shape[:1]):
+        raise ValueError(
+            f"players of shape {tuple(players.shape)} do not fit "
+            f"images of shape {tuple(images.shape)}: "
+            "give [players, height, width], or one such for every image"
+        )
+    players = players.to(images.device)
+    hidden_by = expand_baseline(images, baseline)
+
+    def masked_images(samples: Tensor, subsets: Tensor) -> Tensor:
+        chosen = players if players.ndim == 3 else players[samples]
+        keep = _keep(chosen, subsets, images.dtype).unsqueeze(-3)
+        return (
+            hidden_by[samples].unsqueeze(1).lerp(images[samples].unsqueeze(1), keep).flatten(0, 1)
+        )
+
+    return masked_images
+
+
+def expand_baseline(
+    images: Float[Tensor, "images channels height width"], baseline: Float[Tensor, "..."]
+) -> Float[Tensor, "images channels height width"]:
+    """Return the baseline with the images' shape, type and device; raise `ValueError` where it does
+    not fit.
+    """
+    try:
+        return baseline.to(images).expand_as(images)
+    except RuntimeError:
+        raise ValueError(
+            f"a baseline of shape {tuple(baseline.shape)} does not fit "
+            f"images of shape {tuple(images.shape)}: "
+            "give a pixel [channels, 1, 1], an image [channels, height, width], "
+            "or one for every image"
+        ) from None

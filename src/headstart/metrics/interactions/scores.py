@@ -1,0 +1,107 @@
+"""Scores: the log-odds of the true class, on complete images and on all 2^n masked ones."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headstart.metrics.interactions.masking import MaskedInputs
+from headstart.metrics.interactions.transform import check_player_count
+from headstart.metrics.precision import evaluation_mode, full_precision
+
+Network = Callable[[Tensor], Tensor]
+
+
+def log_odds(
+    logits: Float[Tensor, "*batch classes"], labels: Int[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Return v = log(p(y*|x) / (1 − p(y*|x))) = z_{y*} − log Σ_{k≠y*} exp z_k, from logits z and
+    labels y*.
+
+    It never leaves the logits, so it stays exact where p rounds to 0 or 1. Raises `ValueError` for
+    probabilities, for values that are not finite, for one class, and for labels without a logit.
+    """
+    _check_logits(logits, labels)
+    own = labels.unsqueeze(-1)
+    others = logits.scatter(-1, own, -torch.inf).logsumexp(-1)
+    return logits.gather(-1, own).squeeze(-1) - others
+
+
+def _check_logits(logits: Tensor, labels: Tensor) -> None:
+    classes = logits.shape[-1]
+    if classes < 2:
+        raise ValueError(
+            "log-odds need at least two classes; a single logit z stands for the pair (0, z)"
+        )
+    if not logits.numel():
+        return
+    if not bool(logits.isfinite().all()):
+        raise ValueError("the logits hold NaN or infinite values: the network has diverged")
+    smallest, largest = int(labels.min()), int(labels.max())
+    if smallest < 0 or largest >= classes:
+        raise ValueError(
+            f"labels run from {smallest} to {largest}, but the network has {classes} outputs: "
+            "it was trained on other classes than these images have"
+        )
+    sums = logits.sum(-1)
+    if bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all()):
+        raise ValueError(
+            "these look like probabilities (none negative, each row sums to 1): "
+            "give the logits, the network's output before the softmax"
+        )
+
+
+def subset_scores(
+    network: Network,
+    masked_inputs: MaskedInputs,
+    labels: Int[Tensor, " samples"],
+    players: int,
+    chunk_size: int = 256,
+    classes: int | None = None,
+) -> Float[Tensor, "samples subsets"]:
+    """Return v(x_T) for every sample and all 2^n subsets T of n players of any kind.
+
+    The network maps inputs to logits. It runs in evaluation mode, which is undone afterwards, with
+    autocast and TF32 off and without gradients, on `chunk_size` inputs at a time: a matter of
+    memory, which changes v by rounding alone (`noise_floor` measures it). `classes`, where given,
+    is the number of logits that every network of the comparison must have. Raises `ValueError` for
+    weights in less than 32 bits.
+    """
+    check_player_count(players)
+    if chunk_size < 1:
+        raise ValueError(f"the chunk size is {chunk_size}: choose 1 or more inputs at a time")
+    rows = []
+    with torch.no_grad(), evaluation_mode(network), full_precision(labels.device):
+        for samples in torch.arange(len(labels)).split(max(1, chunk_size >> players)):
+            scores = [
+                _scores_of(network, masked_inputs, samples, subsets, labels, classes)
+                for subsets in torch.arange(2**players).split(chunk_size)
+            ]
+            rows.append(torch.cat(scores, dim=1))
+    return torch.cat(rows) if rows else torch.empty(0, 2**players)
+
+
+def _scores_of(
+    network: Network,
+    masked_inputs: MaskedInputs,
+    samples: Tensor,
+    subsets: Tensor,
+    labels: Tensor,
+    classes: int | None,
+) -> Tensor:
+    samples, subsets = samples.to(labels.device), subsets.to(labels.device)
+    logits = network(masked_inputs(samples, subsets))
+    expected = len(samples) * len(subsets)
+    if logits.ndim != 2 or len(logits) != expected:
+        raise ValueError(
+            f"the network returned shape {tuple(logits.shape)} for {expected} inputs: "
+            "it must return logits [inputs, classes]"
+        )
+    if classes is not None and logits.shape[1] != classes:
+        raise ValueError(
+            f"the network has {logits.shape[1]} classes, the comparison {classes}: "
+            "compare networks of the same task"
+        )
+    own = labels[samples].repeat_interleave(len(subsets))
+    return log_odds(logits, own).unflatten(0, (len(samples), len(subsets)))

@@ -1,0 +1,86 @@
+"""Shares of knowledge: how much of one network's interactions another one has, by image and order.
+
+Each share is a part and a whole for every image; `resampling` makes a ratio of sums, or a mean of
+ratios, of them. An image whose part or whole is NaN, or whose whole is zero, has no share.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from headstart.metrics.interactions.decomposition import shared_effect
+from headstart.metrics.interactions.salience import Scope, largest, salient
+from headstart.metrics.interactions.transform import order_profile
+
+Tables = Float[Tensor, "images *tables subsets"]
+"""Interactions of every image; its tables, such as AND and OR, count together."""
+
+
+class Share(NamedTuple):
+    """Part and whole of every image, at each of the levels of `by_level`."""
+
+    parts: Float[Tensor, "images levels"]
+    wholes: Float[Tensor, "images levels"]
+
+
+def by_level(interactions: Tables) -> Float[Tensor, "images levels"]:
+    """Return Σ|I(S)| of every image: over all S ≠ ∅, over each order 1 … n, over the upper half of
+    orders, and over the lower one, which is the smaller where n is odd.
+    """
+    profile = order_profile(interactions)
+    profile = profile.reshape(len(profile), -1, profile.shape[-1]).sum(1)
+    half = profile.shape[-1] // 2
+    sums = [profile.sum(-1), profile[:, half:].sum(-1), profile[:, :half].sum(-1)]
+    whole, upper, lower = (total.unsqueeze(-1) for total in sums)
+    return torch.cat([whole, profile, upper, lower], dim=-1)
+
+
+def share(part: Tables, whole: Tables) -> Share:
+    """Return Σ|part| of Σ|whole|, such as K_preserve of I_pre, or K_new of I_ft."""
+    return Share(by_level(part), by_level(whole))
+
+
+def exclusivity(preserved: Tables, scratch: Tables) -> Share:
+    """Return r = Σ 1[K·I_scr > 0]·min(|K|, |I_scr|) / Σ|K|, with K = K_preserve.
+
+    It is the share of preserved knowledge that training from scratch finds too. The paper reports
+    such a ratio in § 3.2.2; this equation is inferred. Chance is far from zero: compare with a null.
+    """
+    return share(shared_effect(preserved, scratch), preserved)
+
+
+def exclusivity_by_count(
+    preserved: Tables, scratch: Tables, fraction: float = 0.05, scope: Scope = "model"
+) -> Share:
+    """Return the share of salient K_preserve(S) where I_scr(S) is salient with the same sign."""
+    kept = salient(preserved, fraction, scope)
+    found = kept & salient(scratch, fraction, scope) & (preserved.sign() == scratch.sign())
+    missing = (preserved.isnan() | scratch.isnan()).flatten(1).any(-1)
+    return Share(_count(found, preserved, missing), _count(kept, preserved, missing))
+
+
+def scratch_only(pretrained: Tables, finetuned: Tables, scratch: Tables) -> Share:
+    """Return the share of Σ|I_scr| that neither the pretrained nor the fine-tuned network has."""
+    in_either = torch.maximum(
+        shared_effect(scratch, pretrained).abs(), shared_effect(scratch, finetuned).abs()
+    )
+    return share(scratch.abs() - in_either, scratch)
+
+
+def salient_count(
+    interactions: Tables, fraction: float = 0.05, scope: Scope = "model"
+) -> Float[Tensor, "images levels"]:
+    """Return how many interactions are salient; NaN where there is none to be measured by.
+
+    That is where all of the table are zero or one is NaN (`model`), or all of an image's (`sample`).
+    """
+    most = largest(interactions, scope).flatten(1).amax(-1)
+    return _count(salient(interactions, fraction, scope), interactions, ~(most > 0))
+
+
+def _count(
+    chosen: Bool[Tensor, "images *tables subsets"], table: Tensor, missing: Bool[Tensor, " images"]
+) -> Float[Tensor, "images levels"]:
+    return by_level(chosen.to(table.dtype)).masked_fill(missing.unsqueeze(-1), torch.nan)

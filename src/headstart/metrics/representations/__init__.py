@@ -1,0 +1,1 @@
+"""Similarity and invariance of representations (arXiv 2307.06006)."""

@@ -1,0 +1,149 @@
+"""Every grid between a pretrained network and a fine-tuned one, from their Gram matrices.
+
+Grids are indexed [reference, evaluated]: the layer that was inverted (or stands for it), then the
+layer that is asked. pt and ft as in `headstart.metrics.representations.forgetting`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from headstart.metrics.representations.cka import cka_grid
+from headstart.metrics.representations.forgetting import cka_divergence, flow, forgetting, learning
+from headstart.metrics.representations.half_samples import FEWEST, ends, half_sample_draws
+from headstart.metrics.representations.stir import TargetGrams, stir_grid
+
+Grid = Float64[Tensor, "references evaluated"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Grams of both networks on X, on X′ of pt, and, where ft was inverted, on X′ of ft.
+
+    The first word of a field is the network that is evaluated, the last one that was inverted.
+    """
+
+    pt_given_pt: TargetGrams
+    ft_given_pt: TargetGrams
+    pt_given_ft: TargetGrams | None = None
+    ft_given_ft: TargetGrams | None = None
+
+    @property
+    def images(self) -> int:
+        """Return the number of images per seed."""
+        return self.pt_given_pt.originals.shape[-1]
+
+    def subset(self, images: Tensor) -> "Comparison":
+        """The same for some of the images, given by their numbers."""
+        parts = (self.pt_given_pt, self.ft_given_pt, self.pt_given_ft, self.ft_given_ft)
+        return Comparison(*(part and part.subset(images) for part in parts))  # type: ignore[arg-type]
+
+
+def grids(pair: Comparison, debiased: bool = True) -> dict[str, Grid]:
+    """Return all grids by name, averaged over seeds; those of X′ of ft only where it was inverted."""
+    return derived(similarities(networks_of(pair), debiased))
+
+
+def networks_of(pair: Comparison) -> dict[str, TargetGrams]:
+    """Return the Grams of both networks, named by who is evaluated and who was inverted."""
+    found = {"stir_pt_given_pt": pair.pt_given_pt, "stir_ft_given_pt": pair.ft_given_pt}
+    if pair.pt_given_ft is not None and pair.ft_given_ft is not None:
+        found |= {"stir_ft_given_ft": pair.ft_given_ft, "stir_pt_given_ft": pair.pt_given_ft}
+    return found
+
+
+def similarities(networks: Mapping[str, TargetGrams], debiased: bool = True) -> dict[str, Grid]:
+    """Return STIR of every network, and CKA of pt and ft on X, averaged over seeds.
+
+    All networks are stacked, so that many small ones cost little more than one.
+    """
+    seeds = len(networks["stir_pt_given_pt"].originals)
+    originals = torch.cat([grams.originals for grams in networks.values()])
+    inverted = torch.cat([grams.inverted for grams in networks.values()])
+    stacked = stir_grid(TargetGrams(originals, inverted), debiased)
+    found = {name: part.mean(0) for name, part in zip(networks, stacked.split(seeds), strict=True)}
+    pt, ft = (networks[name].originals for name in ("stir_pt_given_pt", "stir_ft_given_pt"))
+    return found | {
+        "cka_pt_pt": cka_grid(pt, pt, debiased).mean(0),
+        "cka_ft_pt": cka_grid(pt, ft, debiased).mean(0),
+    }
+
+
+def derived(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add what follows from STIR and CKA; all is linear in them. Leading dimensions are kept.
+
+    `forgetting`, `learning` with the measured self-STIR, `forgetting_paper`, `learning_paper` with
+    1 in its place; `flow`; `cka_divergence`.
+    """
+    pt, ft = found["stir_pt_given_pt"], found["stir_ft_given_pt"]
+    result = dict(found) | {
+        "forgetting": forgetting(pt, ft),
+        "forgetting_paper": forgetting(torch.ones_like(pt), ft),
+        "flow": flow(ft),
+        "cka_divergence": cka_divergence(found["cka_pt_pt"], found["cka_ft_pt"]),
+    }
+    if "stir_ft_given_ft" in found:
+        own, other = found["stir_ft_given_ft"], found["stir_pt_given_ft"]
+        result |= {
+            "learning": learning(own, other),
+            "learning_paper": learning(torch.ones_like(own), other),
+        }
+    return result
+
+
+class Cells(NamedTuple):
+    """A grid, and the ends of its interval over images; NaN where there is none."""
+
+    value: Grid
+    low: Grid
+    high: Grid
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Similarities by name, on all images and on half-samples of them (none: too few images)."""
+
+    value: dict[str, Grid]
+    draws: dict[str, Float64[Tensor, "resamples references evaluated"]] | None
+    confidence: float
+
+    def interval(self, of: Callable[[Mapping[str, Tensor]], Tensor]) -> Cells:
+        """Return value and ends of the interval of anything that is made of similarities.
+
+        No interval for fewer than 8 images, nor where a half-sample is undefined.
+        """
+        value = of(self.value)
+        if self.draws is None:
+            nothing = torch.full_like(value, torch.nan)
+            return Cells(value, nothing, nothing)
+        return Cells(value, *ends(value, of(self.draws), self.confidence))
+
+
+def sampled(
+    networks: Mapping[str, TargetGrams],
+    debiased: bool,
+    generator: torch.Generator,
+    resamples: int = 200,
+    confidence: float = 0.95,
+) -> Sampled:
+    """Return the similarities of all networks, on the same half-samples of the images."""
+    names: list[str] = []
+
+    def stacked(images: Tensor) -> Tensor:
+        part = {name: grams.subset(images) for name, grams in networks.items()}
+        found = similarities(part, debiased)
+        names[:] = list(found)
+        return torch.stack(list(found.values()))
+
+    grams = networks["stir_pt_given_pt"].originals
+    images, device = grams.shape[-1], grams.device
+    if images < FEWEST:
+        value = stacked(torch.arange(images, device=device))
+        return Sampled(dict(zip(names, value, strict=True)), None, confidence)
+    value, draws = half_sample_draws(stacked, images, generator, resamples, device)
+    by_name = dict(zip(names, draws.unbind(1), strict=True))
+    return Sampled(dict(zip(names, value, strict=True)), by_name, confidence)

@@ -1,0 +1,174 @@
+"""STIR: how much of what a reference network ignores a target network ignores too.
+
+STIR(m2 | m1) = CKA(m2(X), m2(X′)) with X′ such that m1(X′) ≈ m1(X) (arXiv 2307.06006, eq. 1, after
+Nanda et al. 2022, arXiv 2206.11939). It has a direction: the reference m1 was inverted, the target
+m2 is evaluated. X′ depends on the reference alone, so each (network, layer, seed) is inverted once,
+2 L inversions for all grids between two networks of L layers, and every target costs forward passes
+only. From these only Gram matrices are kept.
+
+Grids are indexed [seed, reference layer, target layer]; their mean over seeds is the paper's
+average over resamples. All functions raise ValueError for fewer than 4 images.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from headstart.metrics.representations.grams import (
+    MINIMUM_IMAGES,
+    linear_gram,
+    linear_grams,
+    undefined_reason,
+    unit_grams,
+)
+
+EveryLayer = Callable[[Tensor], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class TargetGrams:
+    """Gram matrices of all layers of one target network.
+
+    Attributes:
+        originals: of X, "seeds targets images images".
+        inverted: of X′, one for each reference layer j that was inverted.
+    """
+
+    originals: Float64[Tensor, "seeds targets images images"]
+    inverted: Float64[Tensor, "seeds references targets images images"]
+
+    def subset(self, images: Tensor) -> "TargetGrams":
+        """The same for some of the images, given by their numbers."""
+        return TargetGrams(
+            self.originals[..., images, :][..., images],
+            self.inverted[..., images, :][..., images],
+        )
+
+
+def target_grams(
+    every_layer: EveryLayer,
+    originals: Float[Tensor, "seeds images ..."],
+    inverted: Float[Tensor, "seeds references images ..."],
+    batch_size: int | None = None,
+) -> TargetGrams:
+    """Run a target network over X and all X′_j and keep the Grams of its layers.
+
+    Args:
+        every_layer: from images to the outputs of all layers.
+        originals: X of each seed.
+        inverted: X′ of each seed and reference layer.
+        batch_size: images per forward pass; the result does not depend on it.
+    """
+
+    def grams(images: Tensor) -> Tensor:
+        batches = [every_layer(part) for part in images.split(batch_size or len(images))]
+        return linear_grams([torch.cat(parts) for parts in zip(*batches, strict=True)])
+
+    with torch.no_grad():
+        of_x = torch.stack([grams(x) for x in originals])
+        of_inverted = [torch.stack([grams(x) for x in by_layer]) for by_layer in inverted]
+    return TargetGrams(of_x, torch.stack(of_inverted))
+
+
+def stir_grid(
+    target: TargetGrams, debiased: bool = True
+) -> Float64[Tensor, "seeds references targets"]:
+    """STIR(target[i] | reference[j]) for all layers; NaN where CKA is undefined (`stir_reason`)."""
+    originals = unit_grams(target.originals, debiased)
+    return (unit_grams(target.inverted, debiased) * originals[:, None]).sum(-1)
+
+
+@dataclass(frozen=True)
+class Stir:
+    """One STIR value: the mean over seeds, each seed's value, images per seed, why it is NaN."""
+
+    value: float
+    per_seed: Float64[Tensor, " seeds"]
+    images: int
+    reason: str | None
+
+
+def stir(
+    originals: Sequence[Float[Tensor, "images ..."]],
+    inverted: Sequence[Float[Tensor, "images ..."]],
+    debiased: bool = True,
+) -> Stir:
+    """STIR of one target layer from its features of X and of X′, one pair per seed."""
+    grams = TargetGrams(linear_grams(originals)[:, None], linear_grams(inverted)[:, None, None])
+    per_seed = stir_grid(grams, debiased)[:, 0, 0]
+    reason = stir_reason(grams, 0, 0, debiased)
+    return Stir(per_seed.mean().item(), per_seed, grams.originals.shape[-1], reason)
+
+
+def stir_reason(
+    target: TargetGrams, reference_layer: int, target_layer: int, debiased: bool = True
+) -> str | None:
+    """Why a cell of the STIR grid is NaN for some seed, in words; None where it is defined."""
+    for seed in range(len(target.originals)):
+        of_x = undefined_reason(target.originals[seed, target_layer], debiased)
+        of_inverted = target.inverted[seed, reference_layer, target_layer]
+        reason = undefined_reason(of_inverted, debiased)
+        if of_x or reason:
+            return f"original images: {of_x}" if of_x else f"inverted images: {reason}"
+    return None
+
+
+def data_processing_violations(
+    self_grid: Float64[Tensor, "*seeds references targets"], tolerance: float = 0.05
+) -> Bool[Tensor, "*seeds references targets"]:
+    """Cells i ≥ j where STIR(m[i] | m[j]) < 1 − tolerance, which exact inversions rule out.
+
+    A later layer sees only what an earlier one passes on. A violation marks an unfinished
+    inversion and makes that reference layer's results doubtful; it is a flag, not an error.
+    """
+    return ((self_grid < 1 - tolerance) | self_grid.isnan()).triu()
+
+
+@dataclass(frozen=True)
+class ResidualGroup:
+    """STIR among images whose inversion residual is at most `residual`, above the last group's."""
+
+    residual: float
+    images: int
+    value: float
+    reason: str | None
+
+
+def stir_by_residual(
+    originals: Float[Tensor, "images ..."],
+    inverted: Float[Tensor, "images ..."],
+    residuals: Float[Tensor, " images"],
+    groups: int = 4,
+    debiased: bool = True,
+) -> list[ResidualGroup]:
+    """STIR of one layer and seed within quantiles of the residual, best inverted images first.
+
+    If STIR falls from group to group, it measures the inversions rather than the networks. Groups
+    of fewer than 4 images are NaN with that reason.
+    """
+    grams = linear_gram(originals), linear_gram(inverted)
+    return residual_groups(*grams, residuals, groups, debiased)
+
+
+def residual_groups(
+    originals: Float64[Tensor, "images images"],
+    inverted: Float64[Tensor, "images images"],
+    residuals: Float[Tensor, " images"],
+    groups: int = 4,
+    debiased: bool = True,
+) -> list[ResidualGroup]:
+    """`stir_by_residual` from the Grams of X and X′."""
+    result = []
+    for part in residuals.argsort().tensor_split(groups):
+        bound = float(residuals[part].max()) if len(part) else float("nan")
+        if len(part) < MINIMUM_IMAGES:
+            result.append(ResidualGroup(bound, len(part), float("nan"), "fewer than 4 images"))
+            continue
+        whole = TargetGrams(originals[None, None], inverted[None, None, None])
+        here = whole.subset(part.to(originals.device))
+        value = float(stir_grid(here, debiased)[0, 0, 0])
+        result.append(ResidualGroup(bound, len(part), value, stir_reason(here, 0, 0, debiased)))
+    return result

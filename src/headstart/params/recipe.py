@@ -1,0 +1,143 @@
+"""The sections `pretrain` and `transfer`, and the training that they have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from headstart.params.types import (
+    Ascending,
+    Count,
+    Fraction,
+    Name,
+    Natural,
+    NonNegative,
+    Positive,
+    Section,
+    no_boolean,
+)
+
+
+class Augmentation(Section):
+    """Random changes of training images, drawn anew for every batch. All off by default."""
+
+    shift: Natural = Field(default=0, description="largest shift in pixels; edges are repeated")
+    flip: bool = Field(default=False, description="mirror half of the images left to right")
+    crop_scale: Ascending | None = Field(
+        default=None, description="random resized crop: smallest and largest share of the area"
+    )
+    colour_jitter: NonNegative = Field(
+        default=0.0, description="strength for brightness, contrast, saturation"
+    )
+    rotation: NonNegative = Field(default=0.0, description="largest rotation, degrees")
+
+    @model_validator(mode="after")
+    def _share(self) -> Augmentation:
+        if self.crop_scale and self.crop_scale[1] > 1:
+            raise ValueError(
+                f"crop_scale {list(self.crop_scale)}: a share of the area is at most 1"
+            )
+        return self
+
+
+class Schedule(Section):
+    """The learning rate over epochs, as a factor on the optimiser's rate."""
+
+    name: Literal["constant", "step", "cosine"] = "constant"
+    drops: tuple[Natural, ...] = Field(
+        default=(), description="step: epochs (from 0) at which it drops"
+    )
+    factor: Positive = Field(default=0.1, description="step: what each drop multiplies it with")
+    warmup_epochs: NonNegative = Field(
+        default=0.0, description="linear rise from 0, counted in epochs"
+    )
+
+
+class Optimizer(Section):
+    """SGD with Nesterov momentum, or AdamW; no weight decay on norms and biases."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    momentum: NonNegative = 0.9
+    nesterov: bool = True
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: NonNegative = 0.0
+    decay_head: bool = Field(default=True, description="false: no weight decay on the head either")
+
+
+class Training(Section):
+    """What pre-training and fine-tuning have in common, the learning rate apart."""
+
+    epochs: Count
+    batch_size: Count = 128
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    augmentation: Augmentation = Augmentation()
+    label_smoothing: Annotated[float, BeforeValidator(no_boolean), Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="bfloat16: autocast on CUDA"
+    )
+    channels_last: bool = False
+    compile: bool = False
+    recalibrate_batch_norm: bool = Field(
+        default=False,
+        description="before each evaluation, estimate running statistics on the training images",
+    )
+
+
+class Checkpoints(Section):
+    """Which epochs are kept, besides 0, the last, and the one that `selection` picks."""
+
+    log_spaced: bool = Field(default=True, description="1, 2, 4, 8, …")
+    every: Count | None = None
+    around_drops: Natural | None = Field(
+        default=1, description="epochs before and after each drop of the rate"
+    )
+    epochs: tuple[Natural, ...] = ()
+
+
+class Selection(Section):
+    """The early-stopping rule that picks `best` among all epochs; it never ends the run."""
+
+    metric: Literal["accuracy", "loss"] = "accuracy"
+    patience: Count | None = Field(
+        default=None, description="stop looking after so many epochs without a gain"
+    )
+
+
+class Pretrain(Training):
+    """Pre-training of one model: on which source tasks, from which seeds, what is kept."""
+
+    sources: tuple[Name, ...] = Field(min_length=1)
+    seeds: tuple[Natural, ...] = Field(min_length=1)
+    epochs: Natural = Field(
+        description="0: no training; the one checkpoint is epoch 0, given `weights` or random ones"
+    )
+    learning_rate: Positive
+    repeats: Count = Field(
+        default=1, description="an epoch goes over the training images so many times"
+    )
+    checkpoints: Checkpoints = Checkpoints()
+    selection: Selection = Selection()
+    test_at_checkpoints: bool = Field(
+        default=True, description="read test accuracy at each checkpoint"
+    )
+
+    def checkpoint_epochs(self) -> tuple[int, ...]:
+        """Return the epochs whose weights are kept whatever happens, ascending, 0 and the last included."""
+        kept = {0, self.epochs, *self.checkpoints.epochs}
+        if self.checkpoints.log_spaced:
+            kept |= {2**power for power in range(self.epochs.bit_length())}
+        if self.checkpoints.every:
+            kept |= set(range(0, self.epochs + 1, self.checkpoints.every))
+        if self.schedule.name == "step" and self.checkpoints.around_drops is not None:
+            reach = self.checkpoints.around_drops
+            kept |= {drop + d for drop in self.schedule.drops for d in range(-reach, reach + 1)}
+        return tuple(sorted(epoch for epoch in kept if 0 <= epoch <= self.epochs))
+
+
+NormalizedBy = Annotated[
+    Literal["source", "target"],
+    Field(description="whose training images give the mean and standard deviation of each channel"),
+]

@@ -1,0 +1,167 @@
+"""The graph of jobs that a params file asks for: the one source for Snakemake, DVC and the commands.
+
+It reads `params.yaml` and source files, nothing else: no data, no network and no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from headstart.artifacts.code import notebook_hash, source_hash
+from headstart.artifacts.files import file_sha256
+from headstart.artifacts.jobs import Jobs
+from headstart.artifacts.keys import SHORT, Job
+from headstart.artifacts.share import shared
+from headstart.params.core import CoreParams
+from headstart.registry import STEPS, STUDIES, code_of_step, resolve
+from headstart.steps import jobs as networks
+from headstart.studies.study import Study
+
+CLAIMS = shared("claims.yaml")
+PUBLISHED = shared("published")
+NOTEBOOKS = shared("notebooks")
+
+
+class Plan:
+    """All jobs of a params file, in the order of the graph."""
+
+    def __init__(self, params: CoreParams) -> None:
+        self.params = params
+        self._jobs = jobs = Jobs(params, STEPS, code_of_step)
+        networks.add_data(jobs)
+        checks = [study.checks for study in STUDIES if study.checks]
+        networks.add_check(jobs, STEPS["check"].sections, checks)
+        networks.add_pretrained(jobs)
+        networks.add_trajectories(jobs)
+        for study in STUDIES:
+            resolve(study.jobs)(jobs)
+        for study in STUDIES:
+            _add_products(jobs, study)
+        described = {study.name: _described(study) for study in STUDIES if study.name in self.shown}
+        jobs.add(
+            "report",
+            "all",
+            params={"studies": described, "steps": list(STEPS)},
+            inputs=jobs.of("tables", "figures", "claims"),
+        )
+        jobs.add("publish", "all", inputs=jobs.of("figures", "report", "claims"))
+
+    @property
+    def shown(self) -> set[str]:
+        """The names of the studies that have results to show."""
+        return {job.name for job in self._jobs.by_step["tables"]}
+
+    def jobs(self, *steps: str) -> list[Job]:
+        """Return the jobs of the given steps, or of all."""
+        return [job for step in steps or STEPS for job in self._jobs.by_step[step]]
+
+    def job(self, key: str) -> Job:
+        """Return the job whose key begins with these 12 digits.
+
+        Raises:
+            LookupError: no such job in this plan.
+        """
+        try:
+            return self._jobs.by_key[key[:SHORT]]
+        except KeyError:
+            raise LookupError(
+                f"no job has the key {key}: the params or the source changed since it was listed; "
+                "run the command again"
+            ) from None
+
+
+def _add_products(jobs: Jobs, study: Study) -> None:
+    """Add tables, figures and claims of a study, where it has anything to tabulate."""
+    inputs = jobs.of(*study.tabulated)
+    if not any(inputs.values()):
+        return
+    decided = {name: jobs.params.section(name) for name in study.decided_by}
+    published = {name: file_sha256(PUBLISHED / name) for name in study.published}
+    tables = jobs.add(
+        "tables",
+        study.name,
+        code=source_hash(study.tables.partition(":")[0]),
+        params={**decided, "published": published},
+        inputs=inputs,
+    )
+    notebook = NOTEBOOKS / f"{study.name}.ipynb"
+    jobs.add(
+        "figures",
+        study.name,
+        code=notebook_hash(notebook, STEPS["figures"].module),
+        params={"figures": jobs.params.figures},
+        inputs={"tables": (tables,)},
+    )
+    jobs.add(
+        "claims",
+        study.name,
+        code=source_hash(STEPS["claims"].module, study.claims.partition(":")[0]),
+        wildcards={"study": study.name},
+        params={**decided, "evaluator": study.claims, "claims": claims_source(study.name, CLAIMS)},
+        inputs={"tables": (tables,)},
+    )
+
+
+def claims_source(study: str, path: Path) -> str:
+    """Return what a claims file says of one study, as it is written: what keys hold of it.
+
+    It is cut from the text, which takes no time, so that a word about one study changes no key of another.
+    """
+    text = path.read_text(encoding="utf-8")
+    papers, _, claims = text.partition("\nclaims:\n")
+    entries = re.split(r"^(?=  \w+:$)", claims, flags=re.MULTILINE)
+    mine = [entry for entry in entries if re.search(rf"^    study: {study}$", entry, re.MULTILINE)]
+    paper = re.search(rf"^  {study}:(?:.*\n)(?:    .*\n)*", papers + "\n", re.MULTILINE)
+    return (paper[0] if paper else "") + "".join(mine)
+
+
+def _described(study: Study) -> dict[str, Any]:
+    return {"question": study.question, "figures": study.figures}
+
+
+def manifests(jobs: Iterable[Job]) -> list[str]:
+    """Return the manifest paths of jobs, as Snakemake names its files."""
+    return [job.manifest.as_posix() for job in jobs]
+
+
+def needs(plan: Plan) -> Callable[[Any], list[str]]:
+    """Return a Snakemake input function: the manifests of all that a rule's job reads."""
+
+    def manifests_of(wildcards: Any) -> list[str]:
+        return manifests(plan.job(wildcards.key).every_input())
+
+    return manifests_of
+
+
+def comes_after(plan: Plan) -> Callable[[Any], list[str]]:
+    """Return a Snakemake input function: the manifests of what must have run before a rule's job.
+
+    There are none where the job is done already. Its predecessors are not in its key, and Snakemake
+    runs a job again, `ancient` or not, when an input of it has to be made.
+    """
+
+    def manifests_of(wildcards: Any) -> list[str]:
+        job = plan.job(wildcards.key)
+        return [] if job.manifest.exists() else manifests(job.after)
+
+    return manifests_of
+
+
+def snakemake_output(step: str) -> str:
+    """Return the pattern of the file that a step's rule makes."""
+    return (
+        "figures/.{key}" if step == "publish" else f"results/{step}/{{name}}-{{key}}/manifest.json"
+    )
+
+
+def log_of(step: str) -> str:
+    """Return the pattern of the log of a step's rule."""
+    return f"logs/{step}/" + ("{key}.log" if step == "publish" else "{name}-{key}.log")
+
+
+def stamps(jobs: Iterable[Job], folder: Path) -> list[str]:
+    """Return the stamps of what was published, as Snakemake names its files."""
+    return [(folder / f".{job.key}").as_posix() for job in jobs]

@@ -1,0 +1,102 @@
+"""The studies, and what follows from them: steps, the params of a file, functions by name.
+
+A new study is a folder in `studies/` and a line in `STUDIES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import create_model, model_validator
+
+from headstart.artifacts.code import code_of, source_hash
+from headstart.artifacts.keys import Job
+from headstart.params import reading
+from headstart.params.core import CoreParams, find_problems
+from headstart.steps import shared
+from headstart.studies.early_stopping.study import STUDY as EARLY_STOPPING
+from headstart.studies.invariance.study import STUDY as INVARIANCE
+from headstart.studies.knowledge.study import STUDY as KNOWLEDGE
+from headstart.studies.study import Step, Study
+
+STUDIES: tuple[Study, ...] = (EARLY_STOPPING, KNOWLEDGE, INVARIANCE)
+
+
+class _Checked(CoreParams):
+    """A params file whose sections agree with each other."""
+
+    @model_validator(mode="after")
+    def _references(self) -> _Checked:
+        for find in (find_problems, *(resolve(study.problems) for study in STUDIES)):
+            for problem in find(self):
+                raise ValueError(problem)
+        return self
+
+
+Params: type[CoreParams] = create_model(
+    "Params",
+    __base__=_Checked,
+    __doc__="A whole params file.",
+    **{name: kind for study in STUDIES for name, kind in study.sections.items()},
+)
+REQUIRED = tuple(name for name, field in Params.model_fields.items() if field.is_required())
+
+
+def load(path: Path | str = "params.yaml") -> CoreParams:
+    """Read and check a params file.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or holds a wrong key or value. Every problem
+            stands on a line of its own.
+    """
+    return reading.load(Params, path)
+
+
+def parse(raw: dict[str, Any], path: Path | str = "params.yaml") -> CoreParams:
+    """Check a params file that has been read already."""
+    return reading.parse(Params, raw, path)
+
+
+def resolve(name: str) -> Any:
+    """Import what `module:attribute` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def study_of(name: str) -> Study:
+    """Return a study by its name."""
+    return next(study for study in STUDIES if study.name == name)
+
+
+def _steps() -> tuple[Step, ...]:
+    """Return all steps in the order of the graph; what a person reads depends on every section."""
+    studied = tuple(step for study in STUDIES for step in study.steps)
+    every = tuple(name for name in Params.model_fields if name not in ("figures", "runtime"))
+    checked = [name for study in STUDIES for name in study.sections if name not in study.decided_by]
+    last = [replace(step, sections=(*every, *step.sections)) for step in shared.LAST]
+    tabulated = dict.fromkeys(name for study in STUDIES for name in study.tabulated)
+    last[0] = replace(last[0], reads=tuple(tabulated))
+    first = [
+        replace(step, sections=(*step.sections, *checked)) if step.name == "check" else step
+        for step in shared.FIRST
+    ]
+    return (*first, *studied, *last)
+
+
+STEPS: dict[str, Step] = {step.name: step for step in _steps()}
+
+
+def function_of(job: Job) -> Any:
+    """Return the function that does a job; tables are gathered by their study."""
+    return resolve(study_of(job.name).tables if job.step == "tables" else STEPS[job.step].run)
+
+
+@cache
+def code_of_step(name: str) -> str:
+    """Return what stands for a step's code in its keys."""
+    step = STEPS[name]
+    return code_of(name, step.module) if step.versioned else source_hash(step.module)

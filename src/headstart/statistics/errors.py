@@ -1,0 +1,9 @@
+"""Why a table, or one comparison in it, cannot be judged."""
+
+
+class TableError(ValueError):
+    """The table is not what the documentation asks for; the message says where and what to do."""
+
+
+class UndecidableError(ValueError):
+    """One comparison lacks what a decision needs; the message is the reason, as a clause."""

@@ -1,0 +1,1 @@
+"""Steps that every study needs: data, checks, networks, tables, claims, figures, report."""

@@ -1,0 +1,179 @@
+"""Step `report`: one page with verdicts, claims, figures and what ran, for a person to send to another.
+
+Everything is inside the page, pictures too; links to the files that the pictures came from work where
+the page lies beside `figures/`. The same artifacts give the same bytes: the page holds no time of day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Artifact, JobContext, open_artifact
+from headstart.figures import page
+from headstart.figures.page import escape, picture, section, table
+from headstart.studies.early_stopping.figures import verdicts
+
+TITLE = "Why and when does pre-training help?"
+OF_NETWORK = ["source", "model"]
+OF_ARM = ["target", "arm", "mode", "target_dataset", "target_classes", "target_training"]
+
+
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
+    """Write `report.html`."""
+    studies = dict(
+        zip([one.name for one in job.inputs["tables"]], context.inputs["tables"], strict=True)
+    )
+    drawn = dict(
+        zip([one.name for one in job.inputs["figures"]], context.inputs["figures"], strict=True)
+    )
+    claims = dict(
+        zip([one.name for one in job.inputs["claims"]], context.inputs["claims"], strict=True)
+    )
+    parts = [f"<h1>{TITLE}</h1>"]
+    for name, described in job.params["studies"].items():
+        parts.append(f"<h2>{escape(described['question'])}</h2>")
+        parts += _verdicts(studies.get(name))
+        parts += _claims(claims.get(name))
+        parts += _figures(drawn.get(name), described["figures"])
+        parts += _settings(studies.get(name))
+    artifacts = [open_artifact(one) for one in job.ancestors()]
+    parts += _what_ran(artifacts, job.params["steps"])
+    text = page.whole(TITLE, parts)
+    (context.out / "report.html").write_text(text, encoding="utf-8")
+    return {"summary": {"bytes": len(text.encode())}}
+
+
+def _verdicts(tables: Artifact | None) -> Iterator[str]:
+    if tables is None or "verdicts.parquet" not in tables.manifest["files"]:
+        return
+    judged = read_table(tables.file("verdicts.parquet"))
+    sentences = [
+        f"<p{' class=primary' if row['primary'] else ''}>{escape(verdicts.sentence(row))}</p>"
+        for row in judged.to_dict("records")
+    ]
+    note = (
+        "Effects and intervals are percentage points of test accuracy over the start from the source-best "
+        "epoch; n is source networks × draws of the target images. The primary contrast was named before "
+        "looking; all others are corrected for their number."
+    )
+    yield from section(
+        "Verdicts", [*sentences, table(verdicts.summary(judged)), f"<p class=note>{note}</p>"]
+    )
+
+
+def _claims(evaluated: Artifact | None) -> Iterator[str]:
+    if evaluated is None:
+        return
+    content = read_json(evaluated.file("claims.json"))
+    mine = content["claims"]
+    if not mine:
+        return
+    rows = pd.DataFrame(
+        {
+            "": [claim["claim"] for claim in mine],
+            "claim": [claim["statement"] for claim in mine],
+            "published": [f"{claim['published']} ({claim['source']})" for claim in mine],
+            "here": [_ours(claim) for claim in mine],
+            "judgement": [claim["status"] for claim in mine],
+            "why": [claim["reason"] for claim in mine],
+        }
+    )
+    paper = f"<p class=note>{escape(content['paper'])}</p>"
+    about = f"<p>{escape(content['judged_on'])}</p>"
+    yield from section("Claims of the paper", [paper, about, table(rows, "claims")])
+
+
+def _ours(claim: Mapping[str, Any]) -> str:
+    if claim["value"] is None:
+        return "–"
+    digits = 1 if claim["unit"] == "points" else 2
+    number = f"{claim['value']:+.{digits}f}"
+    if claim["low"] is not None and claim["high"] is not None:
+        number += f" [{claim['low']:+.{digits}f}, {claim['high']:+.{digits}f}]"
+    return f"{number} {claim['unit']}"
+
+
+def _figures(drawn: Artifact | None, titles: Mapping[str, str]) -> Iterator[str]:
+    if drawn is None:
+        return
+    names = [name.removesuffix(".png") for name in drawn.manifest["files"] if name.endswith(".png")]
+    kinds = list(titles)
+
+    def place(name: str) -> tuple[int, str]:
+        found = [i for i, kind in enumerate(kinds) if name.startswith(kind)]
+        return (found[0] if found else len(kinds)), name
+
+    shown = []
+    for name in sorted(names, key=place):
+        index = place(name)[0]
+        kind = kinds[index] if index < len(kinds) else ""
+        title = titles.get(kind, name.replace("_", " "))
+        rest = name.removeprefix(kind).strip("_").replace("_", " ")
+        words = f"{title} – {rest}" if kind and rest else title
+        files = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
+        links = [file for file in files if file in drawn.manifest["files"]]
+        shown.append(picture(drawn.file(f"{name}.png"), words, links))
+    yield from section("Figures", shown)
+
+
+def _settings(tables: Artifact | None) -> Iterator[str]:
+    if tables is None or "settings.parquet" not in tables.manifest["files"]:
+        return
+    described = read_table(tables.file("settings.parquet"))
+    note = "Settings at their default are left out."
+    networks = described.drop(columns=OF_ARM).drop_duplicates()
+    tables_of = [networks, described[[*OF_NETWORK, *OF_ARM]]]
+    shown = [table(one.rename(columns=_words), "settings") for one in tables_of]
+    yield from section("How networks were trained", [*shown, f"<p class=note>{note}</p>"])
+
+
+def _words(column: str) -> str:
+    return column.replace("_", " ")
+
+
+def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:
+    """Say what the page was made from: jobs, devices, versions, and how long all of it computed."""
+    manifests = [artifact.manifest for artifact in artifacts]
+    frame = pd.DataFrame(
+        {
+            "step": [manifest["step"] for manifest in manifests],
+            "device": [manifest["device"] for manifest in manifests],
+            "seconds": [float(manifest["seconds"]) for manifest in manifests],
+        }
+    )
+    rows = []
+    for step in [step for step in order if step in set(frame["step"])]:
+        part = frame[frame["step"] == step]
+        rows.append(
+            {
+                "step": step,
+                "jobs": str(len(part)),
+                "device": ", ".join(sorted(part["device"].unique())),
+                page.SECONDS: _duration(part["seconds"].sum()),
+            }
+        )
+    versions: dict[str, set[str]] = {}
+    for manifest in manifests:
+        for package, version in manifest["packages"].items():
+            versions.setdefault(package, set()).add(version)
+    listed = ", ".join(f"{name} {' and '.join(sorted(v))}" for name, v in sorted(versions.items()))
+    note = (
+        "Times are those of each job on one thread, summed over jobs, whenever they ran. Every job's "
+        "folder in results/ has a manifest with its params, inputs, seeds, versions and checksums."
+    )
+    yield from section(
+        "What ran",
+        [table(pd.DataFrame(rows), "ran"), f"<p>{escape(listed)}</p>", f"<p class=note>{note}</p>"],
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,34 @@
+"""The typed params of a job, read back from what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from headstart.params.datasets import Task
+from headstart.params.models import Model
+from headstart.params.recipe import Pretrain
+from headstart.params.trajectory import Trajectory
+
+
+def model_of(params: Mapping[str, Any]) -> Model:
+    """Return the model of a job."""
+    return TypeAdapter(Model).validate_python(params["model"])
+
+
+def task_of(params: Mapping[str, Any]) -> Task:
+    """Return the task that a job trains on."""
+    return Task.model_validate(params["task"])
+
+
+def pretrain_of(params: Mapping[str, Any]) -> Pretrain:
+    """Return the training of a pretrain job; its source and seed are wildcards of the job."""
+    return Pretrain.model_validate({**params["pretrain"], "sources": ["source"], "seeds": [0]})
+
+
+def trajectory_of(params: Mapping[str, Any]) -> Trajectory:
+    """Return the training of a trajectory job; its target and source epoch are wildcards of the job."""
+    wildcards = {"targets": ["target"], "source_epochs": [0]}
+    return Trajectory.model_validate({**params["trajectory"], **wildcards})

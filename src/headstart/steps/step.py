@@ -1,0 +1,47 @@
+"""What a step is: a kind of job, with everything that is true of all its jobs, said once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kind of job.
+
+    Attributes:
+        name: of the command, the rule, the stage and the folder in `results/`.
+        run: the function that does a job, as `module:function`. Of tables, claims and figures it is
+            what serves every study; the study adds its own.
+        reads: steps whose artifacts its jobs take as inputs.
+        sections: of the params, by which its jobs are listed.
+        after: steps that have run before, without being read.
+        versioned: whether `versions.json` says what its code is; else the source itself does.
+        gpu: whether its jobs compute with networks, on a GPU where there is one.
+        priority: jobs with a larger one start first.
+        memory_mb: what a job on a cluster asks for.
+        minutes: after which a cluster may stop a job.
+        retries: how often Snakemake tries again.
+    """
+
+    name: str
+    run: str
+    reads: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    versioned: bool = True
+    gpu: bool = False
+    priority: int = 0
+    memory_mb: int = 4000
+    minutes: int = 60
+    retries: int = 0
+
+    @property
+    def module(self) -> str:
+        """The module whose imports are the step's code."""
+        return self.run.partition(":")[0]
+
+    @property
+    def command(self) -> str:
+        """The command that does one of its jobs; `claims` alone is for people."""
+        return "claims --key" if self.name == "claims" else self.name

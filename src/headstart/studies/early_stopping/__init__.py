@@ -1,0 +1,1 @@
+"""Is the source-optimal checkpoint the best one to fine-tune?"""

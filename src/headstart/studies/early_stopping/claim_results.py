@@ -1,0 +1,212 @@
+"""What a table says of one claim about early starts: supported, contradicted or undetermined, and why."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.statistics.claim_results import ClaimResult, Status, bounded
+from headstart.statistics.hypotheses import ALPHA
+from headstart.statistics.intervals import Interval, mean_interval
+from headstart.statistics.permutation import max_statistic_test, p_floor
+from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
+from headstart.studies.early_stopping.verdicts.decision import seeds_needed
+from headstart.studies.early_stopping.verdicts.gains import POINTS, Gain, tuned_gain
+from headstart.studies.early_stopping.verdicts.selection import differences, tune_learning_rate
+from headstart.studies.early_stopping.verdicts.source_size import compare_amounts
+from headstart.studies.early_stopping.verdicts.verdicts import Verdict
+
+Array = npt.NDArray[np.float64]
+TWO_SIDED = 2 * ALPHA
+DESCRIPTIVE = (
+    "Test data made choices that validation should make, so this describes and decides nothing."
+)
+
+
+def earlier_start(verdict: Verdict) -> ClaimResult:
+    """C1 and C5: is an earlier start better than source-best? The verdict on the contrast says it."""
+    status: Status = "undetermined"
+    if verdict.verdict == "earlier-better":
+        status = "supported"
+    elif verdict.verdict in ("source-best", "equivalent"):
+        status = "contradicted"
+    reason = verdict.reason
+    if verdict.verdict == "later-better":
+        reason += (
+            " That speaks of later starts, and leaves open whether an earlier one is better too."
+        )
+    if "later" in verdict.hypothesis:
+        return ClaimResult(status, reason)
+    return ClaimResult(status, reason, verdict.effect, verdict.interval.low, verdict.interval.high)
+
+
+def late_fall(
+    runs: Accuracies, source_accuracy: float, margin: float, seed: int = 0
+) -> ClaimResult:
+    """C2: do starts from before the last source epoch beat it, once the source is fitted?
+
+    `source_accuracy` is the mean training accuracy of the source networks at the last epoch.
+    """
+    if np.isnan(source_accuracy):
+        reason = "The table lacks the source networks' training accuracy at the last epoch."
+        return ClaimResult("not measured here", reason)
+    if source_accuracy < 0.999:
+        reason = (
+            f"The source networks end at {source_accuracy:.1%} training accuracy, below 99.9 %: "
+            "the fall is said to come after that."
+        )
+        return ClaimResult("not measured here", reason)
+    gain = _gain_over(runs, int(runs.epochs.max()), seed)
+    if gain is None:
+        return ClaimResult("not measured here", "Only one pretrained epoch was fine-tuned from.")
+    text = (
+        f"The best earlier start, epoch {gain.epoch}, is {gain.effect:+.1f} points from the last "
+        f"one, epoch {runs.epochs.max()} ({_numbers(gain, runs)})."
+    )
+    if open_question := _undecidable(runs):
+        return bounded("undetermined", f"{text} {open_question}", gain.interval)
+    if gain.p <= ALPHA:
+        return bounded("supported", text, gain.interval)
+    if gain.interval.high < margin:
+        return bounded("contradicted", f"{text} A fall of {margin:g} is ruled out.", gain.interval)
+    return bounded("undetermined", text, gain.interval)
+
+
+def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int = 0) -> ClaimResult:
+    """C3: does the gain of an earlier start differ between amounts of source training?"""
+    if len(by_amount) < 2:
+        amount = next(iter(by_amount), "no source training")
+        reason = f"Every source network that could be compared has one amount of source training: {amount}."
+        return ClaimResult("not measured here", reason)
+    found = compare_amounts(by_amount, seed)
+    if found is None:
+        reason = "Each amount needs two source networks and a shared epoch before source-best."
+        return ClaimResult("not measured here", reason)
+    first, second = found.pair
+    listed = "; ".join(
+        f"{name}: {effect:+.1f} from epoch {found.epochs[name]}"
+        for name, effect in found.effects.items()
+    )
+    numbers = " + ".join(str(len(runs.seeds)) for runs in by_amount.values())
+    text = f"Points over source-best by source training: {listed}. "
+    pair = (
+        f"{first} and {second} differ"
+        if len(by_amount) == 2
+        else f"{first} and {second} differ most,"
+    )
+    text += (
+        f"{pair} by {found.interval.estimate:+.1f} [{found.interval.low:+.1f}, {found.interval.high:+.1f}] "
+        f"(p = {found.p:.3g}, two-sided, {numbers} source networks)."
+    )
+    if any(runs.descriptive for runs in by_amount.values()):
+        return bounded("undetermined", f"{text} {DESCRIPTIVE}", found.interval)
+    if found.p_floor > TWO_SIDED:
+        return bounded("undetermined", f"{text} So few networks cannot decide.", found.interval)
+    if found.p <= TWO_SIDED:
+        return bounded("supported", text, found.interval)
+    if found.widest < margin:
+        reason = f"{text} A difference of {margin:g} is ruled out."
+        return bounded("contradicted", reason, found.interval)
+    return bounded("undetermined", text, found.interval)
+
+
+def learning_rate(runs: Accuracies, seed: int = 0) -> ClaimResult:
+    """C4: is the gain of an earlier start smaller at the lowest learning rate than at the highest?
+
+    The epoch is the one that validation prefers at the highest rate, picked inside the sign flips.
+    """
+    if len(runs.learning_rates) < 2:
+        rate = runs.learning_rates[0]
+        return ClaimResult("not measured here", f"Every run has the learning rate {rate:g}.")
+    epochs, gaps = differences(runs.test * POINTS, runs.epochs, runs.source_best, "earlier")
+    _, held = differences(runs.validation * POINTS, runs.epochs, runs.source_best, "earlier")
+    if not len(epochs):
+        return ClaimResult("not measured here", "No epoch before source-best was fine-tuned from.")
+    low, high = gaps[..., 0].mean(axis=2), gaps[..., -1].mean(axis=2)
+    preferred = held[..., -1].mean(axis=2)
+    shrinks = max_statistic_test(high - low, preferred, seed=seed)
+    grows = max_statistic_test(low - high, preferred, seed=seed)
+    at_high, at_low = (float(gap[:, shrinks.chosen].mean()) for gap in (high, low))
+    p = min(1.0, 2 * min(shrinks.p, grows.p))
+    text = (
+        f"At epoch {epochs[shrinks.chosen]} the gain over source-best is {at_high:+.1f} points at "
+        f"learning rate {runs.learning_rates[-1]:g} and {at_low:+.1f} at "
+        f"{runs.learning_rates[0]:g} (p = {p:.3g}, two-sided, {_seeds(runs)})."
+    )
+    change = mean_interval((high - low)[:, shrinks.chosen])
+    if at_high <= 0:
+        reason = f"{text} There is no gain that a lower rate could shrink."
+        return bounded("undetermined", reason, change)
+    return _two_sided(change, p, runs, text)
+
+
+def target_size(by_shots: Mapping[int, Accuracies], seed: int = 0) -> ClaimResult:
+    """C6: is the gain of the best earlier start larger with more shots than with the fewest?"""
+    if len(by_shots) < 2:
+        shots = ", ".join(map(str, by_shots)) or "no number of"
+        return ClaimResult("not measured here", f"Every run has {shots} images per class.")
+    gains = {shots: _tuned(runs, seed) for shots, runs in sorted(by_shots.items())}
+    seeds = {runs.seeds for runs in by_shots.values()}
+    if any(gain is None for gain in gains.values()) or len(seeds) > 1:
+        reason = "Not every number of shots has an earlier start from the same source networks."
+        return ClaimResult("not measured here", reason)
+    per_seed = np.stack([gain.per_draw.mean(axis=1) for gain in gains.values() if gain], axis=1)
+    change = per_seed[:, 1:] - per_seed[:, :1]
+    test = max_statistic_test(change, two_sided=True, seed=seed)
+    # One table without validation is enough to make the comparison a description.
+    weakest = max(by_shots.values(), key=lambda runs: runs.descriptive)
+    listed = ", ".join(f"{g.effect:+.1f} with {shots}" for shots, g in gains.items() if g)
+    text = (
+        f"Points over source-best by images per class: {listed} "
+        f"(p = {test.p:.3g}, two-sided, {_seeds(weakest)})."
+    )
+    return _two_sided(mean_interval(change[:, test.chosen]), test.p, weakest, text)
+
+
+def _two_sided(change: Interval, p: float, runs: Accuracies, text: str) -> ClaimResult:
+    if open_question := _undecidable(runs):
+        return bounded("undetermined", f"{text} {open_question}", change)
+    if p > TWO_SIDED:
+        return bounded("undetermined", text, change)
+    return bounded("supported" if change.estimate > 0 else "contradicted", text, change)
+
+
+def _undecidable(runs: Accuracies) -> str:
+    """Say why these runs can decide nothing, if so."""
+    if runs.descriptive:
+        return DESCRIPTIVE
+    if p_floor(len(runs.seeds)) > ALPHA:
+        return f"{_seeds(runs)} cannot decide; {seeds_needed()} are the least."
+    return ""
+
+
+def _numbers(gain: Gain, runs: Accuracies) -> str:
+    interval = (
+        f"[{gain.interval.low:+.1f}, {gain.interval.high:+.1f}], " if len(runs.seeds) > 1 else ""
+    )
+    return f"{interval}p = {gain.p:.3g}, {_seeds(runs)}"
+
+
+def _seeds(runs: Accuracies) -> str:
+    return f"{len(runs.seeds)} source seed" + ("s" if len(runs.seeds) > 1 else "")
+
+
+def _tuned(runs: Accuracies, seed: int) -> Gain | None:
+    return tuned_gain(runs, tune_learning_rate(runs.validation), "earlier", seed)
+
+
+def _gain_over(runs: Accuracies, epoch: int, seed: int) -> Gain | None:
+    """The gain of the best start before `epoch` over the start from it, in place of source-best."""
+    index = int(np.searchsorted(runs.epochs, epoch))
+
+    def referred(values: Array) -> Array:
+        return np.concatenate([values[:-1], values[index][None]])
+
+    fixed = replace(
+        runs,
+        source_best=np.full(len(runs.seeds), epoch),
+        test=referred(runs.test),
+        validation=referred(runs.validation),
+    )
+    return _tuned(fixed, seed)

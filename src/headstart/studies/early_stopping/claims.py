@@ -1,0 +1,195 @@
+"""The runs of the early-stopping study, and what they say of each claim about one contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.errors import TableError
+from headstart.studies.early_stopping import claim_results as findings
+from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.early_stopping.verdicts.accuracies import Accuracies, accuracy_tensors
+from headstart.studies.early_stopping.verdicts.run_tables import (
+    PRETRAIN,
+    arms_as_modes,
+    contrasts,
+    describe,
+    find_contrast,
+)
+from headstart.studies.early_stopping.verdicts.study_verdicts import primary_of
+from headstart.studies.early_stopping.verdicts.verdicts import Verdict, verdict_table
+
+Contrast = dict[str, object]
+AMOUNT = ["source_images", "source_repeats"]
+NAMED = {"source": "source", "model": "model", "target": "target", "arm": "mode"}
+"""Column of settings and published values, and what a contrast calls it."""
+# Names of tasks, models and arms are free; all other settings must agree where amounts are compared.
+FREE = ["source", "model", "target", "arm", *AMOUNT]
+
+
+class ClaimEvaluator:
+    """What the runs say of each claim, about one contrast.
+
+    `tables` are `measurements` and, where the study's own are at hand, `settings` and `published`.
+    `requested` names the contrast; without it the first one that fine-tunes speaks.
+
+    Raises:
+        TableError: there are no runs, they cannot be read, or `requested` does not name one contrast.
+    """
+
+    evaluators: ClassVar[Mapping[str, Callable[[ClaimEvaluator], ClaimResult]]]
+
+    def __init__(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        params: Mapping[str, Any],
+        requested: Mapping[str, object] | None = None,
+    ) -> None:
+        self.tables = tables
+        self.statistics = statistics = Statistics.model_validate(params.get("statistics", {}))
+        self.table = arms_as_modes(tables["measurements"])
+        found = contrasts(self.table)
+        if not found:
+            raise TableError(
+                "there are no fine-tuning runs to judge: every row has mode 'pretrain'"
+            )
+        named = requested or primary_of(statistics)
+        self.contrast: Contrast = find_contrast(found, named) if named else _first(found)
+        self.verdicts = verdict_table(self.table, self.contrast, statistics.margin, statistics.seed)
+
+    def about(self) -> str:
+        """Return which runs speak, and whether anything here may be called a replication."""
+        return f"Judged on: {describe(self.contrast)}. {self._protocol()}"
+
+    def earlier_start(self) -> ClaimResult:
+        """C1, on the contrast itself."""
+        return findings.earlier_start(self._verdict(self.contrast))
+
+    def late_fall(self) -> ClaimResult:
+        """C2."""
+        runs = self._runs(self.contrast)
+        rows = self.table[
+            (self.table["mode"] == PRETRAIN)
+            & (self.table["source"] == self.contrast["source"])
+            & (self.table["model"] == self.contrast["model"])
+            & (self.table["source_epoch"] == runs.epochs.max())
+            & (self.table["metric"] == "accuracy")
+            & (self.table["split"] == "train")
+        ]
+        margin, seed = self.statistics.margin, self.statistics.seed
+        return findings.late_fall(runs, float(rows["value"].mean()), margin, seed)
+
+    def source_amount(self) -> ClaimResult:
+        """C3, on sources and models that differ in the amount of source training alone."""
+        if "settings" not in self.tables:
+            reason = "A table of runs does not say how much source training they had."
+            return ClaimResult("not measured here", reason)
+        by_amount = {name: self._runs(contrast) for name, contrast in self._amounts().items()}
+        return findings.source_amount(by_amount, self.statistics.margin, self.statistics.seed)
+
+    def learning_rate(self) -> ClaimResult:
+        """C4."""
+        return findings.learning_rate(self._runs(self.contrast), self.statistics.seed)
+
+    def relearning(self) -> ClaimResult:
+        """C5, on the same source network with its own task as the target."""
+        found = [
+            verdict
+            for verdict in self.verdicts
+            if verdict.contrast["target"] == verdict.contrast["source"] == self.contrast["source"]
+            and verdict.contrast["model"] == self.contrast["model"]
+        ]
+        if not found:
+            return ClaimResult("not measured here", "No run relearns its source task.")
+        same = [v for v in found if v.contrast["shots"] == self.contrast["shots"]]
+        return findings.earlier_start((same or found)[0])
+
+    def target_size(self) -> ClaimResult:
+        """C6."""
+        counted = [c for c in self._like("shots") if str(c["shots"]).isdigit()]
+        by_shots = {int(str(c["shots"])): self._runs(c) for c in counted}
+        return findings.target_size(dict(sorted(by_shots.items())), self.statistics.seed)
+
+    def _amounts(self) -> dict[str, Contrast]:
+        """Return the contrasts that differ from this one in the amount of source training, itself too."""
+        settings = self.tables["settings"]
+        same = [name for name in settings.columns if name not in FREE]
+        rows = settings.to_dict("records")
+        mine = next(row for row in rows if self._is_about(row, self.contrast))
+        found: dict[str, Contrast] = {}
+        for row in rows:
+            if row["target"] != mine["target"] or any(row[n] != mine[n] for n in same):
+                continue
+            for contrast in contrasts(self.table):
+                shots = contrast["shots"] == self.contrast["shots"]
+                if shots and self._is_about(row, contrast):
+                    found.setdefault(amount_words(row), contrast)
+        return found
+
+    @staticmethod
+    def _is_about(row: Mapping[Any, object], contrast: Contrast) -> bool:
+        return all(row[column] == contrast[name] for column, name in NAMED.items())
+
+    def _protocol(self) -> str:
+        if "published" not in self.tables:
+            return (
+                "A table of runs does not tell its protocol: whatever holds here supports or "
+                "contradicts a claim elsewhere, and replicates nothing."
+            )
+        published = self.tables["published"]
+        mine = published["shots"] == str(self.contrast["shots"])
+        for column, name in NAMED.items():
+            mine &= published[column] == self.contrast[name]
+        experiments = sorted(published.loc[mine, "experiment"].unique())
+        if not experiments:
+            return (
+                "The protocol differs from the published ones: whatever holds here supports or "
+                "contradicts a claim elsewhere, and replicates nothing."
+            )
+        return (
+            f"The protocol is that of experiment {', '.join(experiments)}, as far as its logs tell; "
+            "docs/presets.md lists the known differences."
+        )
+
+    def _like(self, free: str) -> list[Contrast]:
+        """Return the contrasts that differ from this one in `free` alone, itself included."""
+        names = [name for name in self.contrast if name != free]
+        return [
+            contrast
+            for contrast in contrasts(self.table)
+            if all(contrast[name] == self.contrast[name] for name in names)
+        ]
+
+    def _runs(self, contrast: Contrast) -> Accuracies:
+        return accuracy_tensors(self.table, contrast)
+
+    def _verdict(self, contrast: Contrast) -> Verdict:
+        return next(verdict for verdict in self.verdicts if verdict.contrast == contrast)
+
+
+EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
+    "earlier_start": ClaimEvaluator.earlier_start,
+    "late_fall": ClaimEvaluator.late_fall,
+    "source_amount": ClaimEvaluator.source_amount,
+    "learning_rate": ClaimEvaluator.learning_rate,
+    "relearning": ClaimEvaluator.relearning,
+    "target_size": ClaimEvaluator.target_size,
+}
+
+
+def amount_words(row: Mapping[Any, object]) -> str:
+    """Return an amount of source training in words."""
+    images = "all images" if row["source_images"] == "all" else f"{row['source_images']}"
+    repeats = int(str(row["source_repeats"]))
+    return images if repeats == 1 else f"{images}, {repeats} times an epoch"
+
+
+def _first(found: list[Contrast]) -> Contrast:
+    """Return the first contrast on another task than its source, where nobody named one."""
+    return next((c for c in found if c["target"] != c["source"]), found[0])
+
+
+ClaimEvaluator.evaluators = EVALUATORS

@@ -1,0 +1,81 @@
+"""Jobs of the early-stopping study: transfer of every checkpoint, and how well checkpoints can still learn."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from headstart.artifacts.jobs import Jobs
+from headstart.params.types import without
+from headstart.studies.early_stopping.params import Plasticity, Transfer
+
+
+def add(jobs: Jobs) -> None:
+    """Add the jobs of the sections `transfer` and `plasticity`."""
+    add_transfers(jobs)
+    add_plasticity(jobs)
+
+
+def add_transfers(jobs: Jobs) -> None:
+    """Add one job for each source network, target and arm of `transfer`."""
+    for model, arms in jobs.params.section("transfer").items():
+        pretrain = jobs.params.pretrain[model]
+        for arm, transfer in arms.items():
+            for source in pretrain.sources:
+                for target, seed in product(transfer.targets or (source,), pretrain.seeds):
+                    _transfer(jobs, source, model, target, arm, seed, transfer)
+
+
+def add_plasticity(jobs: Jobs) -> None:
+    """Add one job for each source network that is measured, where plasticity is measured at all."""
+    options: Plasticity = jobs.params.section("plasticity")
+    for source, model, seed in jobs.pretrained if options.enabled else ():
+        if model in (options.models or jobs.params.pretrain):
+            _plasticity(jobs, source, model, seed)
+
+
+def _transfer(
+    jobs: Jobs, source: str, model: str, target: str, arm: str, seed: int, transfer: Transfer
+) -> None:
+    jobs.add(
+        "transfer",
+        f"{source}-{model}-{target}-{arm}-seed{seed}",
+        wildcards={
+            "source": source,
+            "model": model,
+            "target": target,
+            "arm": arm,
+            "seed": seed,
+        },
+        params={
+            **jobs.learns(target, model),
+            "transfer": without(transfer, "targets"),
+        },
+        inputs={
+            "pretrain": (jobs.pretrained[source, model, seed],),
+            "data": (jobs.data_of(target),),
+        },
+        after=jobs.after_check(),
+    )
+
+
+def _plasticity(jobs: Jobs, source: str, model: str, seed: int) -> None:
+    """Add the job that measures one network on its source and on the targets it transfers to."""
+    arms = jobs.params.section("transfer").get(model, {}).values()
+    names = sorted({source, *(target for arm in arms for target in arm.targets)})
+    datasets = sorted({jobs.params.tasks[name].dataset for name in names})
+    plasticity = without(jobs.params.section("plasticity"), "enabled", "models")
+    jobs.add(
+        "plasticity",
+        f"{source}-{model}-seed{seed}",
+        wildcards={"source": source, "model": model, "seed": seed},
+        params={
+            "tasks": {name: jobs.params.tasks[name] for name in names},
+            "model": jobs.params.models[model],
+            "pretrain": without(jobs.params.pretrain[model], "sources", "seeds"),
+            "plasticity": plasticity,
+        },
+        inputs={
+            "pretrain": (jobs.pretrained[source, model, seed],),
+            "data": tuple(jobs.data[dataset] for dataset in datasets),
+        },
+    )

@@ -1,0 +1,195 @@
+"""The params of the early-stopping study: arms of transfer, plasticity of checkpoints, what is decided how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from headstart.params.core import (
+    CoreParams,
+    not_kept,
+    repeated,
+    suggest,
+    unknown_names,
+)
+from headstart.params.recipe import NormalizedBy, Pretrain, Training
+from headstart.params.types import (
+    Count,
+    Name,
+    Natural,
+    NonNegative,
+    Positive,
+    Section,
+    Share,
+    SourceEpoch,
+    no_boolean,
+)
+
+Several = Annotated[int, BeforeValidator(no_boolean), Field(ge=2)]
+
+
+class Transfer(Training):
+    """One arm of transfer from every checkpoint asked for, with crossed draws, shots and learning rates."""
+
+    mode: Literal["finetune", "probe", "relearn"]
+    targets: tuple[Name, ...] = Field(
+        default=(), description="target tasks; relearn has its source instead"
+    )
+    source_epochs: tuple[SourceEpoch, ...] = Field(min_length=1)
+    shots: tuple[Count | Literal["all"], ...] = Field(min_length=1)
+    draws: tuple[Natural, ...] = Field(min_length=1)
+    learning_rates: tuple[Positive, ...] = Field(min_length=1)
+    shrink: Share = Field(
+        default=1.0, description="multiplies the backbone's parameters before fine-tuning"
+    )
+    perturb: NonNegative = Field(
+        default=0.0, description="share of a fresh backbone's parameters added after shrinking"
+    )
+    normalization: NormalizedBy = "source"
+    head_seed: Natural = Field(default=1453, description="of the new head, the same for every run")
+    test_epochs: tuple[Natural, ...] | Literal["all"] = Field(
+        default=(),
+        description="epochs at which test accuracy is read besides the chosen and the last",
+    )
+
+    @model_validator(mode="after")
+    def _targets(self) -> Transfer:
+        if self.mode == "relearn" and self.targets:
+            raise ValueError("mode relearn trains on the source task again: leave out `targets`")
+        if self.mode != "relearn" and not self.targets:
+            raise ValueError(f"mode {self.mode} needs at least one task in `targets`")
+        return self
+
+
+class RandomLabels(Section):
+    """The random-label probe: a short training on source images whose labels are drawn at random."""
+
+    images: Several = Field(default=256, description="source validation images, all if fewer")
+    batch_size: Several = 64
+    steps: Count = 100
+    optimizer: Literal["sgd", "adam"] = Field(
+        default="adam", description="sgd without momentum, or Adam; no weight decay"
+    )
+    learning_rate: Positive = 1e-3
+
+
+class Plasticity(Section):
+    """Ranks, dormant units, weight norms, gradients and a random-label probe of every checkpoint."""
+
+    enabled: bool = Field(default=True, description="false: no jobs, and an empty results folder")
+    models: tuple[Name, ...] = Field(default=(), description="none named: all pretrained models")
+    images: Several = Field(
+        default=256, description="validation images of each task, all if it has fewer"
+    )
+    tau: NonNegative = Field(
+        default=0.025, description="ReDo: dormant below this share of the layer's mean activity"
+    )
+    random_labels: RandomLabels = RandomLabels()
+    hessian: bool = Field(
+        default=False, description="top eigenvalue too: some 10 to 100 gradients per checkpoint"
+    )
+    head_seed: Natural = Field(default=1453, description="of the new heads; as in transfer")
+
+
+class Contrast(Section):
+    """One arm on one target: earlier (or later) starts against the source-best one."""
+
+    source: Name
+    model: Name
+    target: Name
+    arm: Name
+    shots: Count | Literal["all"]
+
+
+class Statistics(Section):
+    """How verdicts are reached."""
+
+    primary: Contrast | None = Field(
+        default=None,
+        description="the one contrast chosen before looking; all others are corrected by Holm",
+    )
+    margin: Positive = Field(default=1.0, description="of equivalence, percentage points")
+    seed: Natural = Field(default=0, description="of the bootstrap, and of sign flips beyond 12")
+
+
+def unknown_primary(
+    primary: Contrast,
+    sources: Mapping[str, tuple[str, ...]],
+    transfer: Mapping[str, Mapping[str, Transfer]],
+) -> tuple[str, str, list[str]] | None:
+    """Return field, value and known values of the first name in `primary` that nothing is run for.
+
+    `sources` are the source tasks of every model, `transfer` its arms.
+    """
+    arms = transfer.get(primary.model, {})
+    arm = arms.get(primary.arm)
+    known: dict[str, list[str]] = {
+        "model": [model for model in transfer if model in sources],
+        "source": list(sources.get(primary.model, ())),
+        "arm": list(arms),
+        "target": list(arm.targets or (primary.source,)) if arm else [],
+        "shots": [str(shots) for shots in arm.shots] if arm else [],
+    }
+    for field, names in known.items():
+        value = str(getattr(primary, field))
+        if value not in names:
+            return field, value, names
+    return None
+
+
+SECTIONS: dict[str, Any] = {
+    "transfer": (dict[Name, dict[Name, Transfer]], Field(default_factory=dict)),
+    "plasticity": (Plasticity, Plasticity()),
+    "statistics": (Statistics, Statistics()),
+}
+
+
+def find_problems(params: CoreParams) -> list[str]:
+    """List what these sections ask of networks that are not pre-trained, or of epochs that are not kept."""
+    problems = []
+    transfers: Mapping[str, Mapping[str, Transfer]] = params.section("transfer")
+    for model, arms in transfers.items():
+        problems += unknown_names(f"transfer.{model}", [model], "pretrain", params)
+        for arm, transfer in arms.items():
+            path = f"transfer.{model}.{arm}"
+            problems += unknown_names(f"{path}.targets", transfer.targets, "tasks", params)
+            lists = ("targets", "source_epochs", "shots", "draws", "learning_rates")
+            problems += repeated(path, transfer, lists)
+            if model in params.pretrain:
+                problems += _missing_epochs(path, transfer, params.pretrain[model])
+    plasticity: Plasticity = params.section("plasticity")
+    problems += unknown_names("plasticity.models", plasticity.models, "pretrain", params)
+    problems += repeated("plasticity", plasticity, ("models",))
+    return problems or _primary_problems(params, transfers)
+
+
+def _missing_epochs(path: str, transfer: Transfer, pretrain: Pretrain) -> list[str]:
+    late = [
+        epoch
+        for epoch in transfer.test_epochs
+        if isinstance(epoch, int) and epoch > transfer.epochs
+    ]
+    problems = not_kept(path, transfer.source_epochs, pretrain)
+    if late:
+        problems.append(f"{path}.test_epochs: {late} lie after the last epoch, {transfer.epochs}")
+    return problems
+
+
+def _primary_problems(
+    params: CoreParams, transfers: Mapping[str, Mapping[str, Transfer]]
+) -> list[str]:
+    primary = params.section("statistics").primary
+    if primary is None:
+        return []
+    sources = {model: tuple(pretrain.sources) for model, pretrain in params.pretrain.items()}
+    problem = unknown_primary(primary, sources, transfers)
+    if problem is None:
+        return []
+    field, value, names = problem
+    fix = suggest(value, names) if names else "there are no runs of transfer"
+    return [
+        f"statistics.primary.{field}: nothing is run for {value!r}; {fix}. "
+        "Or leave `primary` out: then every contrast is corrected"
+    ]

@@ -1,0 +1,176 @@
+"""Step `plasticity`: how well every kept checkpoint of a network can still learn.
+
+Images are validation images: of the source task, and of the targets that the model transfers to,
+normalised as the source was. Nothing is chosen by them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from headstart.artifacts.files import write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.store import JobContext
+from headstart.networks.build import new_head
+from headstart.networks.network import Network
+from headstart.params.datasets import Task
+from headstart.params.recipe import Pretrain
+from headstart.steps.pretrain import EVALUATION_BATCH
+from headstart.steps.sections import model_of, pretrain_of
+from headstart.studies.early_stopping.checkpoint_measurements import (
+    Measurement,
+    feature_readings,
+    probe_readings,
+    start_readings,
+    weight_readings,
+)
+from headstart.studies.early_stopping.params import Plasticity
+from headstart.tasks.batches import Batch, EvaluationBatches
+from headstart.tasks.dataset import read
+from headstart.tasks.task import ValidationImages, make_task
+from headstart.training.checkpoint_series import Pretrained
+from headstart.training.schedules import learning_rate
+
+
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
+    """Measure every kept checkpoint and write one row per measurement."""
+    subject = Subject(job, context)
+    epochs = subject.epochs
+    tasks = ", ".join(f"{len(held.labels)} of {name}" for name, held in subject.held.items())
+    context.log(f"{context.device}, {len(epochs)} checkpoints, validation images: {tasks}")
+    parts = []
+    for epoch in epochs:
+        parts.append(subject.measure(epoch))
+        context.log(_describe(epoch, parts[-1], subject.source), detail=True)
+    table = pd.concat(parts, ignore_index=True)
+    write_table(context.out / "plasticity.parquet", table)
+    undefined = int(table["value"].isna().sum())
+    context.log(f"{len(table)} measurements, {undefined} of them undefined, with the reason beside")
+    return {
+        "seed": job.wildcards["seed"],
+        "dtype": "float32",
+        "summary": {"measurements": len(table), "undefined": undefined},
+    }
+
+
+class Subject:
+    """A network, its checkpoints, and the images that it is measured on."""
+
+    def __init__(self, job: Job, context: JobContext) -> None:
+        self.job, self.context = job, context
+        self.options, self.pretrain = (
+            Plasticity.model_validate(job.params["plasticity"]),
+            pretrain_of(job.params),
+        )
+        self.source = job.wildcards["source"]
+        self.held = held_out_images(job, context, self.options.images)
+        shape = self.held[self.source].images.shape
+        self.pretrained = Pretrained(
+            context.input("pretrain"), model_of(job.params), shape, context.device
+        )
+        kept = self.pretrained.checkpoints["checkpoints"]
+        self.epochs: list[int] = [entry["epoch"] for entry in kept]
+        self.batches = {name: self._batches(images) for name, images in self.held.items()}
+        self.network: Network = self.pretrained.network.to(context.device)
+        self.new_heads = {name: self._new_head(images) for name, images in self.held.items()}
+
+    def measure(self, epoch: int) -> pd.DataFrame:
+        """Return all measurements of one checkpoint.
+
+        Columns: source_epoch, target (the task whose images were read; the source for measures of
+        weights alone), metric, value, reason (of a NaN), images (how many were read).
+        """
+        self.pretrained.at(epoch)
+        pair = self.batches[self.source][0][0][:2]
+        weights = weight_readings(self.network.backbone, pair, rate_at(self.pretrain, epoch))
+        rows = [(self.source, 0, reading) for reading in weights]
+        for name, images in self.held.items():
+            readings = self._task_readings(name)
+            rows += [(name, len(images.labels), reading) for reading in readings]
+        probed = self._probed()
+        rows += [(self.source, len(probed), reading) for reading in self._probe_readings(probed)]
+        return pd.DataFrame(
+            [(epoch, target, *reading, number) for target, number, reading in rows],
+            columns=["source_epoch", "target", "metric", "value", "reason", "images"],
+        )
+
+    def _task_readings(self, name: str) -> list[Measurement]:
+        batches, self.network.head = self.batches[name], self.new_heads[name]
+        return [
+            *feature_readings(self.network, batches, self.options.tau),
+            *start_readings(self.network, batches, self.options.hessian),
+        ]
+
+    def _probed(self) -> Tensor:
+        images = torch.cat([images for images, _ in self.batches[self.source]])
+        return images[: self.options.random_labels.images]
+
+    def _probe_readings(self, images: Tensor) -> list[Measurement]:
+        """Fit labels that all checkpoints of a network share and that differ between networks."""
+        self.network.head = self.new_heads[self.source]
+        names = (self.source, self.job.wildcards["model"], self.job.wildcards["seed"])
+        seed = derive_seed("random labels", *names)
+        return probe_readings(self.network, images, self.options.random_labels, seed)
+
+    def _new_head(self, images: ValidationImages) -> nn.Linear:
+        """Return the head that transfer to a task starts with; no measure changes it."""
+        new_head(self.network, len(images.classes), self.options.head_seed)
+        return self.network.head
+
+    def _batches(self, images: ValidationImages) -> list[Batch]:
+        return list(
+            EvaluationBatches(
+                images,
+                self.pretrained.normalization,
+                EVALUATION_BATCH,
+                self.context.device,
+                self.pretrain.channels_last,
+            )
+        )
+
+
+def held_out_images(job: Job, context: JobContext, number: int) -> dict[str, ValidationImages]:
+    """Return validation images of each task of a job, the source first.
+
+    At most `number` are drawn, by a seed made of the task's name: fewer are among more, in the same
+    order, and every network is measured on the same ones.
+    """
+    datasets = {each.manifest["wildcards"]["dataset"]: each for each in context.inputs["data"]}
+    for artifact in datasets.values():
+        artifact.file("images.safetensors")
+    tasks = {name: Task.model_validate(task) for name, task in job.params["tasks"].items()}
+    source = job.wildcards["source"]
+    found = {}
+    for name in sorted(tasks, key=lambda name: (name != source, name)):
+        options = tasks[name]
+        whole = make_task(name, options, read(datasets[options.dataset].path)).validation
+        generator = torch.Generator().manual_seed(derive_seed("plasticity", name))
+        chosen = torch.randperm(len(whole.labels), generator=generator)[:number]
+        found[name] = ValidationImages(whole.images[chosen], whole.labels[chosen], whole.classes)
+    return found
+
+
+def rate_at(options: Pretrain, epoch: int) -> float:
+    """Return the learning rate in the middle of the epoch that ended with a checkpoint.
+
+    For the untrained network, epoch 0, it is that of the first epoch.
+    """
+    return learning_rate(
+        options.schedule, options.learning_rate, max(epoch, 1) - 0.5, options.epochs
+    )
+
+
+def _describe(epoch: int, table: pd.DataFrame, source: str) -> str:
+    values = table[table["target"] == source].set_index("metric")["value"]
+    return (
+        f"source epoch {epoch}: effective rank {values['effective_rank']:.1f}, "
+        f"dormant (ReDo) {values['redo_dormant_fraction']:.1%}, "
+        f"gradient norm {values['gradient_norm']:.3g}, "
+        f"random-label loss {values['random_label_loss']:.3f}"
+    )

@@ -1,0 +1,129 @@
+"""Read a table of runs from a file, and write verdicts for a person to read."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from headstart.statistics.errors import TableError
+from headstart.statistics.intervals import Interval
+from headstart.studies.early_stopping.end_measures import add_end_measures
+from headstart.studies.early_stopping.verdicts.run_tables import (
+    CONTRAST_KEY,
+    arms_as_modes,
+    check_table,
+)
+from headstart.studies.early_stopping.verdicts.verdicts import Verdict
+
+COLUMNS = ["", *CONTRAST_KEY, "verdict", "effect", "interval", "p", "n", "epoch", "optimism"]
+
+
+def read_runs(path: str | Path, classes: int | None = None) -> pd.DataFrame:
+    """Read a tidy table of runs from .csv (also compressed) or .parquet and check its columns.
+
+    Where the file holds per-epoch curves and no end measures, these are computed; `classes` of
+    the target lets training losses tell which runs diverged. Where it has a column `arm`, the
+    arm's name takes the place of the mode.
+
+    Raises:
+        TableError: when the file cannot be read as a table of runs; the message says why.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise TableError(f"there is no file {file}")
+    name = file.name.lower()
+    parquet = name.endswith((".parquet", ".pq"))
+    if not parquet and not name.endswith((".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".csv.zip")):
+        raise TableError(f"{file.name} is neither .csv nor .parquet")
+    try:
+        table = pd.read_parquet(file) if parquet else pd.read_csv(file)
+    except (ValueError, OSError) as error:
+        raise TableError(f"{file.name} cannot be read as a table: {error}") from error
+    return add_end_measures(check_table(arms_as_modes(table)), classes)
+
+
+def to_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per verdict, intervals as two columns, for saving; the columns do not depend on rows."""
+    nothing = Verdict(dict.fromkeys(CONTRAST_KEY, ""), "undetermined", "")
+    frame = pd.DataFrame([_record(verdict) for verdict in (nothing, *verdicts)])
+    types = {"chosen_epoch": "Int64", "p_interaction": "float64"}
+    return frame.iloc[1:].astype(types).astype({"shots": str}).reset_index(drop=True)
+
+
+def one_line(verdict: Verdict) -> str:
+    """Contrast, verdict, effect with interval and n in one line."""
+    contrast = verdict.contrast
+    effect = ""
+    if not math.isnan(verdict.effect):
+        effect = f" {verdict.effect:+.1f} points {_interval(verdict.interval)}".replace(" –", "")
+        effect += f" at epoch {verdict.chosen_epoch},"
+    return (
+        f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
+        f"{contrast['shots']} shots: {verdict.verdict},{effect} "
+        f"n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
+        + (", primary" if verdict.primary else "")
+    )
+
+
+def render(verdicts: Sequence[Verdict], width: int = 100) -> str:
+    """Verdicts as text: an aligned table, then the reason and the flags of each.
+
+    The first column marks the primary contrast by "*" and a descriptive verdict by "d". Effects,
+    intervals and optimism are percentage points.
+    """
+    cells = [COLUMNS, *(_cells(verdict) for verdict in verdicts)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    for number, verdict in enumerate(verdicts, start=1):
+        lines += ["", *_wrap(f"{number}. {verdict.verdict}: {verdict.reason}", width, "   ")]
+        for flag in verdict.flags:
+            lines += _wrap(f"   - {flag}", width, "     ")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(verdict: Verdict) -> list[str]:
+    mark = ("*" if verdict.primary else "") + ("d" if verdict.descriptive else "")
+    names = [str(verdict.contrast.get(name, "")) for name in CONTRAST_KEY]
+    return [
+        mark,
+        *names,
+        verdict.verdict,
+        _number(verdict.effect, "+.1f"),
+        _interval(verdict.interval),
+        _number(verdict.p_adjusted, ".3g"),
+        f"{verdict.n_seeds}×{verdict.n_draws}",
+        "–" if verdict.chosen_epoch is None else str(verdict.chosen_epoch),
+        _number(verdict.optimism, "+.1f"),
+    ]
+
+
+def _record(verdict: Verdict) -> dict[str, object]:
+    record = asdict(verdict)
+    contrast = record.pop("contrast")
+    for name in ("interval", "confirmation", "pigeonhole"):
+        interval = record.pop(name)
+        for end in ("estimate", "low", "high"):
+            if name != "interval" or end != "estimate":
+                record[f"{name}_{end}"] = math.nan if interval is None else interval[end]
+    record["interval_method"] = verdict.interval.method
+    record["source_best"] = " ".join(map(str, verdict.source_best))
+    record["flags"] = "; ".join(verdict.flags)
+    return {**contrast, **record}
+
+
+def _number(value: float, spec: str) -> str:
+    return "–" if math.isnan(value) else format(value, spec)
+
+
+def _interval(interval: Interval) -> str:
+    return "–" if math.isnan(interval.low) else f"[{interval.low:+.1f}, {interval.high:+.1f}]"
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent=indent)

@@ -1,0 +1,1 @@
+"""What do vision transformers forget, learn and move between layers?"""

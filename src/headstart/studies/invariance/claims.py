@@ -1,0 +1,99 @@
+"""The tables of the invariance study, and which function of the statistics judges which claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.errors import TableError
+from headstart.studies.invariance import dynamics_claims as courses
+from headstart.studies.invariance import flow_claims as flows
+from headstart.studies.invariance import layer_claims as findings
+from headstart.studies.invariance.network_tables import Networks
+
+GROUP = ["source", "model", "target"]
+Function = Callable[[Networks], ClaimResult]
+
+
+class ClaimEvaluator:
+    """The runs from one source of one model to one target: those requested for, or the first.
+
+    First are the runs that do the most different things, then those from given weights, then by name.
+    Claims on sources compare all sources of the target.
+    """
+
+    evaluators: ClassVar[Mapping[str, Callable[[ClaimEvaluator], ClaimResult]]]
+
+    def __init__(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        params: Mapping[str, Any],
+        requested: Mapping[str, object] | None = None,
+    ) -> None:
+        runs = tables["runs"]
+        for name in GROUP:
+            if requested and name in requested:
+                runs = runs[runs[name] == requested[name]]
+        if runs.empty:
+            raise TableError(f"no run of the invariance study has {dict(requested or {})}")
+        *_, self.source, self.model, self.target = min(_ranked(runs))
+        names = ("measurements", "runs", "transients", "correlations")
+        everything = Networks(*(tables[name] for name in names))
+        self.of_target = everything.where(target=self.target)
+        self.networks = self.of_target.where(source=self.source, model=self.model)
+
+    def about(self) -> str:
+        """Return which runs speak."""
+        runs = self.networks.runs
+        others = self.of_target.runs[["source", "model"]].drop_duplicates()
+        beside = (
+            "" if len(others) == 1 else f", I7 and I8 on all {len(others)} sources of this target"
+        )
+        return (
+            f"Judged on: {self.source} → {self.target}, {self.model}, {runs['layers'].max()} blocks, "
+            f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images{beside}. The "
+            "published runs are of ViT-B/32 on photographs: whatever holds here supports or contradicts "
+            "a claim elsewhere, and replicates nothing."
+        )
+
+
+def _ranked(runs: pd.DataFrame) -> Iterator[tuple[int, bool, str, str, str]]:
+    for _, rows in runs.groupby(GROUP):
+        kinds = len(rows[["mode", "random_start"]].drop_duplicates())
+        first = rows.iloc[0]
+        yield -kinds, not first["given_weights"], first["source"], first["model"], first["target"]
+
+
+def _judge(
+    function: Function, networks: Callable[[ClaimEvaluator], Networks]
+) -> Callable[[ClaimEvaluator], ClaimResult]:
+    return lambda claims: function(networks(claims))
+
+
+ON_SOURCES: tuple[Function, ...] = (findings.large_source_helps_late, findings.cka_misses_it)
+FUNCTIONS: tuple[Function, ...] = (
+    findings.learning_is_not_forgetting,
+    findings.similar_yet_forgotten,
+    findings.early_layers_change,
+    findings.new_task_learns_more,
+    findings.low_level_task_forgets_earlier,
+    findings.reusable_early_invariances,
+    *ON_SOURCES,
+    flows.compression,
+    flows.expansion,
+    courses.peak_on_the_way,
+    courses.std_follows_robustness,
+    courses.early_prefix_correlates_more,
+    courses.holds_across_settings,
+)
+EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
+    function.__name__: _judge(
+        function, attrgetter("of_target" if function in ON_SOURCES else "networks")
+    )
+    for function in FUNCTIONS
+}
+ClaimEvaluator.evaluators = EVALUATORS

@@ -1,0 +1,163 @@
+"""Where invariances of a layer end up: the paper's flow, excess compression, and the control (figure 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headstart.figures.labels import write_caption
+from headstart.figures.style import paper_style
+from headstart.studies.invariance.figures.published import FALLBACK, PUBLISHED
+from headstart.studies.invariance.figures.shared import drawn_rows, sample_words
+from headstart.studies.invariance.network_tables import at_end
+
+PANELS = {
+    "flow": "Flow of the paper",
+    "excess_compression": "Excess compression",
+    "excess_over_random": "… beyond random late blocks",
+    "excess_over_scratch": "… beyond late blocks of scratch",
+}
+# Light in the middle and dark at both ends, orange against purple, which survives colour blindness;
+# on a grey printer the printed numbers keep the sign.
+COLOURS = "PuOr_r"
+HATCH: dict[str, Any] = {
+    "facecolor": "#F2F2F2",
+    "hatch": "///",
+    "edgecolor": "#D0D0D0",
+    "linewidth": 0,
+}
+
+
+def flow_figure(
+    measurements: pd.DataFrame, runs: pd.DataFrame
+) -> tuple[Figure, pd.DataFrame] | None:
+    """Draw one row of matrices for each thing that runs to one target do; None without matrices."""
+    table = flow_table(measurements, runs)
+    if table.empty:
+        return None
+    names = list(dict.fromkeys(table["series"]))
+    kinds = [kind for kind in PANELS if (table["measure"] == kind).any()]
+    limit = float(np.nanmax(table["value"].abs())) or 1.0
+    with paper_style():
+        figure, axes = plt.subplots(
+            len(names), len(kinds), figsize=(2.6 * len(kinds), 2.6 * len(names)), squeeze=False
+        )
+        for (row, column), axis in np.ndenumerate(axes):
+            name, kind = names[row], kinds[column]
+            _matrix(axis, table[(table["series"] == name) & (table["measure"] == kind)], limit)
+            axis.set_title(PANELS[kind] if row == 0 else "", fontsize=8.5)
+            axis.set_ylabel("" if column else f"{name}\nblock i of the start")
+            axis.set_xlabel("block j of the run" if row == len(names) - 1 else "")
+        write_caption(figure, _caption(runs))
+    return figure, table
+
+
+def published_figure(
+    published: pd.DataFrame, targets: Iterable[str] = ()
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw the published flow matrices of these targets, to compare with the first column of ours.
+
+    Those of CIFAR-10 where the paper has none of any target.
+    """
+    known = [name for name in targets if name in PUBLISHED and PUBLISHED[name].flow] or [FALLBACK]
+    words = {
+        figure: f"ViT-B/32, ImageNet to {PUBLISHED[name].words}, {does}"
+        for name in known
+        for figure, does in PUBLISHED[name].flow
+    }
+    rows = published[published["figure"].isin(list(words))]
+    table = pd.DataFrame(
+        {
+            "series": rows["figure"],
+            "reference_layer": rows["x"].astype(int),
+            "layer": rows["y"].astype(int),
+            "value": rows["value"],
+            "beyond_zero": False,
+        }
+    )
+    limit = float(table["value"].abs().max())
+    with paper_style():
+        figure, axes = plt.subplots(
+            len(known), 2, figsize=(10.4, 0.3 + 4.8 * len(known)), squeeze=False
+        )
+        for axis, (name, title) in zip(axes.flat, words.items(), strict=True):
+            _matrix(axis, table[table["series"] == name], limit)
+            axis.set(title=title, xlabel="block j, fine-tuned", ylabel="block i, pretrained")
+        write_caption(
+            figure,
+            "Published flow, arXiv 2307.06006, figures 4 and 10: positive above the diagonal is read "
+            "there as expansion, below it as compression. It has no null, and its form of CKA is not "
+            "known: see docs/invariances.md.",
+        )
+    return figure, table
+
+
+def flow_table(measurements: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return means over runs of every cell, and whether all runs' intervals lie on one side of zero.
+
+    Columns: series, measure, reference_layer (row i), layer (column j), value, beyond_zero, runs.
+    """
+    rows = at_end(drawn_rows(measurements, list(PANELS)), runs)
+    keys = ["series", "measure", "reference_layer", "layer"]
+    rows = rows.assign(above=rows["low"] > 0, below=rows["high"] < 0)
+    table = rows.groupby(keys, as_index=False, sort=False).agg(
+        value=("value", lambda values: values.mean(skipna=False)),
+        above=("above", "all"),
+        below=("below", "all"),
+        runs=("value", "size"),
+    )
+    table["beyond_zero"] = table["above"] | table["below"]
+    return table[[*keys, "value", "beyond_zero", "runs"]]
+
+
+def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
+    if table.empty:
+        axis.text(
+            0.5, 0.5, "the control itself", ha="center", transform=axis.transAxes, fontsize=7.5
+        )
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+        return
+    layers = sorted(table["layer"].unique())
+    values = table.pivot(index="reference_layer", columns="layer", values="value").to_numpy()
+    sure = table.pivot(index="reference_layer", columns="layer", values="beyond_zero").to_numpy()
+    axis.set_facecolor("#F2F2F2")
+    axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit)
+    size = 7.5 if len(layers) <= 6 else 5
+    for i, j in np.ndindex(values.shape):
+        if np.isnan(values[i, j]):
+            axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, **HATCH))
+            continue
+        dark = abs(values[i, j]) > 0.6 * limit
+        digits = 3 if len(layers) <= 6 else 2
+        text = f"{values[i, j]:+.{digits}f}" if round(float(values[i, j]), digits) else "0"
+        axis.text(
+            j,
+            i,
+            text.replace("0.", ".", 1),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="white" if dark else "black",
+            fontweight="bold" if sure[i, j] else "normal",
+        )
+    axis.set_xticks(range(len(layers)), [str(layer) for layer in layers])
+    axis.set_yticks(range(len(layers)), [str(layer) for layer in layers])
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+
+
+def _caption(runs: pd.DataFrame) -> str:
+    return (
+        f"{sample_words(runs)}; means over networks, debiased CKA. Bold: the 95% interval over images leaves out zero "
+        "in every network. Excess compression: what the start ignores only from block i on, the run "
+        "ignores at the earlier block j already, more than the start did. Beyond a control: less the "
+        "same number of the start with its blocks from some block on replaced by unrelated ones, the "
+        "strictest of all such. Hatched: not identifiable, or not measured."
+    )

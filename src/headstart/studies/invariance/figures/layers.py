@@ -1,0 +1,147 @@
+"""Forgetting, learning and CKA divergence against the depth of the layer (figures 1, 2, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from headstart.figures.labels import write_caption
+from headstart.figures.style import GREY, paper_style
+from headstart.studies.invariance.figures.published import (
+    FORM_WORDS,
+    beside,
+    in_published_form,
+    layer_series,
+)
+from headstart.studies.invariance.figures.shared import (
+    Look,
+    drawn_rows,
+    looks_of,
+    named,
+    sample_words,
+)
+from headstart.studies.invariance.network_tables import at_end
+
+PANELS = {
+    "forgetting": ("Forgetting", "STIR lost"),
+    "learning": ("Learning", "STIR gained"),
+    "cka_divergence": ("CKA divergence", "1 − CKA"),
+}
+KEYS = ["series", "does", "measure", "layer", "layers"]
+
+
+def layers_figure(
+    measurements: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame, names: Sequence[str]
+) -> tuple[Figure, pd.DataFrame] | None:
+    """Draw the runs to one target that do these things; None where there are none.
+
+    Returns the figure and the table of all that it draws.
+    """
+    table = layers_table(measurements, runs, published, names)
+    if table[table["drawn"] == "here"].empty:
+        return None
+    looks = looks_of(table[table["drawn"] == "here"])
+    target = beside(str(runs["target"].iloc[0])).words
+    with paper_style():
+        figure, axes = plt.subplots(1, len(PANELS), figsize=(9.3, 3.3), squeeze=False)
+        for axis, (measure, (title, unit)) in zip(axes[0], PANELS.items(), strict=True):
+            _panel(axis, table[table["measure"] == measure], looks)
+            axis.set(title=title, ylabel=unit, xlabel="depth of the layer (share of all blocks)")
+        figure.legend(
+            handles=_legend(looks, table, target),
+            loc="outside upper center",
+            ncols=4 if len(looks) < 3 else 3,
+            handlelength=2.8,
+        )
+        write_caption(figure, _caption(runs, table))
+    return figure, table
+
+
+def layers_table(
+    measurements: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame, names: Sequence[str]
+) -> pd.DataFrame:
+    """Return each run's values, their mean over runs in two forms, and published values.
+
+    Columns: drawn (here; run; published form, which is ours with biased CKA and 1 for self-STIR;
+    published), series, does, measure, layer, layers (of the network), value, low, high (interval over
+    images, mean over runs), runs, start (of the published network).
+    """
+    rows = _ended(drawn_rows(measurements, list(PANELS)), runs, names)
+    compared = _ended(named(in_published_form(measurements)), runs, names)
+    parts = [
+        _means(rows).assign(drawn="here"),
+        rows.assign(drawn="run", runs=1),
+        _means(compared).assign(drawn="published form", low=float("nan"), high=float("nan")),
+    ]
+    starts = ["series", "does", "source", "target", "given_weights"]
+    for _, run in rows[starts].drop_duplicates("series").iterrows():
+        theirs = layer_series(published, run).assign(series=run["series"], does=run["does"])
+        parts.append(theirs.assign(drawn="published", layers=12))
+    columns = ["drawn", *KEYS, "value", "low", "high", "runs", "start"]
+    some = [part for part in parts if len(part)]
+    if not some:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(some, ignore_index=True).reindex(columns=columns)
+
+
+def _ended(table: pd.DataFrame, runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    rows = at_end(table[table["does"].isin(names)], runs)
+    rows = rows[rows["layer"] == rows["reference_layer"]]
+    return rows.assign(layers=rows.groupby("model")["layer"].transform("max"))
+
+
+def _means(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.groupby(KEYS, as_index=False, sort=False).agg(
+        value=("value", lambda values: values.mean(skipna=False)),
+        low=("low", lambda values: values.mean(skipna=False)),
+        high=("high", lambda values: values.mean(skipna=False)),
+        runs=("value", "size"),
+    )
+
+
+def _panel(axis: Axes, table: pd.DataFrame, looks: dict[str, Look]) -> None:
+    for name, (colour, marker) in looks.items():
+        mine = table[table["series"] == name].sort_values("layer")
+        for drawn, part in mine.groupby("drawn"):
+            x = part["layer"] / part["layers"]
+            if drawn == "published":
+                axis.plot(x, part["value"], ":", color=colour, linewidth=1.2, alpha=0.75)
+            elif drawn == "published form":
+                axis.plot(x, part["value"], "-", color=colour, linewidth=0.6)
+            elif drawn == "run":
+                axis.plot(x, part["value"], marker, color=colour, markersize=3, alpha=0.35)
+            else:
+                axis.plot(x, part["value"], marker=marker, color=colour, markersize=5)
+                axis.vlines(x, part["low"], part["high"], color=colour, linewidth=1.1)
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.set_xlim(0, 1.04)
+
+
+def _legend(looks: dict[str, Look], table: pd.DataFrame, target: str) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=5, label=name)
+        for name, (colour, marker) in looks.items()
+    ]
+    if (table["drawn"] == "published form").any():
+        words = "here, in the published form"
+        handles.append(Line2D([], [], color=GREY, linewidth=0.6, label=words))
+    if (table["drawn"] == "published").any():
+        words = f"ViT-B/32 to {target}, published"
+        handles.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1.2, label=words))
+    return handles
+
+
+def _caption(runs: pd.DataFrame, table: pd.DataFrame) -> str:
+    starts = table[table["drawn"] == "published"].drop_duplicates(["series", "start"])
+    listed = ", ".join(f"{row.series} from {row.start}" for row in starts.itertuples())
+    dotted = f"published values ({listed})" if listed else "none are published"
+    return (
+        f"{sample_words(runs)}. Lines: means over networks, small markers: each network; bars: 95% "
+        f"intervals over images. {FORM_WORDS} Dotted: {dotted}, of other images and networks: compare "
+        "the thin lines with them, by their shapes."
+    )

@@ -1,0 +1,156 @@
+"""Step `inversions`: inputs that a network represents as it does given images, layer by layer.
+
+One job inverts one network (or one run at several epochs) at all layers and from all seeds; every
+comparison of that network with another reads them from here. What is finished survives a kill,
+layer by layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.artifacts.files import write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.store import JobContext
+from headstart.metrics.representations import optimizer as descent
+from headstart.metrics.representations.inversion import Inversion, Represent, invert, seed_images
+from headstart.steps.sections import model_of, task_of
+from headstart.studies.invariance.params import Inversions
+from headstart.studies.invariance.reference_images import (
+    ReferenceImages,
+    cell_name,
+    draw_reference_images,
+)
+from headstart.tasks.dataset import read
+from headstart.tasks.task import make_task
+from headstart.training.backbones import Checkpoints, Pixels
+from headstart.training.checkpoints import load, save
+
+PRESETS = {"paper": descent.PAPER, "long": descent.LONG, "fast": descent.FAST}
+
+
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
+    """Invert a network; write pixels [layers, images, …] per epoch, kind and seed, and residuals."""
+    options, data = Inversions.model_validate(job.params["inversions"]), context.input("data")
+    data.file("images.safetensors")
+    task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
+    probes = draw_reference_images(task, options)
+    checkpoints = Checkpoints(
+        context.input("network"), model_of(job.params), probes.pixels.shape, context.device
+    )
+    epochs = dict.fromkeys(checkpoints.epoch(asked) for asked in job.params["epochs"])
+    context.log(
+        f"{context.device}, {len(epochs)} networks, {options.images} images, "
+        f"{len(options.seeds)} seeds, {path_of(options).steps} steps"
+    )
+    parts = []
+    for epoch in epochs:
+        network = checkpoints.pixels(epoch, options.layers)
+        for kind in options.kinds:
+            for index, seed in enumerate(options.seeds):
+                bundle = Bundle(network, probes, options, epoch, kind, index, context)
+                parts.append(bundle.write(context.out / cell_name(epoch, kind, seed)))
+        context.log(_describe(epoch, parts[-1]), detail=epoch != list(epochs)[-1])
+    table = pd.concat(parts, ignore_index=True)
+    write_table(context.out / "residuals.parquet", table)
+    return {
+        "seed": job.wildcards["seed"],
+        "dtype": "float32",
+        "summary": {"epochs": list(epochs), "layers": list(network.layers)},
+    }
+
+
+def path_of(options: Inversions) -> descent.InversionOptimizer:
+    """Return how pixels move."""
+    if isinstance(options.descent, str):
+        return PRESETS[options.descent]
+    return descent.InversionOptimizer(**options.descent.model_dump())
+
+
+class Bundle:
+    """All layers of one network from one kind and seed of starting points."""
+
+    def __init__(
+        self,
+        network: Pixels,
+        probes: ReferenceImages,
+        options: Inversions,
+        epoch: int,
+        kind: str,
+        index: int,
+        context: JobContext,
+    ) -> None:
+        self.network, self.options, self.context = network, options, context
+        self.epoch, self.kind, self.seed = epoch, kind, options.seeds[index]
+        self.positions = probes.positions[index]
+        self.pixels = probes.pixels[index].to(context.device)
+
+    def write(self, path: Path) -> pd.DataFrame:
+        """Write the pixels of all layers; return one row per layer and image."""
+        found = dict(self._layers())
+        stored = torch.stack([cell["pixels"] for cell in found.values()])
+        save({"pixels": stored}, path)
+        rows = [
+            pd.DataFrame(
+                {
+                    "target_epoch": self.epoch,
+                    "kind": self.kind,
+                    "inversion_seed": self.seed,
+                    "layer": layer,
+                    "image": self.positions.numpy(),
+                    **{name: cell[name].double().cpu().numpy() for name in RESIDUALS},
+                }
+            )
+            for layer, cell in found.items()
+        ]
+        return pd.concat(rows, ignore_index=True)
+
+    def _layers(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        for layer in self.network.layers:
+            name = cell_name(self.epoch, self.kind, self.seed).replace(".", f"-layer{layer:02d}.")
+            kept = self.context.state / name
+            if not kept.exists():
+                save(self._invert(layer), kept)
+            yield layer, load(kept)
+
+    def _invert(self, layer: int) -> dict[str, Tensor]:
+        """Return what is stored of one layer, with the residuals of just that."""
+        # The same starting points for all networks and layers: they are compared in pairs.
+        generator = torch.Generator().manual_seed(derive_seed("inversion", self.kind, self.seed))
+        starts = seed_images(self.pixels, self.kind, generator)  # type: ignore[arg-type]
+        represent, size = self.network.until(layer), self.options.batch_size
+        targets = representations(represent, self.pixels, size)
+        found = invert(represent, targets, starts, path_of(self.options), size)
+        stored = found.images.to(getattr(torch, self.options.precision))
+        shown = representations(represent, stored.float(), size)
+        cell = dict(zip(RESIDUALS, _residuals(found, shown, targets), strict=True))
+        return {"pixels": stored, **cell}
+
+
+RESIDUALS = ("residual", "seed_residual", "other_residual")
+
+
+def _residuals(found: Inversion, shown: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    flat = targets.flatten(1)
+    of_stored = (shown.flatten(1) - flat).norm(dim=1) / flat.norm(dim=1)
+    return of_stored, found.seed_residual, found.other_residual
+
+
+def representations(represent: Represent, images: Tensor, batch_size: int) -> Tensor:
+    """Return the features of images, batch by batch, without gradients."""
+    with torch.no_grad():
+        return torch.cat([represent(part) for part in images.split(batch_size)])
+
+
+def _describe(epoch: int, table: pd.DataFrame) -> str:
+    share = table["residual"] / table["other_residual"]
+    by_layer = share.groupby(table["layer"]).median()
+    listed = ", ".join(f"{value:.3f}" for value in by_layer)
+    return f"epoch {epoch}: median residual by layer, of the distance to other images: {listed}"

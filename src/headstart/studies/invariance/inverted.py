@@ -1,0 +1,91 @@
+"""Stored inversions as the comparisons read them: pixels, residuals, and whether they converged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.artifacts.files import read_table
+from headstart.artifacts.store import Artifact
+from headstart.metrics.representations.inversion import Inversion
+from headstart.metrics.representations.stir import TargetGrams, target_grams
+from headstart.studies.invariance.params import ConvergenceCriterion, Inversions
+from headstart.studies.invariance.reference_images import ReferenceImages, cell_name
+from headstart.training.backbones import Pixels
+from headstart.training.checkpoints import load
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How well one layer of one network was inverted, over all its seeds."""
+
+    pass_rate: float
+    strict_pass_rate: float
+    residual: float
+    """Median, as a share of what the gate compares with."""
+    reason: str | None
+    """Why the layer should not be trusted; None where enough images pass."""
+
+
+class Inverted:
+    """The inversions of one network, or of one run at several epochs."""
+
+    def __init__(self, artifact: Artifact, options: Inversions, batch_size: int) -> None:
+        self.artifact, self.options, self.batch_size = artifact, options, batch_size
+        self.residuals: pd.DataFrame = read_table(artifact.file("residuals.parquet"))
+        summary: dict[str, Any] = artifact.manifest["summary"]
+        self.epochs: list[int] = summary["epochs"]
+
+    def grams(self, network: Pixels, probes: ReferenceImages, epoch: int, kind: str) -> TargetGrams:
+        """Return the Grams of a network on X and on the X′ of this one, seed by seed."""
+        parts = []
+        for index, seed in enumerate(self.options.seeds):
+            stored = load(self.artifact.file(cell_name(epoch, kind, seed)))["pixels"]
+            device = next(network.backbone.parameters()).device
+            x, inverted = probes.pixels[index].to(device), stored.float().to(device)
+            parts.append(
+                target_grams(network.every_layer, x[None], inverted[None], self.batch_size)
+            )
+        return TargetGrams(
+            torch.cat([part.originals for part in parts]),
+            torch.cat([part.inverted for part in parts]),
+        )
+
+    def convergence(
+        self, epoch: int, kind: str, gate: ConvergenceCriterion
+    ) -> dict[int, Convergence]:
+        """Return, for every layer, how many images of all seeds pass the gate."""
+        mine = self.residuals[
+            (self.residuals["target_epoch"] == epoch) & (self.residuals["kind"] == kind)
+        ]
+        layers = [int(layer) for layer in mine["layer"].unique()]
+        return {layer: _convergence(mine[mine["layer"] == layer], gate) for layer in layers}
+
+    def residual(self, epoch: int, kind: str, seed: int, layer: int) -> Tensor:
+        """Return the relative residuals of the images of one seed and layer, in their order."""
+        table = self.residuals
+        rows = table[
+            (table["target_epoch"] == epoch)
+            & (table["kind"] == kind)
+            & (table["inversion_seed"] == seed)
+            & (table["layer"] == layer)
+        ]
+        return torch.from_numpy(rows["residual"].to_numpy(copy=True))
+
+
+def _convergence(rows: pd.DataFrame, gate: ConvergenceCriterion) -> Convergence:
+    names = ("residual", "seed_residual", "other_residual")
+    values = [torch.from_numpy(rows[name].to_numpy(copy=True)) for name in names]
+    # The gate reads residuals only.
+    found = Inversion(torch.empty(len(rows), 0), *values)
+    scale = {"features": torch.ones_like(values[0]), "seed": values[1], "other": values[2]}
+    return Convergence(
+        found.pass_rate(gate.threshold, gate.relative_to),
+        found.pass_rate(gate.strict, gate.relative_to),
+        float((values[0] / scale[gate.relative_to]).median()),
+        found.unconverged_reason(gate.minimum_pass_rate, gate.threshold, gate.relative_to),
+    )

@@ -1,0 +1,238 @@
+"""Comparisons of two networks as rows of a tidy table: grids, intervals, gates and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headstart.artifacts.seeds import derive_seed
+from headstart.metrics.representations.comparison import (
+    Cells,
+    Comparison,
+    Sampled,
+    derived,
+    grids,
+    networks_of,
+    sampled,
+)
+from headstart.metrics.representations.forgetting import excess_compression
+from headstart.metrics.representations.grams import undefined_reason
+from headstart.metrics.representations.half_samples import FEWEST
+from headstart.metrics.representations.stir import (
+    TargetGrams,
+    data_processing_violations,
+    stir_reason,
+)
+from headstart.studies.invariance.inverted import Convergence
+from headstart.studies.invariance.params import Invariance
+
+FORMS = {"debiased": True, "biased": False}
+NOT_IDENTIFIABLE = (
+    "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
+)
+# Which network's inversions a measure rests on; CKA rests on none.
+RESTS_ON = {
+    "stir_pt_given_pt": "pt",
+    "stir_ft_given_pt": "pt",
+    "forgetting": "pt",
+    "forgetting_paper": "pt",
+    "flow": "pt",
+    "excess_compression": "pt",
+    "stir_ft_given_ft": "ft",
+    "stir_pt_given_ft": "ft",
+    "learning": "ft",
+    "learning_paper": "ft",
+}
+Row = dict[str, Any]
+Gates = Mapping[str, Mapping[int, Convergence]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Makes rows for one pair of networks; `layers` names those of the grids, counted from 1.
+
+    `gates` holds the convergence of every layer, of "pt" and, where it was inverted, of "ft".
+    """
+
+    pair: Comparison
+    layers: Sequence[int]
+    gates: Gates
+    options: Invariance
+
+    def whole(self, controls: Mapping[str, Mapping[int, TargetGrams]]) -> Iterator[Row]:
+        """Yield every cell of every grid with an interval over images, in both forms.
+
+        With them come C(i, j), that of every control, and how far ft exceeds the strictest of each
+        kind. `controls` maps a kind and the first replaced layer to the Grams of that network.
+        """
+        networks = networks_of(self.pair)
+        networks |= {
+            _control(kind, first): grams
+            for kind, by_layer in controls.items()
+            for first, grams in by_layer.items()
+        }
+        for form, debiased in FORMS.items():
+            found = sampled(
+                networks, debiased, _half_samples(), self.options.resamples, self.options.confidence
+            )
+            for name in grids(self.pair, debiased):
+                cells = self._cells(name, form, found.interval(_grid(name)))
+                yield from (self._bounded(self._judged(row, debiased)) for row in cells)
+            yield from self._compression(form, found, controls)
+
+    def diagonal(self) -> Iterator[Row]:
+        """Yield the cells i = j without intervals: what the dynamics are made of."""
+        for form, debiased in FORMS.items():
+            for name, grid in grids(self.pair, debiased).items():
+                nothing = torch.full_like(grid, torch.nan)
+                for row in self._cells(name, form, Cells(grid, nothing, nothing)):
+                    if row["layer"] == row["reference_layer"]:
+                        yield self._judged(row, debiased)
+
+    def _compression(
+        self, form: str, found: Sampled, controls: Mapping[str, Mapping[int, TargetGrams]]
+    ) -> Iterator[Row]:
+        def less(one: str, other: str) -> Cells:
+            return found.interval(lambda s: excess_compression(s[one], s[other]))
+
+        ft, pt = "stir_ft_given_pt", "stir_pt_given_pt"
+        yield from self._compressed("excess_compression", form, less(ft, pt))
+        for kind, by_layer in controls.items():
+            for first in by_layer:
+                own = less(_control(kind, first), pt)
+                yield from self._compressed(f"compression_{kind}", form, own, first)
+            over = {first: less(ft, _control(kind, first)) for first in by_layer}
+            strictest, chosen = _strictest(over)
+            yield from self._compressed(f"excess_over_{kind}", form, strictest, chosen)
+
+    def checks(self) -> Iterator[Row]:
+        """Yield residuals, pass rates, and cells that exact inversions rule out."""
+        selves = {"pt": self.pair.pt_given_pt, "ft": self.pair.ft_given_ft}
+        for network, gate in self.gates.items():
+            for layer, found in gate.items():
+                place = {"layer": layer, "reference_layer": layer, "n": self.pair.images}
+                values = {
+                    "residual": found.residual,
+                    "pass_rate": found.pass_rate,
+                    "pass_rate_strict": found.strict_pass_rate,
+                }
+                for name, value in values.items():
+                    reason = found.reason if name == "pass_rate" else None
+                    row = {**place, "measure": f"{name}_{network}", "value": value}
+                    yield {**row, "reason": reason or ""}
+            if grams := selves[network]:
+                yield from self._violations(network, grams)
+
+    def _violations(self, network: str, grams: TargetGrams) -> Iterator[Row]:
+        pair = Comparison(grams, grams)
+        broken = data_processing_violations(grids(pair)["stir_pt_given_pt"])
+        for j, reference in enumerate(self.layers):
+            for i, layer in enumerate(self.layers):
+                if layer >= reference:
+                    yield {
+                        "measure": f"data_processing_{network}",
+                        "form": "debiased",
+                        "reference_layer": reference,
+                        "layer": layer,
+                        "value": float(broken[j, i]),
+                        "n": self.pair.images,
+                        "reason": "",
+                    }
+
+    def _compressed(
+        self, name: str, form: str, found: Cells, first: int | Tensor | None = None
+    ) -> Iterator[Row]:
+        for row in self._cells(name, form, found):
+            at = self.layers.index(row["reference_layer"]), self.layers.index(row["layer"])
+            if at[1] >= at[0]:
+                if not isinstance(first, int):  # once, not for every control
+                    yield {**row, "reason": NOT_IDENTIFIABLE}
+                continue
+            chosen = int(first[at]) if isinstance(first, Tensor) else first
+            judged = self._judged({**row, "first_replaced": chosen}, form == "debiased")
+            yield self._bounded(judged)
+
+    def _bounded(self, row: Row) -> Row:
+        """Put a reason to an interval that is missing about a value that is not."""
+        if row["value"] != row["value"] or row["low"] == row["low"]:
+            return row
+        images = self.pair.images
+        reason = f"no interval: half-samples need {FEWEST} images or more, found {images}"
+        if images >= FEWEST:
+            reason = "no interval: a half-sample of the images is undefined"
+        return {**row, "reason": "; ".join(each for each in (row["reason"], reason) if each)}
+
+    def _cells(self, name: str, form: str, found: Cells) -> Iterator[Row]:
+        for j, reference in enumerate(self.layers):
+            for i, layer in enumerate(self.layers):
+                yield {
+                    "measure": name,
+                    "form": form,
+                    "reference_layer": reference,
+                    "layer": layer,
+                    "value": float(found.value[j, i]),
+                    "low": float(found.low[j, i]),
+                    "high": float(found.high[j, i]),
+                    "n": self.pair.images,
+                    "reason": "",
+                }
+
+    def _judged(self, row: Row, debiased: bool) -> Row:
+        """Put a reason to a value that is NaN, or that rests on inversions that did not converge."""
+        network = RESTS_ON.get(row["measure"], "pt")
+        rests = not row["measure"].startswith("cka")
+        failed = self.gates[network][row["reference_layer"]].reason if rests else None
+        if failed and self.options.gate.unconverged == "nan":
+            nothing = dict.fromkeys(("value", "low", "high"), float("nan"))
+            return {**row, **nothing, "reason": failed}
+        if row["value"] != row["value"]:
+            return {**row, "reason": self._undefined(row, network, rests, debiased)}
+        return {**row, "reason": failed or ""}
+
+    def _undefined(self, row: Row, network: str, rests: bool, debiased: bool) -> str:
+        """Say why a cell is NaN: the first of its terms that is undefined."""
+        j, i = (self.layers.index(row[name]) for name in ("reference_layer", "layer"))
+        pair = self.pair
+        if not rests:
+            for grams in (*pair.pt_given_pt.originals[:, [j, i]].flatten(0, 1),
+                          *pair.ft_given_pt.originals[:, i]):  # fmt: skip
+                if reason := undefined_reason(grams, debiased):
+                    return reason
+        terms = (pair.pt_given_pt, pair.ft_given_pt)
+        if network == "ft":
+            terms = (pair.pt_given_ft, pair.ft_given_ft)  # type: ignore[assignment]
+        for place in dict.fromkeys((i, j)):
+            for grams in terms:
+                if reason := stir_reason(grams, j, place, debiased):
+                    return reason
+        return "a half-sample of the images is undefined"
+
+
+def _grid(name: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    return lambda similarities: derived(similarities)[name]
+
+
+def _control(kind: str, first: int) -> str:
+    return f"{kind} from {first}"
+
+
+def _half_samples() -> torch.Generator:
+    """The same half-samples for every statistic, so that intervals of differences are paired."""
+    return torch.Generator().manual_seed(derive_seed("invariance half-samples"))
+
+
+def _strictest(over: Mapping[int, Cells]) -> tuple[Cells, Tensor]:
+    """Return, cell by cell, the comparison with the control that leaves least, and which it was.
+
+    A control that replaces only blocks after the evaluated one is pt itself there, so what is left is
+    never more than C, and is at most 0 for ft = pt.
+    """
+    firsts = list(over)
+    values = torch.stack([over[first].value for first in firsts])
+    least = values.nan_to_num(torch.inf).argmin(0, keepdim=True)
+    ends = (torch.stack(parts).gather(0, least)[0] for parts in zip(*over.values(), strict=True))
+    return Cells(*ends), torch.tensor(firsts, device=least.device)[least[0]]

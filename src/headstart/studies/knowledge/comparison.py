@@ -1,0 +1,243 @@
+"""Which states of which trajectories a section of `knowledge` compares, and what keeps it from doing so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from headstart.params.core import CoreParams, repeated
+from headstart.params.recipe import Pretrain
+from headstart.params.trajectory import Trajectory
+from headstart.studies.knowledge.params import Arm, Knowledge
+
+Trajectories = Mapping[str, Mapping[str, Trajectory]]
+TargetEpoch = int | Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class States:
+    """Target epochs to look at of the runs from some source epochs of one arm."""
+
+    model: str
+    arm: str
+    source_epochs: tuple[int | str, ...]
+    target_seeds: tuple[int, ...]
+    epochs: tuple[TargetEpoch, ...]
+
+
+class Comparison:
+    """A section of `knowledge` with everything that it leaves to the arms filled in.
+
+    `last` is the number of the last source epoch here, as it is in the names of jobs.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        options: Knowledge,
+        trajectory: Trajectories,
+        pretrain: Mapping[str, Pretrain],
+    ) -> None:
+        self.model, self.options = model, options
+        self.arms, self.pretrain = trajectory, pretrain
+        self.finetuned = trajectory[model][options.finetuned]
+        self.targets = options.targets or self.finetuned.targets
+        self.seeds = options.seeds or seeds_of(self.finetuned, pretrain[model])
+        self.source_epochs = self._numbers(options.source_epochs or self.finetuned.source_epochs)
+        self.followed = self._numbers(options.followed) or self.source_epochs
+        self.target_epochs = options.target_epochs or self.finetuned.kept_epochs()
+        self.target_seed = self.finetuned.target_seeds[0]
+
+    def second(self) -> tuple[str, tuple[int, ...], tuple[int | str, ...]]:
+        """Return arm, target seeds and source epochs of the runs that fine-tune once more."""
+        if self.options.second is None:
+            return self.options.finetuned, self.finetuned.target_seeds[1:], self.source_epochs
+        arm = self.arms[self.model][self.options.second]
+        there = self._numbers(arm.source_epochs)
+        again = tuple(epoch for epoch in self.source_epochs if epoch in there)
+        return self.options.second, arm.target_seeds, again
+
+    def place(self, role: Literal["scratch", "random_probe"]) -> tuple[str, str]:
+        """Return model and arm of a role that may belong to another model."""
+        arm: Arm = getattr(self.options, role)
+        return arm.model or self.model, arm.arm
+
+    def states(self) -> list[States]:
+        """Return all states that the comparison reads, each arm of each model by its runs."""
+        path: tuple[TargetEpoch, ...] = ("best", *self.target_epochs, "last")
+        finetuned, probe = self.options.finetuned, self.options.probe
+        again, target_seeds, repeated = self.second()
+        rest = tuple(epoch for epoch in self.source_epochs if epoch not in self.followed)
+        first = (self.target_seed,)
+        found = [
+            States(self.model, finetuned, self.followed, first, path),
+            States(self.model, finetuned, rest, first, ("best",)),
+            States(self.model, again, repeated, target_seeds, ("best", "last")),
+            States(
+                self.model, probe, self.source_epochs, self._first(self.model, probe), ("best",)
+            ),
+        ]
+        roles: tuple[tuple[Literal["scratch", "random_probe"], tuple[TargetEpoch, ...]], ...] = (
+            ("scratch", path),
+            ("random_probe", ("best",)),
+        )
+        for role, epochs in roles:
+            model, arm = self.place(role)
+            found.append(States(model, arm, (0,), self._first(model, arm), epochs))
+        return [states for states in found if states.source_epochs and states.target_seeds]
+
+    def roles(self) -> dict[str, Any]:
+        """Return which runs are what, with nothing left to look up: part of a job's params."""
+        again, target_seeds, _ = self.second()
+        return {
+            "finetuned": [self.model, self.options.finetuned],
+            "probe": [self.model, self.options.probe],
+            "scratch": [*self.place("scratch")],
+            "null": [*self.place("random_probe")],
+            "second": [self.model, again],
+            "second_seeds": [*target_seeds],
+            "starts": [str(epoch) for epoch in self.source_epochs],
+            "followed": [str(epoch) for epoch in self.followed],
+            "target_epochs": [*self.target_epochs],
+        }
+
+    def _first(self, model: str, arm: str) -> tuple[int, ...]:
+        return self.arms[model][arm].target_seeds[:1]
+
+    def _numbers(self, epochs: tuple[Any, ...]) -> tuple[int | str, ...]:
+        last = self.pretrain[self.model].epochs
+        return tuple(dict.fromkeys(last if epoch == "last" else epoch for epoch in epochs))
+
+
+def seeds_of(arm: Trajectory, pretrain: Pretrain) -> tuple[int, ...]:
+    """Return the source seeds that an arm runs."""
+    return arm.seeds or pretrain.seeds
+
+
+def find_problems(params: CoreParams) -> list[str]:
+    """List what the section `knowledge` asks of trajectories that are not run, one line each."""
+    sections: Mapping[str, Knowledge] = params.section("knowledge")
+    trajectory, pretrain = params.trajectory, params.pretrain
+    lists = ("targets", "seeds", "source_epochs", "followed", "target_epochs")
+    problems = []
+    for model, options in sections.items():
+        problems += repeated(f"knowledge.{model}", options, lists)
+    if problems:
+        return problems
+    for model, options in sections.items():
+        path = f"knowledge.{model}"
+        missing = _missing_arms(path, model, options, trajectory)
+        if missing:
+            problems += missing
+            continue
+        comparison = Comparison(model, options, trajectory, pretrain)
+        problems += [
+            *_outside(path, comparison),
+            *_not_run(path, comparison, trajectory, pretrain),
+            *_not_kept(path, comparison),
+        ]
+    return problems
+
+
+def _missing_arms(path: str, model: str, options: Knowledge, trajectory: Trajectories) -> list[str]:
+    """Return roles whose arm does not exist, or trains what it should not."""
+    asked = {
+        "finetuned": (model, options.finetuned, "finetune"),
+        "second": (model, options.second, "finetune"),
+        "probe": (model, options.probe, "probe"),
+        "scratch": (options.scratch.model or model, options.scratch.arm, "finetune"),
+        "random_probe": (
+            options.random_probe.model or model,
+            options.random_probe.arm,
+            "probe",
+        ),
+    }
+    problems = []
+    for role, (of, arm, mode) in asked.items():
+        known = trajectory.get(of, {})
+        if arm is None:
+            continue
+        if arm not in known:
+            names = ", ".join(known) or "none"
+            problems.append(f"{path}.{role}: trajectory.{of} has no arm {arm!r}; its arms: {names}")
+        elif known[arm].mode != mode:
+            problems.append(
+                f"{path}.{role}: trajectory.{of}.{arm} has mode {known[arm].mode}, {mode} is needed"
+            )
+    return problems
+
+
+def _outside(path: str, comparison: Comparison) -> list[str]:
+    """Return what the section asks of the fine-tuned arm that this arm does not run."""
+    arm, options = comparison.finetuned, comparison.options
+    there = comparison._numbers(arm.source_epochs)
+    runs = seeds_of(arm, comparison.pretrain[comparison.model])
+    asked: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+        "source_epochs": (comparison.source_epochs, there),
+        "followed": (comparison.followed, comparison.source_epochs),
+        "targets": (comparison.targets, arm.targets),
+        "seeds": (comparison.seeds, runs),
+    }
+    problems = []
+    for field, (wanted, known) in asked.items():
+        unknown = [value for value in wanted if value not in known]
+        if unknown:
+            problems.append(
+                f"{path}.{field}: {unknown} are not run by the arm {options.finetuned!r}; "
+                f"there are {list(known)}"
+            )
+    return problems
+
+
+def _not_run(
+    path: str,
+    comparison: Comparison,
+    trajectory: Trajectories,
+    pretrain: Mapping[str, Pretrain],
+) -> list[str]:
+    """Return starts, targets, seeds and sources that another arm of the comparison does not run."""
+    problems = []
+    for states in comparison.states():
+        arm, source = trajectory[states.model][states.arm], pretrain[states.model]
+        there = [source.epochs if epoch == "last" else epoch for epoch in arm.source_epochs]
+        asked: dict[str, tuple[tuple[Any, ...], Any]] = {
+            "source_epochs": (states.source_epochs, there),
+            "targets": (comparison.targets, arm.targets),
+            "seeds": (comparison.seeds, seeds_of(arm, source)),
+            "sources": (pretrain[comparison.model].sources, source.sources),
+        }
+        for field, (wanted, known) in asked.items():
+            missing = [value for value in wanted if value not in known]
+            where = (
+                f"pretrain.{states.model}"
+                if field == "sources"
+                else (f"trajectory.{states.model}.{states.arm}")
+            )
+            if missing:
+                problems.append(
+                    f"{path}: needs {missing} in {where}.{field}, which has {list(known)}"
+                )
+    return list(dict.fromkeys(problems))
+
+
+def _not_kept(path: str, comparison: Comparison) -> list[str]:
+    """Return target epochs that are not kept, and arms whose paths cannot be compared."""
+    model, name = comparison.place("scratch")
+    scratch, options = comparison.arms[model][name], comparison.options
+    problems = []
+    if scratch.epochs != comparison.finetuned.epochs:
+        problems.append(
+            f"{path}: the arms {options.finetuned!r} and {name!r} train {comparison.finetuned.epochs} "
+            f"and {scratch.epochs} epochs; give both the same, to compare their paths"
+        )
+    for arm in (comparison.finetuned, scratch):
+        kept = arm.kept_epochs()
+        missing = [epoch for epoch in comparison.target_epochs if epoch not in kept]
+        if missing:
+            which = options.finetuned if arm is comparison.finetuned else name
+            problems.append(
+                f"{path}.target_epochs: {missing} are not kept by the arm {which!r}, which keeps "
+                f"{list(kept)}; add them to `target_epochs` there"
+            )
+    return problems
