@@ -62,12 +62,12 @@ class Schema:
 
     def tidy(self, rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         """Return rows with the columns of this study, in a fixed order; other columns are left out."""
-        table = pd.DataFrame(rows) if not isinstance(rows, pd.DataFrame) else rows
+        table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame([*rows])
         table = table.reindex(columns=list(self.columns))
         table["study"] = self.study
-        table["condition"] = table["condition"].fillna(MEASURED)
+        table["condition"] = table["condition"].astype(object).fillna(MEASURED)
         texts = [name for name, kind in self.columns.items() if kind == "str"]
-        table[texts] = table[texts].fillna("")
+        table[texts] = table[texts].astype(object).fillna("")
         table = table.astype(self.columns)
         return table.sort_values(self.keys, kind="stable", ignore_index=True)
 
