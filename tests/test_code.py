@@ -207,7 +207,7 @@ def test_the_entry_of_every_step_exists() -> None:
         path = code.module_path(kind.module)
         assert path is not None, kind
         assert ROOT in path.parents
-        function = kind.function.partition(":")[2]
+        function = kind.run.partition(":")[2]
         names = [
             node.name
             for node in ast.parse(path.read_text()).body

@@ -16,8 +16,9 @@ from headstart.artifacts.jobs import Jobs
 from headstart.artifacts.keys import SHORT, Job
 from headstart.artifacts.share import shared
 from headstart.params.core import CoreParams
-from headstart.registry import STEPS, STUDIES, code_of_step, resolve
+from headstart.registry import STEPS, STUDIES, code_of_step
 from headstart.steps import jobs as networks
+from headstart.steps.step import resolve
 from headstart.studies.study import Study
 
 CLAIMS = shared("claims.yaml")
@@ -83,8 +84,8 @@ def _add_products(jobs: Jobs, study: Study) -> None:
     tables = jobs.add(
         "tables",
         study.name,
-        code=source_hash(study.tables.partition(":")[0]),
-        params={**decided, "published": published},
+        code=source_hash(STEPS["tables"].module, study.tables.partition(":")[0]),
+        params={**decided, "gather": study.tables, "published": published},
         inputs=inputs,
     )
     notebook = NOTEBOOKS / f"{study.name}.ipynb"

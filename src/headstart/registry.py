@@ -5,7 +5,6 @@ A new study is a folder in `studies/` and a line in `STUDIES`.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from headstart.artifacts.keys import Job
 from headstart.params import reading
 from headstart.params.core import CoreParams, find_problems
 from headstart.steps import shared
+from headstart.steps.step import resolve
 from headstart.studies.early_stopping.study import STUDY as EARLY_STOPPING
 from headstart.studies.invariance.study import STUDY as INVARIANCE
 from headstart.studies.knowledge.study import STUDY as KNOWLEDGE
@@ -61,12 +61,6 @@ def parse(raw: dict[str, Any], path: Path | str = "params.yaml") -> CoreParams:
     return reading.parse(Params, raw, path)
 
 
-def resolve(name: str) -> Any:
-    """Import what `module:attribute` names."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
 def study_of(name: str) -> Study:
     """Return a study by its name."""
     return next(study for study in STUDIES if study.name == name)
@@ -91,8 +85,8 @@ STEPS: dict[str, Step] = {step.name: step for step in _steps()}
 
 
 def function_of(job: Job) -> Any:
-    """Return the function that does a job; tables are gathered by their study."""
-    return resolve(study_of(job.name).tables if job.step == "tables" else STEPS[job.step].run)
+    """Return the function that does a job."""
+    return resolve(STEPS[job.step].run)
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import open_artifact
-from headstart.registry import STUDIES, resolve, study_of
+from headstart.registry import STUDIES, study_of
 from headstart.steps.claims import (
     Claims,
     StudyTables,
@@ -16,6 +16,7 @@ from headstart.steps.claims import (
     read_claims,
     result_of,
 )
+from headstart.steps.step import resolve
 from headstart.studies.early_stopping.verdicts.run_tables import contrasts, find_contrast
 from headstart.studies.early_stopping.verdicts.study_verdicts import contrast_from_words
 from headstart.studies.early_stopping.verdicts.text import read_runs

@@ -17,6 +17,11 @@ from headstart.registry import REQUIRED, STEPS, STUDIES, Params
 from headstart.studies.study import Step
 
 ROOT = PACKAGE.parents[1]
+# What lists the jobs of every step: an edit here may change which keys there are.
+LISTING = [
+    f"src/headstart/{name}"
+    for name in ("plan.py", "registry.py", "params", "artifacts/jobs.py", "steps/jobs.py")
+]
 HEAD = """\
 # Written by `headstart generate`: one stage per step. Snakemake knows the graph of jobs; DVC decides whether
 # to ask it, and records what lies in results/. Outs persist: a finished artifact is moved away, never deleted.
@@ -103,7 +108,7 @@ def _sources(step: Step) -> list[str]:
     """Return what of the project decides what a stage's jobs make."""
     entries, files = [step.module], []
     if step.name == "tables":
-        entries = [study.tables.partition(":")[0] for study in STUDIES]
+        entries += [study.tables.partition(":")[0] for study in STUDIES]
         files = [f"published/{name}" for study in STUDIES for name in study.published]
     elif step.name == "claims":
         entries += [study.claims.partition(":")[0] for study in STUDIES]
@@ -116,7 +121,16 @@ def _sources(step: Step) -> list[str]:
     paths = [path.relative_to(ROOT) for path in closure(*entries).values()]
     modules = sorted({path.as_posix() for path in paths if not _only_a_docstring(ROOT / path)})
     versions = ["src/headstart/versions.json"] if step.versioned else []
-    return [*versions, *files, *_folders(modules)]
+    return [*versions, *files, *LISTING, *_listed_by(step), *_folders(modules)]
+
+
+def _listed_by(step: Step) -> list[str]:
+    """Return the modules of the studies whose jobs, or what comes of them, a step has."""
+    owners = [study for study in STUDIES if step in study.steps] or (
+        [] if step.name in ("data", "pretrain", "trajectory") else list(STUDIES)
+    )
+    names = [f"src/headstart/studies/{study.name}/{{}}.py" for study in owners]
+    return [name.format(part) for name in names for part in ("study", "params", "jobs")]
 
 
 def _only_a_docstring(path: Path) -> bool:

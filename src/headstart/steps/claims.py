@@ -6,7 +6,6 @@ function for every name that may stand under `evaluated_by`.
 
 from __future__ import annotations
 
-import importlib
 import math
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -25,6 +24,7 @@ from headstart.artifacts.share import shared
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError, UndecidableError
+from headstart.steps.step import resolve
 
 CLAIMS = shared("claims.yaml")
 WIDTH = 100
@@ -124,8 +124,7 @@ class StudyTables(Mapping[str, pd.DataFrame]):
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Evaluate the claims about one study; write `claims.json` and the same as a table, `claims.csv`."""
     claims, study = read_claims(), job.wildcards["study"]
-    module, _, name = job.params["evaluator"].partition(":")
-    evaluator = getattr(importlib.import_module(module), name)
+    evaluator = resolve(job.params["evaluator"])
     tables = StudyTables(context.input("tables"))
     about, found = evaluate(claims, study, evaluator, tables, job.params)
     rows = [record(name, claims.claims[name], result) for name, result in found.items()]

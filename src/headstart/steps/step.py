@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
+from typing import Any
+
+
+def resolve(name: str) -> Any:
+    """Import what `module:attribute` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 @dataclass(frozen=True)
@@ -11,8 +19,8 @@ class Step:
 
     Attributes:
         name: of the command, the rule, the stage and the folder in `results/`.
-        run: the function that does a job, as `module:function`. Of tables, claims and figures it is
-            what serves every study; the study adds its own.
+        run: the function that does a job, as `module:function`; those of tables and claims call the
+            function of their study, which the job's params name.
         reads: steps whose artifacts its jobs take as inputs.
         sections: of the params, by which its jobs are listed.
         after: steps that have run before, without being read.

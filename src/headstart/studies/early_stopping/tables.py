@@ -12,7 +12,7 @@ import pandas as pd
 
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
-from headstart.artifacts.store import Artifact, JobContext, check_lineage
+from headstart.artifacts.store import Artifact, JobContext
 from headstart.studies.early_stopping.convergence import convergence_rows
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.protocol import published_beside
@@ -64,7 +64,6 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     Measurements are end measures, speed, trainability, source accuracies and plasticity. `settings.parquet` says
     how networks were trained, `published.parquet` holds the published values of the same protocol.
     """
-    check_lineage(job)
     context.log(
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.share import shared
-from headstart.artifacts.store import JobContext, check_lineage
+from headstart.artifacts.store import JobContext
 from headstart.studies.invariance.layer_dynamics import correlations, held_out
 from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
 
@@ -21,7 +21,6 @@ GATHERED = ("runs", "measurements", "residuals", "robustness")
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Gather the tables of all source networks, and correlate dynamics with robustness."""
-    check_lineage(job)
     whole = {
         name: pd.concat(
             [read_table(each.file(f"{name}.parquet")) for each in context.inputs["invariance"]],

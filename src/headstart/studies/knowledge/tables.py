@@ -9,7 +9,7 @@ import pandas as pd
 
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
-from headstart.artifacts.store import Artifact, JobContext, check_lineage
+from headstart.artifacts.store import Artifact, JobContext
 from headstart.studies.knowledge.columns import tidy
 
 NAMES = ("source", "model", "target")
@@ -17,7 +17,6 @@ NAMES = ("source", "model", "target")
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write `measurements`, `sparsity`, `example_pixels` and `example_interactions` of all comparisons."""
-    check_lineage(job)
     artifacts = context.inputs["knowledge"]
     context.log(f"gathering {len(artifacts)} comparisons")
     measurements = tidy(pd.concat([_read(one, "measurements") for one in artifacts]))
