@@ -11,26 +11,32 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from headstart.artifacts.code import PACKAGE
+from headstart.artifacts.code import PACKAGE, decides_results
 from headstart.artifacts.syntax import facts_of
+from headstart.registry import STUDIES
 
-# What a package may import; every package may import itself and the lowest two.
+# What a room may import, from top to bottom; each may import itself and `params` and `artifacts`.
 ALLOWED = {
     "params": set(),
     "artifacts": {"params"},
     "tasks": set(),
     "networks": set(),
     "metrics": set(),
-    "training": {"networks", "tasks"},
     "statistics": set(),
     "figures": {"statistics"},
-    "studies": {"training", "metrics", "statistics", "networks", "tasks"},
-    "plan": set(),
-    "upkeep": {"plan", "tasks", "networks"},
-    "cli": {"plan", "upkeep", "studies", "figures", "training", "statistics"},
+    "training": {"networks", "tasks"},
+    "steps": {"training", "networks", "tasks", "statistics", "figures"},
+    "studies": {"steps", "training", "networks", "tasks", "metrics", "statistics", "figures"},
+    "registry": {"steps", "studies"},
+    "plan": {"registry", "steps", "studies"},
+    "maintenance": {"plan", "registry", "steps", "studies", "training", "tasks", "networks"},
+    "cli": {"maintenance", "plan", "registry", "steps", "studies", "training"},
 }
 LOWEST = {"params", "artifacts"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+STUDY_NAMES = [study.name for study in STUDIES]
+# Modules of a study that read tables alone.
+TABLE_MODULES = ("claims", "figures", "verdicts")
 
 
 def part_of(path: Path) -> str:
@@ -38,9 +44,12 @@ def part_of(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+def imports(path: Path) -> list[str]:
+    return [name for name in facts_of(path.read_bytes()).imports if name.startswith("headstart.")]
+
+
 def imported_parts(path: Path) -> set[str]:
-    names = facts_of(path.read_bytes()).imports
-    return {name.split(".")[1] for name in names if name.startswith("headstart.")}
+    return {name.split(".")[1] for name in imports(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -57,16 +66,79 @@ def test_mathematics_and_inference_know_nothing_of_the_rest(part: str) -> None:
         assert imported_parts(path) <= {part}, path
 
 
-@pytest.mark.parametrize("part", ["statistics", "figures", "plan", "params"])
-def test_tables_figures_and_the_plan_do_without_torch(part: str) -> None:
+@pytest.mark.parametrize("study", STUDY_NAMES)
+def test_a_study_imports_no_other_study(study: str) -> None:
+    for path in (PACKAGE / "studies" / study).rglob("*.py"):
+        named = {name.split(".")[2] for name in imports(path) if name.count(".") > 1}
+        others = named & set(STUDY_NAMES) - {study}
+        assert not others or part_of(path) != "studies", path
+        of_studies = {n.split(".")[2] for n in imports(path) if n.startswith("headstart.studies.")}
+        assert of_studies <= {study, "study"}, path
+
+
+def test_the_studies_are_named_in_one_line() -> None:
+    """Outside their own folders only the registry names them all; a line there adds one."""
+    for path in MODULES:
+        of_studies = {n.split(".")[2] for n in imports(path) if n.startswith("headstart.studies.")}
+        if part_of(path) not in ("studies", "registry"):
+            assert len(of_studies & set(STUDY_NAMES)) <= 1, path
+
+
+def modules_without_torch() -> list[str]:
+    names = []
+    for path in MODULES:
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        tables_only = (
+            parts[0] == "studies"
+            and len(parts) > 2
+            and (parts[2] in ("params", "study", "jobs") or parts[2].startswith(TABLE_MODULES))
+        )
+        if parts[0] in ("statistics", "figures", "plan", "registry", "params") or tables_only:
+            names.append(".".join(("headstart", *parts)).removesuffix(".__init__"))
+    return names
+
+
+def test_tables_figures_and_the_plan_do_without_torch() -> None:
+    names = modules_without_torch()
+    assert len(names) > 40
     code = (
-        "import importlib, pkgutil, sys, headstart\n"
-        f"package = importlib.import_module('headstart.{part}')\n"
-        "for found in pkgutil.iter_modules(getattr(package, '__path__', [])):\n"
-        "    importlib.import_module(package.__name__ + '.' + found.name)\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+        f"import importlib, sys\nfor name in {names!r}:\n    importlib.import_module(name)\n"
+        "    assert 'torch' not in sys.modules, f'{name} imports torch'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_listing_jobs_loads_neither_tables_nor_drawing() -> None:
+    code = (
+        "import sys\nfrom headstart.plan import Plan\nfrom headstart.registry import load\n"
+        "assert Plan(load('presets/default.yaml')).jobs()\n"
+        "slow = {'torch', 'pandas', 'matplotlib', 'scipy', 'seaborn'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_no_name_of_a_module_stands_in_three_rooms() -> None:
+    """Files that every study has are one room; so are `__init__` files."""
+    rooms: dict[str, set[str]] = {}
+    for path in MODULES:
+        parts = path.relative_to(PACKAGE).parts
+        room = "studies" if parts[0] == "studies" and len(parts) > 2 else "/".join(parts[:-1])
+        rooms.setdefault(parts[-1], set()).add(room)
+    crowded = {name: found for name, found in rooms.items() if len(found) > 2}
+    crowded.pop("__init__.py", None)
+    assert not crowded
+
+
+def test_params_hold_fields_and_validation_alone() -> None:
+    """What is in no key may not decide results: params import nothing but params."""
+    for path in MODULES:
+        if not decides_results(
+            ".".join(("headstart", *path.relative_to(PACKAGE).with_suffix("").parts))
+        ) and (path.parts[-1] == "params.py" or part_of(path) == "params"):
+            own = path.parent.name
+            allowed = ("headstart.params", f"headstart.studies.{own}.params")
+            assert all(name.startswith(allowed) for name in imports(path)), path
 
 
 def test_files_have_one_subject_and_a_docstring() -> None:

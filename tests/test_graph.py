@@ -41,6 +41,8 @@ def modules(stage: str) -> set[Path]:
     entries = [function_of(job).__module__ for job in jobs_of(stage)]
     for job in jobs_of(stage):
         entries += job.params.get("checks", [])
+        for study in job.params.get("studies", {}).values():
+            entries += [study["opening"].partition(":")[0]] if study["opening"] else []
         named = {"claims": "evaluator", "tables": "gather"}.get(stage)
         entries += [job.params[named].partition(":")[0]] if named else []
     for notebook in (dep for dep in STAGES[stage]["deps"] if dep.endswith(".ipynb")):

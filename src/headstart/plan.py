@@ -12,7 +12,7 @@ from typing import Any
 
 from headstart.artifacts.code import notebook_hash, source_hash
 from headstart.artifacts.files import file_sha256
-from headstart.artifacts.jobs import Jobs
+from headstart.artifacts.job_list import Jobs
 from headstart.artifacts.keys import SHORT, Job
 from headstart.artifacts.share import shared
 from headstart.params.core import CoreParams
@@ -41,10 +41,15 @@ class Plan:
             resolve(study.jobs)(jobs)
         for study in STUDIES:
             _add_products(jobs, study)
-        described = {study.name: _described(study) for study in STUDIES if study.name in self.shown}
+        described = {
+            study.name: described_in_report(study) for study in STUDIES if study.name in self.shown
+        }
+        shown = [study.opening or study.closing for study in STUDIES]
+        modules = [name.partition(":")[0] for name in shown if name]
         jobs.add(
             "report",
             "all",
+            code=source_hash(STEPS["report"].module, *modules),
             params={"studies": described, "steps": list(STEPS)},
             inputs=jobs.of("tables", "figures", "claims"),
         )
@@ -119,8 +124,9 @@ def claims_source(study: str, path: Path) -> str:
     return (paper[0] if paper else "") + "".join(mine)
 
 
-def _described(study: Study) -> dict[str, Any]:
-    return {"question": study.question, "figures": study.figures}
+def described_in_report(study: Study) -> dict[str, Any]:
+    shown = {"opening": study.opening, "closing": study.closing}
+    return {"question": study.question, "figures": study.figures, **shown}
 
 
 def manifests(jobs: Iterable[Job]) -> list[str]:

@@ -9,8 +9,12 @@ from headstart.artifacts import store
 from headstart.artifacts.files import write_json, write_table
 from headstart.artifacts.keys import Job
 from headstart.figures import page
+from headstart.plan import described_in_report
+from headstart.registry import STEPS
 from headstart.steps import report
 from headstart.studies.early_stopping.figures.verdicts import sentence
+from headstart.studies.early_stopping.settings import settings
+from headstart.studies.early_stopping.study import STUDY
 
 CLAIM = {
     "claim": "C1",
@@ -39,6 +43,7 @@ def written() -> str:
 
     def tables(_: Job, context: store.JobContext) -> dict:
         write_table(context.out / "verdicts.parquet", verdicts())
+        write_table(context.out / "settings.parquet", settings([]))
         return {}
 
     def figures(_: Job, context: store.JobContext) -> dict:
@@ -48,17 +53,17 @@ def written() -> str:
         return {}
 
     def claims(_: Job, context: store.JobContext) -> dict:
-        content = {"papers": {"early_stopping": "A paper."}, "claims": [CLAIM]}
-        judged_on = {"early_stopping": "Judged on: latin."}
-        write_json(context.out / "claims.json", {**content, "judged_on": judged_on})
+        content = {"paper": "A paper.", "judged_on": "Judged on: latin.", "claims": [CLAIM]}
+        write_json(context.out / "claims.json", content)
         return {}
 
     gathered, drawn = (Job(step, "early_stopping", "code") for step in ("tables", "figures"))
-    judged = Job("claims", "all", "code")
+    judged = Job("claims", "early_stopping", "code")
     for job, function in ((gathered, tables), (drawn, figures), (judged, claims)):
         store.run(job, function)
     inputs = {"tables": (gathered,), "figures": (drawn,), "claims": (judged,)}
-    job = Job("report", "all", "code", {}, {}, inputs)
+    params = {"studies": {STUDY.name: described_in_report(STUDY)}, "steps": list(STEPS)}
+    job = Job("report", "all", "code", {}, params, inputs)
     return store.run(job, report.make).file("report.html").read_text(encoding="utf-8")
 
 

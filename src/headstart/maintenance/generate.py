@@ -20,7 +20,7 @@ ROOT = PACKAGE.parents[1]
 # What lists the jobs of every step: an edit here may change which keys there are.
 LISTING = [
     f"src/headstart/{name}"
-    for name in ("plan.py", "registry.py", "params", "artifacts/jobs.py", "steps/jobs.py")
+    for name in ("plan.py", "registry.py", "params", "artifacts/job_list.py", "steps/jobs.py")
 ]
 HEAD = """\
 # Written by `headstart generate`: one stage per step. Snakemake knows the graph of jobs; DVC decides whether
@@ -66,13 +66,13 @@ def defaults() -> str:
 def sections() -> list[type[BaseModel]]:
     """Return all classes of params, by name."""
     queue: list[type[BaseModel]] = [Section]
-    found: dict[str, type[BaseModel]] = {}
+    found: set[type[BaseModel]] = set()
     while queue:
         section = queue.pop()
-        if section.__module__.startswith("headstart."):
-            found[section.__name__] = section
-        queue += [each for each in section.__subclasses__() if each.__name__ != "Params"]
-    return [found[name] for name in sorted(found)]
+        found.add(section)
+        queue += section.__subclasses__()
+    mine = [each for each in found if each.__module__.startswith("headstart.")]
+    return sorted((each for each in mine if each is not Params), key=lambda each: each.__name__)
 
 
 def dvc_yaml(*, source: bool = True) -> str:
@@ -113,6 +113,8 @@ def _sources(step: Step) -> list[str]:
     elif step.name == "claims":
         entries += [study.claims.partition(":")[0] for study in STUDIES]
         files = ["claims.yaml"]
+    elif step.name == "report":
+        entries += [study.opening.partition(":")[0] for study in STUDIES if study.opening]
     elif step.name == "check":
         entries += [study.checks for study in STUDIES if study.checks]
     elif step.name == "figures":

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from headstart.artifacts.code import source_hash
-from headstart.artifacts.jobs import Jobs, run_name
+from headstart.artifacts.job_list import Jobs, run_name
 from headstart.artifacts.keys import Job
 from headstart.params.recipe import Pretrain
 from headstart.params.trajectory import Trajectory

@@ -11,16 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.files import read_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, picture, section, table
-from headstart.studies.early_stopping.figures import verdicts
+from headstart.steps.claims import StudyTables
+from headstart.steps.step import resolve
 
 TITLE = "Why and when does pre-training help?"
-OF_NETWORK = ["source", "model"]
-OF_ARM = ["target", "arm", "mode", "target_dataset", "target_classes", "target_training"]
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -37,10 +36,10 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     parts = [f"<h1>{TITLE}</h1>"]
     for name, described in job.params["studies"].items():
         parts.append(f"<h2>{escape(described['question'])}</h2>")
-        parts += _verdicts(studies.get(name))
+        parts += _of_study(described["opening"], studies.get(name))
         parts += _claims(claims.get(name))
         parts += _figures(drawn.get(name), described["figures"])
-        parts += _settings(studies.get(name))
+        parts += _of_study(described["closing"], studies.get(name))
     artifacts = [open_artifact(one) for one in job.ancestors()]
     parts += _what_ran(artifacts, job.params["steps"])
     text = page.whole(TITLE, parts)
@@ -48,22 +47,10 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     return {"summary": {"bytes": len(text.encode())}}
 
 
-def _verdicts(tables: Artifact | None) -> Iterator[str]:
-    if tables is None or "verdicts.parquet" not in tables.manifest["files"]:
-        return
-    judged = read_table(tables.file("verdicts.parquet"))
-    sentences = [
-        f"<p{' class=primary' if row['primary'] else ''}>{escape(verdicts.sentence(row))}</p>"
-        for row in judged.to_dict("records")
-    ]
-    note = (
-        "Effects and intervals are percentage points of test accuracy over the start from the source-best "
-        "epoch; n is source networks × draws of the target images. The primary contrast was named before "
-        "looking; all others are corrected for their number."
-    )
-    yield from section(
-        "Verdicts", [*sentences, table(verdicts.summary(judged)), f"<p class=note>{note}</p>"]
-    )
+def _of_study(function: str, tables: Artifact | None) -> Iterator[str]:
+    """Yield what a study itself shows of its tables; `function` is empty where it shows nothing."""
+    if function and tables is not None:
+        yield from resolve(function)(StudyTables(tables))
 
 
 def _claims(evaluated: Artifact | None) -> Iterator[str]:
@@ -119,21 +106,6 @@ def _figures(drawn: Artifact | None, titles: Mapping[str, str]) -> Iterator[str]
         links = [file for file in files if file in drawn.manifest["files"]]
         shown.append(picture(drawn.file(f"{name}.png"), words, links))
     yield from section("Figures", shown)
-
-
-def _settings(tables: Artifact | None) -> Iterator[str]:
-    if tables is None or "settings.parquet" not in tables.manifest["files"]:
-        return
-    described = read_table(tables.file("settings.parquet"))
-    note = "Settings at their default are left out."
-    networks = described.drop(columns=OF_ARM).drop_duplicates()
-    tables_of = [networks, described[[*OF_NETWORK, *OF_ARM]]]
-    shown = [table(one.rename(columns=_words), "settings") for one in tables_of]
-    yield from section("How networks were trained", [*shown, f"<p class=note>{note}</p>"])
-
-
-def _words(column: str) -> str:
-    return column.replace("_", " ")
 
 
 def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:

@@ -29,6 +29,8 @@ class Study:
         tables: gathers its tables: `(job, context) -> summary`.
         tabulated: steps whose artifacts its tables read.
         claims: its evaluator of claims, see `headstart.steps.claims`.
+        opening: what the report shows of its tables before the claims, `(tables) -> HTML`; may be empty.
+        closing: the same, after the figures.
         figures: titles by the first words of their files' names, in the order in which a reader wants them.
         checks: module that compares its sections with data and networks, see `headstart.steps.check`.
         decided_by: its sections that no network is trained by, but that its tables and claims read.
@@ -46,6 +48,8 @@ class Study:
     tabulated: tuple[str, ...]
     claims: str
     figures: Mapping[str, str]
+    opening: str = ""
+    closing: str = ""
     checks: str = ""
     decided_by: tuple[str, ...] = ()
     published: tuple[str, ...] = field(default=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from headstart.artifacts.jobs import Jobs
+from headstart.artifacts.job_list import Jobs
 from headstart.params.types import without
 from headstart.studies.early_stopping.params import Plasticity, Transfer
 

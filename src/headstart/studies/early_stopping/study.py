@@ -50,6 +50,8 @@ STUDY = Study(
         "curve_panels": "Accuracy while the target trains, by start, training images beside",
         "plasticity": "Can the checkpoints still learn?",
     },
+    opening="headstart.studies.early_stopping.report:opening",
+    closing="headstart.studies.early_stopping.report:closing",
     checks="headstart.studies.early_stopping.checks",
     decided_by=("statistics",),
     published=("early_stopping.csv", "early_stopping_protocols.csv"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from headstart.artifacts.jobs import Jobs, run_name
+from headstart.artifacts.job_list import Jobs, run_name
 from headstart.artifacts.keys import Job
 from headstart.studies.invariance.params import Invariance
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from headstart.artifacts.jobs import Jobs
+from headstart.artifacts.job_list import Jobs
 from headstart.artifacts.keys import Job
 from headstart.params.types import Section
 from headstart.studies.knowledge.comparison import Comparison
