@@ -9,11 +9,10 @@ from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, se
 
 from headstart.statistics.claim_results import ClaimResult
 from headstart.steps.claims import read_claims
-from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.invariance import dynamics_claims as courses
 from headstart.studies.invariance import flow_claims as flows
 from headstart.studies.invariance import layer_claims as findings
-from headstart.studies.invariance.claims import FUNCTIONS, JUDGES, ON_SOURCES, Judge
+from headstart.studies.invariance.claims import EVALUATORS, FUNCTIONS, ON_SOURCES, ClaimEvaluator
 from headstart.studies.invariance.layer_dynamics import correlations
 from headstart.studies.invariance.network_tables import RUN, Networks
 from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
@@ -161,18 +160,18 @@ def test_one_network_decides_nothing() -> None:
 
 def judged(tables: Networks, **asked: str) -> dict[str, ClaimResult]:
     by_name = {name: getattr(tables, name) for name in TABLES}
-    opened = Judge(by_name, Statistics(), asked)
-    return {name: judge(opened) for name, judge in JUDGES.items()}
+    opened = ClaimEvaluator(by_name, {}, asked)
+    return {name: evaluate(opened) for name, evaluate in EVALUATORS.items()}
 
 
 def test_networks_of_another_model_with_the_same_seeds_do_not_enter_a_judgement() -> None:
     both = Networks(*(second_model(getattr(PLANTED, name), -1) for name in TABLES))
     alone, chosen = judged(PLANTED), judged(both, model="vit")
     on_sources = {function.__name__ for function in ON_SOURCES}
-    assert {name for name in JUDGES if repr(alone[name]) != repr(chosen[name])} == on_sources
+    assert {name for name in EVALUATORS if repr(alone[name]) != repr(chosen[name])} == on_sources
     other = judged(both, source="photos")["similar_yet_forgotten"]
     assert other.value == pytest.approx(-alone["similar_yet_forgotten"].value)
-    first = Judge({name: getattr(both, name) for name in TABLES}, Statistics())
+    first = ClaimEvaluator({name: getattr(both, name) for name in TABLES}, {})
     assert (first.source, first.model) == ("photos", "imagenet")
     assert "I7 and I8 on all 2 sources of this target" in first.about()
 
@@ -267,4 +266,4 @@ def test_the_peak_is_not_chosen_on_the_network_that_is_judged() -> None:
 def test_every_claim_of_the_paper_has_a_judge_and_every_judge_a_claim() -> None:
     claims = read_claims().of("invariance")
     assert list(claims) == [f"I{number}" for number in range(1, 15)]
-    assert [claim.evaluated_by for claim in claims.values()] == list(JUDGES)
+    assert [claim.evaluated_by for claim in claims.values()] == list(EVALUATORS)

@@ -17,8 +17,8 @@ from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.interactions.transform import zeta
 from headstart.plan import Plan
 from headstart.registry import Params
+from headstart.steps.tables import make as gather
 from headstart.studies.knowledge import measure
-from headstart.studies.knowledge.tables import gather
 from headstart.training.checkpoints import save
 
 PLAYERS = 4

@@ -17,12 +17,16 @@ from study_tables import EARLIER, FLAT, joined, measurements
 from headstart.artifacts import store
 from headstart.artifacts.files import read_json, write_table
 from headstart.artifacts.keys import Job
+from headstart.maintenance.claim_text import checked_claims, claims_text
 from headstart.registry import load
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError
-from headstart.steps.claims import CLAIMS, ClaimsError, claims_text, judge_study, make, read_claims
+from headstart.steps.claims import CLAIMS, ClaimsError, evaluate, make, read_claims
+from headstart.studies.early_stopping.claims import ClaimEvaluator
 from headstart.studies.early_stopping.params import Statistics
 
+STUDY = "early_stopping"
+EVALUATOR = "headstart.studies.early_stopping.claims:ClaimEvaluator"
 PUBLISHED = ROOT / "published" / "early_stopping.csv"
 BESIDE = ROOT.parent / "shared" / "published" / "early_stopping_author_runs.csv"
 LOGS = Path(os.environ.get("HEADSTART_AUTHOR_RUNS", BESIDE))
@@ -36,9 +40,8 @@ def findings(
     tables: Mapping[str, pd.DataFrame], statistics: Statistics | None = None
 ) -> dict[str, ClaimResult]:
     asked = {} if statistics else {"target": "cyrillic", "shots": "5"}
-    return judge_study(read_claims(), "early_stopping", tables, statistics or Statistics(), asked)[
-        1
-    ]
+    params = {"statistics": (statistics or Statistics()).model_dump(mode="json")}
+    return evaluate(read_claims(), STUDY, ClaimEvaluator, tables, params, asked)[1]
 
 
 def test_claims_each_name_statement_statistic_number_and_source() -> None:
@@ -91,12 +94,13 @@ def test_another_protocol_is_never_called_a_replication(tmp_path: Path) -> None:
     assert "does not tell its protocol" in text
     assert "replicates nothing" in text
     for preset, said in (("smoke", "differs"), ("gutstein_mini", "is that of experiment E2")):
-        about = judge_study(read_claims(), "early_stopping", preset_tables(preset), primary(preset))
+        params = {"statistics": primary(preset).model_dump(mode="json")}
+        about = evaluate(read_claims(), STUDY, ClaimEvaluator, preset_tables(preset), params)
         assert f"The protocol {said}" in about[0]
 
 
 def primary(preset: str) -> Statistics:
-    return load(ROOT / "presets" / f"{preset}.yaml").statistics
+    return load(ROOT / "presets" / f"{preset}.yaml").section("statistics")
 
 
 def loss_with_the_whole_source(source: str, model: str, share: float) -> float:
@@ -158,7 +162,8 @@ def step_on(tables: Mapping[str, pd.DataFrame]) -> dict:
     store.run(gathered, made)
     asked = {"primary": {"source": "latin", "model": "net", "target": "cyrillic"}}
     asked["primary"] |= {"arm": "finetune", "shots": 5}
-    job = Job("claims", "all", "code", {}, {"statistics": asked}, {"tables": (gathered,)})
+    params = {"statistics": asked, "evaluator": EVALUATOR}
+    job = Job("claims", STUDY, "code", {"study": STUDY}, params, {"tables": (gathered,)})
     artifact = store.run(job, make)
     written = read_json(artifact.file("claims.json"))
     table = pd.read_csv(artifact.file("claims.csv"))
@@ -172,7 +177,7 @@ def test_the_step_writes_every_claim_with_number_interval_and_judgement(project:
     assert first["status"] == "supported"
     assert first["low"] < first["value"] < first["high"]
     assert (last["status"], last["value"]) == ("not measured here", None)
-    assert "target cyrillic" in written["judged_on"]["early_stopping"]
+    assert "target cyrillic" in written["judged_on"]
 
 
 def test_the_step_says_what_is_wrong_with_tables_that_cannot_be_judged(project: Path) -> None:
@@ -185,7 +190,7 @@ def test_the_step_says_what_is_wrong_with_tables_that_cannot_be_judged(project: 
 
 
 def test_a_study_that_was_not_run_measures_nothing() -> None:
-    about, found = judge_study(read_claims(), "early_stopping", None, Statistics())
+    about, found = evaluate(read_claims(), STUDY, ClaimEvaluator, None, {})
     assert about == "This study was not run."
     assert {one.status for one in found.values()} == {"not measured here"}
 
@@ -204,7 +209,10 @@ def test_a_broken_claims_file_is_named_with_its_key(tmp_path: Path) -> None:
     broken = tmp_path / "claims.yaml"
     broken.write_text(CLAIMS.read_text().replace("evaluated_by: late_fall", "evaluated_by: late"))
     with pytest.raises(ClaimsError, match=r"claims\.C2: evaluated_by 'late' is not"):
-        read_claims(broken)
+        checked_claims(broken)
+    broken.write_text(CLAIMS.read_text().replace("study: knowledge", "study: known", 1))
+    with pytest.raises(ClaimsError, match="study 'known' is not one of early_stopping, knowledge"):
+        checked_claims(broken)
     broken.write_text("claims: [")
     with pytest.raises(ClaimsError, match="not YAML"):
         read_claims(broken)

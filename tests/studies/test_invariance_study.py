@@ -19,13 +19,15 @@ from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Artifact, describe_files, open_artifact
 from headstart.metrics.representations.corruptions import corrupt
 from headstart.params.reading import ParamsError
+from headstart.params.types import complete
 from headstart.plan import Plan
 from headstart.registry import Params, parse
 from headstart.steps import data, pretrain, trajectory
+from headstart.steps.check import Facts
 from headstart.studies.early_stopping import tables
 from headstart.studies.invariance import compare as invariance
 from headstart.studies.invariance import inversions
-from headstart.studies.invariance.checks import image_problems
+from headstart.studies.invariance.checks import data_problems
 from headstart.studies.invariance.network_tables import of_form
 from headstart.studies.invariance.reference_images import draw_reference_images
 from headstart.studies.invariance.rows import NOT_IDENTIFIABLE
@@ -157,7 +159,7 @@ def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -
     represent = network.pixels(2).until(2)
     (letters,) = job.inputs["data"]
     whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
-    probes = draw_reference_images(whole, changed().invariance["vit"].inversions)
+    probes = draw_reference_images(whole, changed().section("invariance")["vit"].inversions)
     assert rows["image"].tolist() == probes.positions[1].tolist()
     target, found = represent(probes.pixels[1]), represent(stored[1].float())
     expected = (found - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
@@ -422,14 +424,16 @@ def counted(channels: int = 1) -> dict[str, ClassCounts]:
 def test_images_and_corruptions_that_there_are_not_are_named_before_anything_runs(
     options: dict[str, Any], channels: int, problem: str | None
 ) -> None:
-    found = list(image_problems(changed(**options), counted(channels)))
+    params = changed(**options)
+    facts = Facts(params, counted(channels), {"letters": (channels, 12, 12)})
+    found = list(data_problems({"invariance": complete(params.section("invariance"))}, facts))
     assert found == ([problem] if problem else [])
 
 
 def test_more_images_than_the_task_has_are_refused_by_the_step_too(copied: Plan) -> None:
     (letters,) = job_of(copied, "trajectory", "finetune").inputs["data"]
     whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
-    asked = changed(inversions={"images": 13}, components=3).invariance["vit"].inversions
+    asked = changed(inversions={"images": 13}, components=3).section("invariance")["vit"].inversions
     with pytest.raises(TaskError, match="13 are asked for, but target has 12 test images"):
         draw_reference_images(whole, asked)
 

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from headstart.artifacts.files import read_table
 from headstart.metrics.interactions.and_or import TOLERANCE
-from headstart.steps.claims import judge_study, read_claims
-from headstart.studies.early_stopping.params import Statistics
+from headstart.steps.claims import evaluate, read_claims
+from headstart.studies.knowledge.claims import ClaimEvaluator
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -278,7 +278,7 @@ def test_claims_are_judged_on_the_tables(project: Path) -> None:
     measured(plan, maker(direct))
     found = planted.tables(plan)
     measurements = {"measurements": read_table(found.file("measurements.parquet"))}
-    about, findings = judge_study(read_claims(), "knowledge", measurements, Statistics())
+    about, findings = evaluate(read_claims(), "knowledge", ClaimEvaluator, measurements, {})
     assert "convnet, source → target, fine-tuned from source epoch best, 2 source networks" in about
     statuses = {name: finding.status for name, finding in findings.items()}
     assert statuses["K4"] == statuses["K5"] == "supported"
@@ -289,5 +289,5 @@ def test_claims_are_judged_on_the_tables(project: Path) -> None:
     share = findings["K1"]
     assert share.low < share.value < share.high
     asked = {"model": "resnet"}
-    about, findings = judge_study(read_claims(), "knowledge", measurements, Statistics(), asked)
+    about, findings = evaluate(read_claims(), "knowledge", ClaimEvaluator, measurements, {}, asked)
     assert "no comparison of the study of knowledge has {'model': 'resnet'}" in about
