@@ -1,6 +1,6 @@
 """The studies, and what follows from them: steps, the params of a file, functions by name.
 
-A new study is a folder in `studies/` and a line in `STUDIES`.
+A new study is a folder in `studies/` and its name in `NAMES`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from headstart.params import reading
 from headstart.params.core import CoreParams, find_problems
 from headstart.steps import shared
 from headstart.steps.step import resolve
-from headstart.studies.early_stopping.study import STUDY as EARLY_STOPPING
-from headstart.studies.invariance.study import STUDY as INVARIANCE
-from headstart.studies.knowledge.study import STUDY as KNOWLEDGE
 from headstart.studies.study import Step, Study
 
-STUDIES: tuple[Study, ...] = (EARLY_STOPPING, KNOWLEDGE, INVARIANCE)
+NAMES = ("early_stopping", "knowledge", "invariance")
+STUDIES: tuple[Study, ...] = tuple(
+    resolve(f"headstart.studies.{name}.study:STUDY") for name in NAMES
+)
 
 
 class _Checked(CoreParams):
