@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_jobs import STUDY
+from tiny_study import STUDY
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json

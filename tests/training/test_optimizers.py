@@ -99,7 +99,7 @@ def test_without_momentum_nesterov_is_plain_gradient_descent() -> None:
 def test_training_does_not_load_torchs_compiler() -> None:
     code = (
         "import sys, torch\n"
-        "from headstart.params import Optimizer\n"
+        "from headstart.params.recipe import Optimizer\n"
         "from headstart.training.device import reproducible\n"
         "from headstart.training.optimizers import build_optimizer\n"
         "reproducible(torch.device('cpu'))\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_jobs import STUDY
+from tiny_study import STUDY
 
 from headstart.artifacts import store
 from headstart.artifacts.files import read_json, read_table

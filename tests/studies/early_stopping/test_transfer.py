@@ -18,7 +18,7 @@ from headstart.params.models import ConvNet
 from headstart.params.recipe import Selection
 from headstart.plan import Plan
 from headstart.registry import Params
-from headstart.steps.sections import model_of, task_of, transfer_of
+from headstart.steps.sections import model_of, task_of
 from headstart.studies.early_stopping import tables, transfer
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
 from headstart.tasks.dataset import read
@@ -78,7 +78,7 @@ def test_scratch_is_source_epoch_zero_bit_for_bit() -> None:
     make_sources(of)
     job = of.jobs("transfer")[0]
     store.run(job, transfer.make)
-    options = transfer_of(job.params)
+    options = transfer.transfer_of(job)
     task = make_task("target", task_of(job.params), read(of.jobs("data")[0].path))
     normalization = Normalization.from_dict(
         read_json(of.jobs("pretrain")[0].path / "normalization.json")
