@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from headstart.networks.blocks import every_block, late_blocks_replaced, truncated
 from headstart.networks.build import build
 from headstart.networks.network import NetworkError
 from headstart.params.models import OwnNetwork
@@ -48,11 +49,55 @@ def test_a_users_network_gets_its_arguments_and_its_feature_dimension_is_found(
     network = build(own(tmp_path, width=9), 1, 8, 3, seed=0)
     assert network.feature_dimension == 9
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 3)
-    assert [block.shape for block in network.blocks(torch.rand(2, 1, 8, 8))] == [
+    assert [
+        block.shape for block in every_block(network.backbone.eval())(torch.rand(2, 1, 8, 8))
+    ] == [
         (2, 64),
         (2, 9),
         (2, 9),
     ]
+
+
+BLOCKS = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    block_names = NAMES
+
+    def __init__(self, size):
+        super().__init__()
+        self.tail = nn.ReLU(inplace=True)
+        self.body = nn.ModuleDict({"one": nn.Linear(size, 5), "two": nn.Linear(5, 4)})
+
+    def forward(self, images):
+        first = self.body["one"](images.flatten(1))
+        return torch.tanh(self.body["two"](self.tail(first)))
+
+def make(channels, image_size):
+    return Mine(channels * image_size**2)
+"""
+
+
+def test_blocks_of_a_users_network_are_those_it_names(tmp_path: Path) -> None:
+    model = own(tmp_path, source=BLOCKS.replace("NAMES", "('body.one', 'tail', 'body.two')"))
+    one, other = (build(model, 1, 4, 3, seed).backbone.eval() for seed in (0, 1))
+    images = torch.rand(2, 1, 4, 4)
+    layers = every_block(one)(images)
+    first = one.body["one"](images.flatten(1))  # type: ignore[index]
+    assert torch.equal(layers[0], first)  # not what the block after it makes of it in place
+    assert torch.equal(layers[1], first.relu())
+    assert torch.equal(torch.tanh(layers[2]), one(images))
+    assert torch.equal(truncated(one, 1)(images), layers[1])
+    mixed = late_blocks_replaced(one, other, 2)
+    assert torch.equal(truncated(mixed, 1)(images), layers[1])
+    assert torch.equal(mixed.body["two"].weight, other.body["two"].weight)  # type: ignore[index]
+
+
+def test_a_block_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    model = own(tmp_path, source=BLOCKS.replace("NAMES", "('body.one', 'body.three')"))
+    with pytest.raises(NetworkError, match=r"mine\.py:make: block_names \['body.three'\] are no"):
+        build(model, 1, 4, 3, seed=0)
 
 
 def test_an_edited_file_is_refused_with_both_digests(tmp_path: Path) -> None:

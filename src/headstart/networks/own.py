@@ -15,8 +15,9 @@ from headstart.params.models import OwnNetwork
 def backbone(model: OwnNetwork, channels: int, image_size: int) -> nn.Module:
     """Call `function(channels=…, image_size=…, **kwargs)` of the file; return the module it makes.
 
-    The module maps images [n, channels, image_size, image_size] to features [n, d]. It may name its
-    blocks in an attribute `block_names`; otherwise they are its children. Random weights must come
+    The module maps images [n, channels, image_size, image_size] to features [n, d]. For what looks into
+    its blocks it names them in an attribute `block_names`, from input to output, unless it is an
+    `nn.Sequential`, whose blocks are its children. Random weights must come
     from torch's generator. Only this one file is verified, so it should import installed packages
     only.
 
@@ -42,6 +43,12 @@ def backbone(model: OwnNetwork, channels: int, image_size: int) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise NetworkError(
             f"{path}:{model.function}: a torch.nn.Module is needed, found {type(made).__name__}"
+        )
+    submodules = dict(made.named_modules())
+    unknown = [name for name in getattr(made, "block_names", ()) if name not in submodules]
+    if unknown:
+        raise NetworkError(
+            f"{path}:{model.function}: block_names {unknown} are no submodules of the network"
         )
     return made
 
