@@ -202,15 +202,30 @@ def test_the_dynamics_shrunken_follow_every_arm_and_correlate_it(project: Path) 
     assert tables["correlations"].empty  # two epochs correlate with anything
 
 
-def test_reconstruction_and_blocks_need_a_transformer() -> None:
+PLAIN = """
+from torch import nn
+
+class Plain(nn.Module):
+    def forward(self, images):
+        return images.flatten(1)
+
+def build(channels, image_size):
+    return Plain()
+"""
+
+
+def test_reconstruction_and_blocks_need_a_transformer(project: Path) -> None:
     raw = shrunken(read("merlin_paper"))
-    raw["models"]["imagenet"] = {"kind": "convnet", "width": 2}
+    (project / "nets.py").write_text(PLAIN)
+    sha256 = file_sha256(project / "nets.py")
+    own = {"kind": "file", "path": "nets.py", "function": "build", "sha256": sha256}
+    raw["models"]["imagenet"] = own
     raw["invariance"]["from_cifar10"]["inversions"]["layers"] = [1, 7]
     problems = network_problems_of(parse(raw), (1, 12, 12))
     assert problems == [
-        "trajectory.imagenet.reconstruct.mode: ConvNet gives no patch tokens, which mode reconstruct "
+        "trajectory.imagenet.reconstruct.mode: Plain gives no patch tokens, which mode reconstruct "
         "draws the image from; choose a vision transformer of timm",
-        "invariance.imagenet: ConvNet has no numbered blocks to invert; choose a vision transformer "
-        "of timm, or a network that is an nn.Sequential",
+        "invariance.imagenet: Plain has no blocks to invert; choose a vision transformer of timm, or a "
+        "network that states `block_names`",
         "invariance.from_cifar10.inversions.layers: [7] do not exist: the network has layers 1 to 3",
     ]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from headstart.networks.blocks import block_names, every_block
 from headstart.networks.build import build, new_head
 from headstart.networks.network import Network
 from headstart.networks.weights import state_digest
@@ -67,16 +68,16 @@ def test_logits_are_the_head_of_the_features(channels: int, size: int) -> None:
 def test_the_blocks_of_the_convolutional_network_lead_to_its_features() -> None:
     network = build(CONVNET, 1, 16, 5, seed=0).eval()
     images = torch.rand(2, 1, 16, 16)
-    blocks = network.blocks(images)
+    blocks = every_block(network.backbone.eval())(images)
     shapes = [(2, 4, 16, 16)] * 2 + [(2, 8, 8, 8)] * 2 + [(2, 16, 4, 4)] * 2
     assert [tuple(block.shape) for block in blocks] == shapes
-    assert len(network.block_names) == len(blocks)
+    assert len(block_names(network.backbone)) == len(blocks)
     assert torch.equal(blocks[-1].mean(dim=(2, 3)), network.features(images))
 
 
 def test_reading_blocks_leaves_no_hooks_behind() -> None:
     network = build(WRN, 1, 16, 5, seed=0)
-    network.blocks(torch.rand(2, 1, 16, 16))
+    every_block(network.backbone.eval())(torch.rand(2, 1, 16, 16))
     assert not any(module._forward_hooks for module in network.modules())
 
 
@@ -88,7 +89,7 @@ def test_wrn_28_10_has_the_published_number_of_parameters() -> None:
 
 def test_wrn_has_three_groups_of_blocks_that_halve_the_maps_twice() -> None:
     network = build(WideResNetParams(kind="wrn", depth=16, width=2), 3, 32, 5, seed=0)
-    blocks = network.blocks(torch.rand(1, 3, 32, 32))
+    blocks = every_block(network.backbone.eval())(torch.rand(1, 3, 32, 32))
     shapes = [(1, 32, 32, 32)] * 2 + [(1, 64, 16, 16)] * 2 + [(1, 128, 8, 8)] * 2
     assert [tuple(block.shape) for block in blocks] == shapes
 

@@ -6,6 +6,7 @@ import timm
 import torch
 
 from headstart.networks import timm_models
+from headstart.networks.blocks import block_names, every_block
 from headstart.networks.build import build
 from headstart.networks.network import NetworkError
 from headstart.networks.weights import state_digest
@@ -26,8 +27,10 @@ def test_a_tiny_vision_transformer_is_built_for_grey_images_of_16_pixels() -> No
     assert network.feature_dimension == 64
     assert network(images).shape == (3, 26)
     assert network.features(images).shape == (3, 64)
-    assert network.block_names == ("blocks.0", "blocks.1", "blocks.2", "blocks.3")
-    assert [block.shape for block in network.blocks(images)] == [(3, 17, 64)] * 4
+    assert block_names(network.backbone) == ("blocks.0", "blocks.1", "blocks.2", "blocks.3")
+    assert [block.shape for block in every_block(network.backbone.eval())(images)] == [
+        (3, 17, 64)
+    ] * 4
 
 
 def test_blocks_are_those_that_timm_itself_returns() -> None:
@@ -36,14 +39,16 @@ def test_blocks_are_those_that_timm_itself_returns() -> None:
     expected = network.backbone.forward_intermediates(  # type: ignore[operator]
         images, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
     )
-    for block, (patches, prefix) in zip(network.blocks(images), expected, strict=True):
+    for block, (patches, prefix) in zip(
+        every_block(network.backbone)(images), expected, strict=True
+    ):
         torch.testing.assert_close(block, torch.cat([prefix, patches], dim=1))
 
 
 def test_a_network_without_a_fixed_input_size_is_built_by_the_same_call() -> None:
     network = build(model("resnet18"), 1, 32, 4, seed=0)
     assert network.feature_dimension == 512
-    assert network.block_names == ("act1", "layer1", "layer2", "layer3", "layer4")
+    assert block_names(network.backbone) == ("act1", "layer1", "layer2", "layer3", "layer4")
 
 
 def test_timm_networks_depend_on_their_seed_alone() -> None:

@@ -35,7 +35,7 @@ from headstart.tasks.dataset import read
 from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts
 from headstart.tasks.task import make_task
-from headstart.training.backbones import Checkpoints
+from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.checkpoints import load, save
 
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "optimizer": {"name": "adamw"}}
@@ -154,7 +154,7 @@ def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -
     assert stored.dtype == torch.float16
     assert tuple(stored.shape) == (3, 10, 1, 12, 12)
     (run,) = job.inputs["network"]
-    network = Checkpoints(open_artifact(run), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
+    network = CheckpointSeries(open_artifact(run), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
     rows = residuals.query("target_epoch == 2 and inversion_seed == 1 and layer == 2")
     represent = network.pixels(2).until(2)
     (letters,) = job.inputs["data"]
@@ -169,7 +169,7 @@ def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -
 
 def test_what_a_network_sees_is_the_normalised_picture(copied: Plan) -> None:
     (job,) = copied.jobs("pretrain")
-    network = Checkpoints(open_artifact(job), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
+    network = CheckpointSeries(open_artifact(job), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
     pixels = torch.arange(144).reshape(1, 1, 12, 12).float() / 143
     expected = network.normalization.apply(255 * pixels)
     torch.testing.assert_close(network.pixels(0).normalized(pixels), expected)
@@ -392,7 +392,9 @@ def test_accuracy_under_corruption_is_that_of_the_network_on_the_corrupted_pictu
     pictures, labels = task.test.images[chosen], task.test.labels[chosen]
     noise = torch.Generator().manual_seed(derive_seed("corruption", "fog", 3))
     foggy = corrupt(pictures.float() / 255, "fog", 3, noise)
-    checkpoints = Checkpoints(open_artifact(run), parse(STUDY).models["vit"], (1, 12, 12), "cpu")
+    checkpoints = CheckpointSeries(
+        open_artifact(run), parse(STUDY).models["vit"], (1, 12, 12), "cpu"
+    )
     network = checkpoints.classifier(2).eval()
     for place, shown in ((("clean", 0), pictures.float()), (("fog", 3), (255 * foggy).round())):
         with torch.no_grad():

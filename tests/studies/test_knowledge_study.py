@@ -23,7 +23,7 @@ from planted_knowledge import (
     random_table,
     whole,
 )
-from test_jobs import STUDY
+from tiny_study import STUDY
 from torch import Tensor
 
 from headstart.artifacts.files import read_table

@@ -22,7 +22,7 @@ from planted_knowledge import (
     ones,
     whole,
 )
-from test_jobs import STUDY
+from tiny_study import STUDY
 from torch import Tensor
 
 from headstart.artifacts.files import read_table

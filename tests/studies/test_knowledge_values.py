@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_jobs import STUDY
+from tiny_study import STUDY
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json
@@ -27,7 +27,7 @@ from headstart.tasks.batches import Normalization
 from headstart.tasks.dataset import read
 from headstart.tasks.errors import TaskError
 from headstart.tasks.task import Task, make_task
-from headstart.training.checkpoint_series import Pretrained
+from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.checkpoints import load
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -85,7 +85,11 @@ def test_values_are_the_log_odds_of_the_network_on_images_masked_by_hand() -> No
     state = told["states"][-1]
     tensors = values.read_values(artifact, state)
     source = store.open_artifact(job.inputs["trajectory"][0])
-    network = Pretrained(source, model_of(job.params), images["pixels"].shape, "cpu").at(2).eval()
+    network = (
+        CheckpointSeries(source, model_of(job.params), images["pixels"].shape, "cpu")
+        .network(2)
+        .eval()
+    )
     seen = Normalization.from_dict(read_json(source.file("normalization.json")))
     task = target(job)
     mean = task.train.images.double().mean()  # one channel
@@ -258,14 +262,14 @@ def test_networks_trained_on_other_classes_than_the_images_have_are_refused(
 
 def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     job = of_arm(planned(), "finetune")
-    real = Pretrained.at
+    real = CheckpointSeries.network
 
-    def softened(self: Pretrained, epoch: int) -> Any:
+    def softened(self: CheckpointSeries, epoch: int) -> Any:
         network = real(self, epoch)
         network.register_forward_hook(lambda _m, _i, logits: logits.softmax(-1))
         return network
 
-    monkeypatch.setattr(Pretrained, "at", softened)
+    monkeypatch.setattr(CheckpointSeries, "network", softened)
     with pytest.raises(KnowledgeError, match="look like probabilities"):
         store.run(job, values.make)
 

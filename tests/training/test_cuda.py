@@ -3,15 +3,25 @@
 Run by `pytest -n 0 -m cuda`; everywhere else they are skipped.
 """
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from in_memory import CONVNET, VIT, WRN, Evaluation, network, planted, run, training
+from tiny_study import STUDY, make_sources
 from torch import Tensor, nn
 
+from headstart.artifacts import store
+from headstart.artifacts.files import read_json
 from headstart.params.models import Model
 from headstart.params.recipe import Training
+from headstart.plan import Plan
+from headstart.registry import Params
+from headstart.steps import trajectory
+from headstart.studies.knowledge import values
 from headstart.training.device import choose_device, reproducible
 from headstart.training.evaluation import evaluate, evaluation_mode
 from headstart.training.loop import Outcome
@@ -113,3 +123,45 @@ def test_a_compiled_network_trains_as_the_plain_one_and_keeps_its_names(precisio
     tolerance = 1e-3 if precision == "float32" else 0.05
     assert train_losses(compiled) == pytest.approx(train_losses(plain), rel=tolerance)
     assert list(net.state_dict()) == list(compiled.best_state) == names
+
+
+def test_values_of_masked_images_are_computed_there_and_agree_with_the_cpu(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {"targets": ["target"], "learning_rate": 0.1, "epochs": 2, "batch_size": 8, "seeds": [0]}
+    part = {**STUDY["pretrain"]["convnet"], "seeds": [0]}
+    study = {**STUDY, "transfer": {}, "pretrain": {"convnet": part}}
+    study["trajectory"] = {
+        "convnet": {
+            "finetune": {**arms, "source_epochs": [2]},
+            "scratch": {**arms, "source_epochs": [0]},
+        }
+    }
+    grid = {"kind": "grid", "rows": 2, "columns": 2}
+    study["knowledge"] = {"convnet": {"images": 5, "players": grid, "chunk_size": 6}}
+    of = Plan(Params.model_validate(study))
+    make_sources(of)
+    for job in of.jobs("trajectory"):
+        store.run(job, trajectory.make)
+    evaluated: set[str] = set()
+    real = values.subset_scores
+
+    def noted(net: nn.Module, inputs: Any, labels: Tensor, *rest: Any) -> Tensor:
+        found = real(net, inputs, labels, *rest)
+        evaluated.add(found.device.type)
+        return found
+
+    monkeypatch.setattr(values, "subset_scores", noted)
+    job = of.jobs("values")[0]
+    on_gpu = store.run(job, values.make, device="cuda")
+    assert evaluated == {"cuda"}
+    states = read_json(on_gpu.file("states.json"))["states"]
+    there = [values.read_values(on_gpu, state) for state in states]
+    shutil.rmtree(job.path)
+    on_cpu = store.run(job, values.make)
+    assert evaluated == {"cuda", "cpu"}
+    for state, found in zip(states, there, strict=True):
+        expected = values.read_values(on_cpu, state)
+        assert {tensor.device.type for tensor in found.values()} == {"cpu"}
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-4)

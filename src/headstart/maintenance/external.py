@@ -67,10 +67,13 @@ def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str
 def _network(document: Any, name: str, file: str, function: str) -> dict[str, Any]:
     if not function:
         raise ParamsError(f"data add: name the function that makes the network: {file}:build")
+    # Not at the top: the other uses of this command need no torch.
+    from headstart.networks.own_source import read_source
+
     entry = document["models"].get(name, {})
     if entry.get("kind") != "file":
         entry = document["models"][name] = {"kind": "file"}
-    entry.update({"path": file, "function": function, "sha256": file_sha256(Path(file))})
+    entry.update({"path": file, "function": function, "sha256": read_source(Path(file)).sha256})
     return dict(entry)
 
 

@@ -31,7 +31,7 @@ def build(model: Model, channels: int, image_size: int, classes: int, seed: int)
         backbone = _backbone(model, channels, image_size)
         features = _dry_run(backbone, channels, image_size, _describe(model))
     head = _head(features, classes, derive_seed("head", seed))
-    network = Network(backbone, head, _block_names(backbone))
+    network = Network(backbone, head)
     if model.weights is not None:
         load_weights(network, model, channels)
     return network
@@ -108,9 +108,3 @@ def _dry_run(backbone: nn.Module, channels: int, image_size: int, name: str) -> 
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise NetworkError(f"{name}: features [2, d] are needed from 2 {size}, found {shape}")
     return features.shape[1]
-
-
-def _block_names(backbone: nn.Module) -> tuple[str, ...]:
-    """Return the names that the backbone states, or those of its children."""
-    stated = getattr(backbone, "block_names", None)
-    return tuple(stated or (name for name, _ in backbone.named_children()))

@@ -41,7 +41,7 @@ def reconstructor(network: Network, channels: int, seed: int) -> Reconstructor:
     nn.init.xavier_uniform_(decoder.weight, generator=torch.Generator().manual_seed(seed))
     nn.init.zeros_(decoder.bias)
     device = network.head.weight.device
-    return Reconstructor(network.backbone, decoder.to(device), network.block_names)
+    return Reconstructor(network.backbone, decoder.to(device))
 
 
 def reconstruction_problem(backbone: nn.Module) -> str:

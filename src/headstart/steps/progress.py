@@ -38,14 +38,14 @@ class Reporter:
         self.shown = self.shown if detail else now
         self.context.log(
             f"{self.prefix}epoch {record.epoch:>3}/{self.epochs}  loss {record.train_loss:6.3f}  "
-            f"{_accuracy(record)}validation {in_words(record):>6}  "
-            f"best {in_words(self.best):>6} (epoch {self.best.epoch})"
+            f"{_accuracy(record)}validation {format_validation(record):>6}  "
+            f"best {format_validation(self.best):>6} (epoch {self.best.epoch})"
             + ("" if left is None else f"  {duration(left)} left"),
             detail=detail,
         )
 
 
-def in_words(record: EpochRecord) -> str:
+def format_validation(record: EpochRecord) -> str:
     """Return an epoch's validation accuracy, or its loss where there are no classes."""
     if math.isnan(record.validation_accuracy):
         return f"loss {record.validation_loss:.4f}"

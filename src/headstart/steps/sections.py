@@ -1,4 +1,4 @@
-"""The typed params of a job, read back from what it was given."""
+"""The typed params of a job, read back from what it was given, and the images of its task."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from headstart.params.datasets import Task
+from headstart.artifacts.store import Artifact
+from headstart.params.datasets import Task as TaskParams
 from headstart.params.models import Model
 from headstart.params.recipe import Pretrain
 from headstart.params.trajectory import Trajectory
+from headstart.tasks.dataset import read
+from headstart.tasks.task import Task, make_task
 
 
 def model_of(params: Mapping[str, Any]) -> Model:
@@ -18,9 +21,15 @@ def model_of(params: Mapping[str, Any]) -> Model:
     return TypeAdapter(Model).validate_python(params["model"])
 
 
-def task_of(params: Mapping[str, Any]) -> Task:
-    """Return the task that a job trains on."""
-    return Task.model_validate(params["task"])
+def task_of(params: Mapping[str, Any]) -> TaskParams:
+    """Return the params of the task that a job trains on."""
+    return TaskParams.model_validate(params["task"])
+
+
+def read_task(name: str, params: Mapping[str, Any], data: Artifact) -> Task:
+    """Return the images of the task that a job trains on, from its verified dataset."""
+    data.file("images.safetensors")
+    return make_task(name, task_of(params), read(data.path))
 
 
 def pretrain_of(params: Mapping[str, Any]) -> Pretrain:

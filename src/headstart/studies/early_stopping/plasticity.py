@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
@@ -21,7 +21,6 @@ from headstart.networks.build import new_head
 from headstart.networks.network import Network
 from headstart.params.datasets import Task
 from headstart.params.recipe import Pretrain
-from headstart.steps.pretrain import EVALUATION_BATCH
 from headstart.steps.sections import model_of, pretrain_of
 from headstart.studies.early_stopping.checkpoint_measurements import (
     Measurement,
@@ -34,7 +33,8 @@ from headstart.studies.early_stopping.params import Plasticity
 from headstart.tasks.batches import Batch, EvaluationBatches
 from headstart.tasks.dataset import read
 from headstart.tasks.task import ValidationImages, make_task
-from headstart.training.checkpoint_series import Pretrained
+from headstart.training.assembly import EVALUATION_BATCH
+from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.schedules import learning_rate
 
 
@@ -64,21 +64,16 @@ class Subject:
 
     def __init__(self, job: Job, context: JobContext) -> None:
         self.job, self.context = job, context
-        self.options, self.pretrain = (
-            Plasticity.model_validate(job.params["plasticity"]),
-            pretrain_of(job.params),
-        )
+        self.options = Plasticity.model_validate(job.params["plasticity"])
+        self.pretrain = pretrain_of(job.params)
         self.source = job.wildcards["source"]
         self.held = held_out_images(job, context, self.options.images)
         shape = self.held[self.source].images.shape
-        self.pretrained = Pretrained(
+        self.checkpoints = CheckpointSeries(
             context.input("pretrain"), model_of(job.params), shape, context.device
         )
-        kept = self.pretrained.checkpoints["checkpoints"]
-        self.epochs: list[int] = [entry["epoch"] for entry in kept]
+        self.epochs: list[int] = [entry["epoch"] for entry in self.checkpoints.entries]
         self.batches = {name: self._batches(images) for name, images in self.held.items()}
-        self.network: Network = self.pretrained.network.to(context.device)
-        self.new_heads = {name: self._new_head(images) for name, images in self.held.items()}
 
     def measure(self, epoch: int) -> pd.DataFrame:
         """Return all measurements of one checkpoint.
@@ -86,48 +81,50 @@ class Subject:
         Columns: source_epoch, target (the task whose images were read; the source for measures of
         weights alone), metric, value, reason (of a NaN), images (how many were read).
         """
-        self.pretrained.at(epoch)
+        network = self.checkpoints.network(epoch)
         pair = self.batches[self.source][0][0][:2]
-        weights = weight_readings(self.network.backbone, pair, rate_at(self.pretrain, epoch))
+        weights = weight_readings(network.backbone, pair, rate_at(self.pretrain, epoch))
         rows = [(self.source, 0, reading) for reading in weights]
         for name, images in self.held.items():
-            readings = self._task_readings(name)
+            readings = self._task_readings(network, name)
             rows += [(name, len(images.labels), reading) for reading in readings]
         probed = self._probed()
-        rows += [(self.source, len(probed), reading) for reading in self._probe_readings(probed)]
+        rows += [
+            (self.source, len(probed), reading) for reading in self._probe_readings(network, probed)
+        ]
         return pd.DataFrame(
             [(epoch, target, *reading, number) for target, number, reading in rows],
             columns=["source_epoch", "target", "metric", "value", "reason", "images"],
         )
 
-    def _task_readings(self, name: str) -> list[Measurement]:
-        batches, self.network.head = self.batches[name], self.new_heads[name]
+    def _task_readings(self, network: Network, name: str) -> list[Measurement]:
+        batches = self.batches[name]
+        self._give_new_head(network, name)
         return [
-            *feature_readings(self.network, batches, self.options.tau),
-            *start_readings(self.network, batches, self.options.hessian),
+            *feature_readings(network, batches, self.options.tau),
+            *start_readings(network, batches, self.options.hessian),
         ]
 
     def _probed(self) -> Tensor:
         images = torch.cat([images for images, _ in self.batches[self.source]])
         return images[: self.options.random_labels.images]
 
-    def _probe_readings(self, images: Tensor) -> list[Measurement]:
+    def _probe_readings(self, network: Network, images: Tensor) -> list[Measurement]:
         """Fit labels that all checkpoints of a network share and that differ between networks."""
-        self.network.head = self.new_heads[self.source]
+        self._give_new_head(network, self.source)
         names = (self.source, self.job.wildcards["model"], self.job.wildcards["seed"])
         seed = derive_seed("random labels", *names)
-        return probe_readings(self.network, images, self.options.random_labels, seed)
+        return probe_readings(network, images, self.options.random_labels, seed)
 
-    def _new_head(self, images: ValidationImages) -> nn.Linear:
-        """Return the head that transfer to a task starts with; no measure changes it."""
-        new_head(self.network, len(images.classes), self.options.head_seed)
-        return self.network.head
+    def _give_new_head(self, network: Network, name: str) -> None:
+        """Give a network the head that transfer to a task starts with."""
+        new_head(network, len(self.held[name].classes), self.options.head_seed)
 
     def _batches(self, images: ValidationImages) -> list[Batch]:
         return list(
             EvaluationBatches(
                 images,
-                self.pretrained.normalization,
+                self.checkpoints.normalization,
                 EVALUATION_BATCH,
                 self.context.device,
                 self.pretrain.channels_last,

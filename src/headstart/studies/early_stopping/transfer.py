@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -17,29 +18,17 @@ import pandas as pd
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.runs import read_run, run_key, run_path, write_run
-from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import JobContext, package_versions
 from headstart.networks.build import fresh_backbone
-from headstart.networks.network import Network
 from headstart.params.recipe import Selection
-from headstart.steps.pretrain import EVALUATION_BATCH
 from headstart.steps.progress import Reporter, duration
-from headstart.steps.sections import model_of, task_of
+from headstart.steps.sections import model_of, read_task
 from headstart.studies.early_stopping.params import Transfer
-from headstart.tasks.batches import EvaluationBatches, TrainBatches
-from headstart.tasks.dataset import read
-from headstart.tasks.task import (
-    Task,
-    TestImages,
-    TrainImages,
-    ValidationImages,
-    draw_shots,
-    make_task,
-)
-from headstart.training.checkpoint_series import Pretrained
-from headstart.training.features import cached, head_only
-from headstart.training.interventions import recalibrate, shrink_perturb
-from headstart.training.loop import Outcome, fit
+from headstart.tasks.task import Task, draw_shots
+from headstart.training.assembly import RunImages, RunSeeds, train_run
+from headstart.training.checkpoint_series import CheckpointSeries
+from headstart.training.interventions import shrink_perturb
+from headstart.training.records import Outcome
 
 QUIET_SECONDS = 10.0
 
@@ -95,18 +84,17 @@ class Bundle:
         self.job, self.context = job, context
         self.options: Transfer = transfer_of(job)
         data = context.input("data")
-        data.file("images.safetensors")
-        self.task: Task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
+        self.task: Task = read_task(job.wildcards["target"], job.params, data)
         self.data_digest = data.digest
         self.model = model_of(job.params)
         shape = self.task.train.images.shape
-        self.pretrained = Pretrained(context.input("pretrain"), self.model, shape, context.device)
-        self.pretrained.normalize(self.options.normalization, self.task.train)
-        self.normalization = self.pretrained.normalization
+        self.source = CheckpointSeries(context.input("pretrain"), self.model, shape, context.device)
+        by = self.options.normalization
+        self.normalization = self.source.normalization_by(by, self.task.train)
 
     def grid(self) -> Iterator[Run]:
         """Yield all runs, those of one checkpoint together; `best` where it names no epoch asked for already."""
-        epochs = {self.pretrained.epoch(epoch) for epoch in self.options.source_epochs}
+        epochs = {self.source.epoch(epoch) for epoch in self.options.source_epochs}
         lists = (
             sorted(epochs),
             self.options.shots,
@@ -126,7 +114,7 @@ class Bundle:
             "code": self.job.code,
             "wildcards": dict(self.job.wildcards),
             "params": {**self.job.keyed, "transfer": options},
-            "weights": self.pretrained.entry(run.source_epoch)["sha256"],
+            "weights": self.source.entry(run.source_epoch)["sha256"],
             "normalization": self.normalization.to_dict(),
             "data": self.data_digest,
             "device": self.context.device.partition(":")[0],
@@ -134,81 +122,41 @@ class Bundle:
             "run": {**asdict(run), "source_epoch": None},
         }
 
-    def train(self, run: Run, resume: Any) -> dict[str, Any]:
+    def train(self, run: Run, resume: Path) -> dict[str, Any]:
         """Train one run and return its record."""
-        classes, head_seed = len(self.task.classes), self.options.head_seed
-        network = self.pretrained.start(run.source_epoch, classes, head_seed)
-        train, validation, test = self._batches(run)
-        self._intervene(network, train, run)
-        module: Any = network
-        if self.options.mode == "probe":
-            module = head_only(network)
-            train, validation, test = (cached(network, part) for part in (train, validation, test))
-        outcome = fit(
-            module,
-            train,
-            validation,
-            test,
-            self.options,
+        options, seeds = self.options, self._seeds(run)
+        network = self.source.start(run.source_epoch, len(self.task.classes), options.head_seed)
+        # Source epoch 0, the control of every other, is perturbed too.
+        if options.shrink != 1 or options.perturb:
+            shape = self.task.train.images.shape
+            noise = fresh_backbone(self.model, shape, seeds.of("perturb"))
+            shrink_perturb(network.backbone, noise, options.shrink, options.perturb)
+        images = draw_shots(self.task, run.shots, run.draw)
+        outcome = train_run(
+            network,
+            RunImages(images, self.task, self.normalization),
+            options,
             run.learning_rate,
-            self._seed("training", run),
+            seeds,
+            mode=options.mode,
+            device=self.context.device,
             selection=Selection(),
             test_epochs=self._test_epochs(),
             resume=resume,
             fingerprint=resume.name,
-            report=Reporter(self.context, self.options.epochs, quiet_seconds=QUIET_SECONDS),
+            report=Reporter(self.context, options.epochs, quiet_seconds=QUIET_SECONDS),
         )
         resume.unlink(missing_ok=True)
-        return record_of(outcome, train.num_images)
+        return record_of(outcome, len(images.labels))
 
     def _test_epochs(self) -> set[int] | Literal["all"]:
-        asked = self.options.test_epochs
-        return "all" if asked == "all" else {*asked, self.options.epochs}
+        requested = self.options.test_epochs
+        return "all" if requested == "all" else {*requested, self.options.epochs}
 
-    def _intervene(self, network: Network, train: TrainBatches, run: Run) -> None:
-        """Do what the arm does between source and target; source epoch 0, its control, gets it too."""
-        options = self.options
-        if options.shrink != 1 or options.perturb:
-            seed = self._seed("perturb", run)
-            backbone = fresh_backbone(self.model, self.task.train.images.shape, seed)
-            shrink_perturb(network.backbone, backbone, options.shrink, options.perturb)
-        if options.recalibrate_batch_norm and options.mode == "probe":
-            recalibrate(network, train.epoch(0))
-
-    def _seed(self, purpose: str, run: Run) -> int:
-        """Return a seed that all source epochs and learning rates share, so that they are compared in pairs."""
-        names = self.job.wildcards
-        return derive_seed(
-            purpose,
-            names["source"],
-            names["model"],
-            names["target"],
-            names["seed"],
-            run.shots,
-            run.draw,
-        )
-
-    def _batches(self, run: Run) -> tuple[Any, Any, Any]:
-        images: TrainImages = draw_shots(self.task, run.shots, run.draw)
-        train = TrainBatches(
-            images,
-            self.normalization,
-            self.options.batch_size,
-            self.options.augmentation,
-            self.context.device,
-            self._seed("transfer", run),
-            self.options.channels_last,
-        )
-        return train, self._evaluation(self.task.validation), self._evaluation(self.task.test)
-
-    def _evaluation(self, images: ValidationImages | TestImages) -> EvaluationBatches:
-        return EvaluationBatches(
-            images,
-            self.normalization,
-            EVALUATION_BATCH,
-            self.context.device,
-            self.options.channels_last,
-        )
+    def _seeds(self, run: Run) -> RunSeeds:
+        """Return seeds that all source epochs and learning rates share, so that they are compared in pairs."""
+        names = [self.job.wildcards[name] for name in ("source", "model", "target", "seed")]
+        return RunSeeds("transfer", (*names, run.shots, run.draw))
 
 
 def record_of(outcome: Outcome, images: int) -> dict[str, Any]:

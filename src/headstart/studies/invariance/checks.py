@@ -52,8 +52,8 @@ def network_problems(
         blocks = number_of_blocks(network.backbone)
     except TypeError:
         yield (
-            f"invariance.{model}: {type(network.backbone).__name__} has no numbered blocks to invert; "
-            "choose a vision transformer of timm, or a network that is an nn.Sequential"
+            f"invariance.{model}: {type(network.backbone).__name__} has no blocks to invert; choose "
+            "a vision transformer of timm, or a network that states `block_names`"
         )
         return
     missing = [layer for layer in part.inversions.layers if layer > blocks]

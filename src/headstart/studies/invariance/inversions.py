@@ -21,16 +21,14 @@ from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import JobContext
 from headstart.metrics.representations import optimizer as descent
 from headstart.metrics.representations.inversion import Inversion, Represent, invert, seed_images
-from headstart.steps.sections import model_of, task_of
+from headstart.steps.sections import model_of, read_task
 from headstart.studies.invariance.params import Inversions
 from headstart.studies.invariance.reference_images import (
     ReferenceImages,
     cell_name,
     draw_reference_images,
 )
-from headstart.tasks.dataset import read
-from headstart.tasks.task import make_task
-from headstart.training.backbones import Checkpoints, Pixels
+from headstart.training.checkpoint_series import CheckpointSeries, Pixels
 from headstart.training.checkpoints import load, save
 
 PRESETS = {"paper": descent.PAPER, "long": descent.LONG, "fast": descent.FAST}
@@ -38,11 +36,10 @@ PRESETS = {"paper": descent.PAPER, "long": descent.LONG, "fast": descent.FAST}
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Invert a network; write pixels [layers, images, …] per epoch, kind and seed, and residuals."""
-    options, data = Inversions.model_validate(job.params["inversions"]), context.input("data")
-    data.file("images.safetensors")
-    task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
+    options = Inversions.model_validate(job.params["inversions"])
+    task = read_task(job.wildcards["target"], job.params, context.input("data"))
     probes = draw_reference_images(task, options)
-    checkpoints = Checkpoints(
+    checkpoints = CheckpointSeries(
         context.input("network"), model_of(job.params), probes.pixels.shape, context.device
     )
     epochs = dict.fromkeys(checkpoints.epoch(asked) for asked in job.params["epochs"])

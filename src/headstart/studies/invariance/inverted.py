@@ -15,7 +15,7 @@ from headstart.metrics.representations.inversion import Inversion
 from headstart.metrics.representations.stir import TargetGrams, target_grams
 from headstart.studies.invariance.params import ConvergenceCriterion, Inversions
 from headstart.studies.invariance.reference_images import ReferenceImages, cell_name
-from headstart.training.backbones import Pixels
+from headstart.training.checkpoint_series import Pixels
 from headstart.training.checkpoints import load
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.representations.corruptions import corrupt
 from headstart.networks.network import Network
-from headstart.steps.pretrain import EVALUATION_BATCH
 from headstart.studies.invariance.params import Robustness
 from headstart.tasks.batches import EvaluationBatches, Normalization
 from headstart.tasks.task import Task, TestImages
+from headstart.training.assembly import EVALUATION_BATCH
 from headstart.training.evaluation import evaluate
 
 CLEAN = "clean"

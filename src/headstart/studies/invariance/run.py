@@ -14,7 +14,7 @@ from headstart.metrics.representations.comparison import Comparison
 from headstart.metrics.representations.stir import TargetGrams, residual_groups
 from headstart.metrics.representations.subspace import rank_reason, subspace_similarity
 from headstart.networks.blocks import late_blocks_replaced
-from headstart.networks.build import build, fresh_backbone
+from headstart.networks.build import fresh_backbone
 from headstart.studies.invariance.columns import (
     MEASUREMENTS,
     OUTCOMES,
@@ -27,7 +27,7 @@ from headstart.studies.invariance.columns import (
 from headstart.studies.invariance.inverted import Inverted
 from headstart.studies.invariance.rows import FORMS, Row, Rows
 from headstart.studies.invariance.subject import PRETRAINED, RUN, Subject
-from headstart.training.backbones import Pixels, same_weights
+from headstart.training.checkpoint_series import Pixels, same_weights
 
 
 class Run:
@@ -85,16 +85,15 @@ class Run:
         Raises:
             ArtifactError: the run started elsewhere, or scratch is not what its seed makes.
         """
-        start, subject = self.reached.state(0), self.subject
+        start, subject = self.reached.backbone_state(0), self.subject
         where = f"{self.reached.artifact.path}: arm {self.arm!r}"
-        if not same_weights(start, subject.source.state(self.source_epoch)):
+        if not same_weights(start, subject.source.backbone_state(self.source_epoch)):
             raise ArtifactError(f"{where} did not start from source epoch {self.source_epoch}")
         if self.arm not in self.options.scratch:
             return
         names = [subject.job.wildcards[name] for name in ("source", "model", "seed")]
-        seed, classes = derive_seed("initial weights", *names), len(subject.source.classes)
-        channels, size = subject.shape[-3], subject.shape[-1]
-        fresh = build(subject.model, channels, size, classes, seed).backbone.state_dict()
+        seed = derive_seed("initial weights", *names)
+        fresh = fresh_backbone(subject.model, subject.shape, seed).state_dict()
         if subject.model.weights is not None or not same_weights(start, fresh):
             raise ArtifactError(f"{where} is said to be scratch, but its start is not random")
 

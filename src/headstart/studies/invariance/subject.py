@@ -7,14 +7,12 @@ from functools import cache
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.metrics.representations.stir import TargetGrams
-from headstart.steps.sections import model_of, task_of
+from headstart.steps.sections import model_of, read_task
 from headstart.studies.invariance.inverted import Inverted
 from headstart.studies.invariance.params import Invariance
 from headstart.studies.invariance.reference_images import draw_reference_images
 from headstart.studies.invariance.robustness import CorruptedImages
-from headstart.tasks.dataset import read
-from headstart.tasks.task import make_task
-from headstart.training.backbones import Checkpoints, Pixels
+from headstart.training.checkpoint_series import CheckpointSeries, Pixels
 
 PRETRAINED = "pretrained"
 """Where a run's name would stand, the network that runs start from."""
@@ -30,9 +28,7 @@ class Subject:
             Invariance.model_validate(job.params["invariance"]),
             model_of(job.params),
         )
-        data = context.input("data")
-        data.file("images.safetensors")
-        self.task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
+        self.task = read_task(job.wildcards["target"], job.params, context.input("data"))
         self.probes = draw_reference_images(self.task, self.options.inversions)
         self.shape = self.probes.pixels.shape
         self.source = self.checkpoints(context.input("pretrain"))
@@ -45,11 +41,11 @@ class Subject:
         self.corrupted = CorruptedImages(self.task, self.options.robustness)
         self.pretrained_grams = cache(self._pretrained_grams)
 
-    def checkpoints(self, artifact: Artifact) -> Checkpoints:
+    def checkpoints(self, artifact: Artifact) -> CheckpointSeries:
         """Return the checkpoints of a network of this model."""
-        return Checkpoints(artifact, self.model, self.shape, self.context.device)
+        return CheckpointSeries(artifact, self.model, self.shape, self.context.device)
 
-    def pixels(self, checkpoints: Checkpoints, epoch: int) -> Pixels:
+    def pixels(self, checkpoints: CheckpointSeries, epoch: int) -> Pixels:
         """Return a checkpoint as a function of pixels, for the layers that are compared."""
         return checkpoints.pixels(epoch, self.options.inversions.layers)
 

@@ -25,13 +25,11 @@ from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.precision import evaluation_mode, full_precision
 from headstart.networks.network import Network
 from headstart.params.types import canonical
-from headstart.steps.sections import model_of, task_of
+from headstart.steps.sections import model_of, read_task
 from headstart.studies.knowledge.errors import KnowledgeError
 from headstart.studies.knowledge.params import Scores
 from headstart.studies.knowledge.subjects import choose_subjects, masked_inputs
-from headstart.tasks.dataset import read
-from headstart.tasks.task import make_task
-from headstart.training.checkpoint_series import Pretrained
+from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.checkpoints import load, save
 from headstart.training.errors import TrainingError
 
@@ -86,14 +84,12 @@ class Evaluation:
     def __init__(self, job: Job, context: JobContext) -> None:
         self.job, self.context = job, context
         self.options = Scores.model_validate(job.params["scores"])
-        data = context.input("data")
-        data.file("images.safetensors")
-        self.task = make_task(job.wildcards["target"], task_of(job.params), read(data.path))
+        self.task = read_task(job.wildcards["target"], job.params, context.input("data"))
         self.subjects = choose_subjects(self.options, self.task)
         self.labels = self.subjects.labels.to(context.device)
         shape, model = self.subjects.pixels.shape, model_of(job.params)
         self.trajectories = [
-            Pretrained(artifact, model, shape, context.device)
+            CheckpointSeries(artifact, model, shape, context.device)
             for artifact in context.inputs["trajectory"]
         ]
         for trajectory in self.trajectories:
@@ -110,13 +106,11 @@ class Evaluation:
     def states(self) -> list[State]:
         """Return the states asked for, `best` and `last` as numbers, each once."""
         found = []
-        for index, (trajectory, asked) in enumerate(
+        for index, (trajectory, requested) in enumerate(
             zip(self.trajectories, self.job.params["epochs"], strict=True)
         ):
-            entries = trajectory.checkpoints["checkpoints"]
-            best, last = trajectory.epoch("best"), max(entry["epoch"] for entry in entries)
-            numbers = {"best": best, "last": last}
-            for epoch in sorted({numbers.get(each, each) for each in asked}):
+            best, last = trajectory.best, trajectory.last
+            for epoch in sorted({trajectory.epoch(each) for each in requested}):
                 digest = trajectory.entry(epoch)["sha256"]
                 found.append(State(index, epoch, digest, epoch == best, epoch == last))
         return found
@@ -223,7 +217,7 @@ class Evaluation:
         return {"values": values.cpu(), "logits": logits.cpu()}
 
     def _network(self, state: State) -> Network:
-        network = self.trajectories[state.trajectory].at(state.target_epoch)
+        network = self.trajectories[state.trajectory].network(state.target_epoch)
         if self.job.params.get("channels_last", False):
             network.to(memory_format=torch.channels_last)
         return network

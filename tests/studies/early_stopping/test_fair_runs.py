@@ -29,7 +29,8 @@ from headstart.studies.early_stopping.verdicts.selection import tune_learning_ra
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches, normalization
 from headstart.tasks.dataset import read
 from headstart.tasks.task import Task, make_task
-from headstart.training.checkpoint_series import Pretrained
+from headstart.training import assembly
+from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.loop import Outcome, fit
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -37,14 +38,14 @@ pytestmark = pytest.mark.usefixtures("project")
 
 @pytest.fixture
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[TrainBatches]:
-    """Return the batches that transfer trains on, run after run."""
+    """Return the batches that networks train on, run after run."""
     seen: list[TrainBatches] = []
 
     def noted(*arguments: Any) -> TrainBatches:
         seen.append(TrainBatches(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(transfer, "TrainBatches", noted)
+    monkeypatch.setattr(assembly, "TrainBatches", noted)
     return seen
 
 
@@ -63,6 +64,7 @@ def test_networks_of_all_source_seeds_are_fine_tuned_on_equal_draws_of_images(
 ) -> None:
     of = plan(source_epochs=[0, 2], shots=[1, 2], draws=[0, 1], epochs=1)
     make_sources(of)
+    trained_on.clear()
     for job in of.jobs("transfer"):
         store.run(job, transfer.make)
     half = len(trained_on) // 2
@@ -82,6 +84,7 @@ def test_images_of_a_target_are_normalised_as_its_source_unless_params_say_other
     options = {"normalization": "target"} if by == "target" else {}
     of = plan(source_epochs=[0], shots=["all"], draws=[0], epochs=1, **options)
     make_sources(of)
+    trained_on.clear()
     job = of.jobs("transfer")[0]
     store.run(job, transfer.make)
     (source,) = job.inputs["pretrain"]
@@ -104,7 +107,7 @@ def test_a_choice_of_normalisation_changes_no_key_of_those_who_do_not_make_it() 
     assert one == same != other
 
 
-def continued(job: Job, pretrained: Pretrained, epoch: int) -> Outcome:
+def continued(job: Job, pretrained: CheckpointSeries, epoch: int) -> Outcome:
     """Go on from a checkpoint with its own head, as it was pre-trained, at a learning rate of 0."""
     part, options = task_on(job), pretrain_of(job.params)
     statistics = pretrained.normalization
@@ -119,7 +122,7 @@ def continued(job: Job, pretrained: Pretrained, epoch: int) -> Outcome:
     training = Training(
         epochs=2, batch_size=8, recalibrate_batch_norm=options.recalibrate_batch_norm
     )
-    network = pretrained.at(epoch)
+    network = pretrained.network(epoch)
     rules: dict[str, Any] = {"selection": Selection(), "test_epochs": "all"}
     return fit(network, train, validation, test, training, 0.0, 0, **rules)
 
@@ -139,9 +142,9 @@ def test_a_convnet_checkpoint_with_its_own_head_returns_the_accuracy_of_its_hist
     make_sources(of)
     (job,) = of.jobs("pretrain")
     shape = task_on(job).train.images.shape
-    pretrained = Pretrained(store.open_artifact(job), model_of(job.params), shape, "cpu")
+    pretrained = CheckpointSeries(store.open_artifact(job), model_of(job.params), shape, "cpu")
     history = {row.epoch: row for row in read_table(job.path / "history.parquet").itertuples()}
-    epochs = [entry["epoch"] for entry in pretrained.checkpoints["checkpoints"]]
+    epochs = [entry["epoch"] for entry in pretrained.entries]
     assert len({measured(history[epoch]) for epoch in epochs}) == len(epochs)
     for epoch in epochs:
         outcome = continued(job, pretrained, epoch)

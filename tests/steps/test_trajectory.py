@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_jobs import STUDY
+from tiny_study import STUDY, make_sources
 
 from headstart.artifacts import store
-from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.files import file_sha256, read_json, read_table
 from headstart.artifacts.keys import Job
+from headstart.networks.build import build
+from headstart.params.models import ConvNet
 from headstart.params.trajectory import Trajectory
 from headstart.plan import Plan
 from headstart.registry import Params
-from headstart.steps import data, pretrain, trajectory
+from headstart.steps import trajectory
 from headstart.steps.sections import task_of
+from headstart.studies.early_stopping import transfer
 from headstart.tasks.batches import Normalization, normalization
 from headstart.tasks.dataset import read
 from headstart.tasks.task import make_task
-from headstart.training.checkpoints import load
+from headstart.training import assembly
+from headstart.training.checkpoints import BUFFERS, load, save
 
 pytestmark = pytest.mark.usefixtures("project")
 ARM: dict[str, Any] = {
@@ -38,10 +43,7 @@ def plan(**options: Any) -> Plan:
     """Return a plan whose sources are made, with one arm of trajectories."""
     arms = {"convnet": {"arm": {**ARM, **options}}}
     of = Plan(Params.model_validate({**STUDY, "transfer": {}, "trajectory": arms}))
-    for job in of.jobs("data"):
-        store.run(job, data.make)
-    for job in of.jobs("pretrain"):
-        store.run(job, pretrain.make)
+    make_sources(of)
     return of
 
 
@@ -103,7 +105,7 @@ def test_a_killed_trajectory_goes_on_and_ends_in_the_same_bits(
     (job,) = plan(source_epochs=[2]).jobs("trajectory")
     whole = store.run(job, trajectory.make).manifest["files"]
     shutil.rmtree(job.path)
-    real = trajectory.fit
+    real = assembly.fit
 
     def saves_every_epoch(*arguments: Any, **options: Any) -> Any:
         return real(*arguments, **options, save_every_seconds=0.0)
@@ -112,12 +114,12 @@ def test_a_killed_trajectory_goes_on_and_ends_in_the_same_bits(
         if "epoch   3/4" in text:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(trajectory, "fit", saves_every_epoch)
+    monkeypatch.setattr(assembly, "fit", saves_every_epoch)
     with pytest.raises(KeyboardInterrupt):
         store.run(job, trajectory.make, log=killed)
-    told: list[str] = []
-    again = store.run(job, trajectory.make, log=lambda text, detail=False: told.append(text))
-    assert not any("epoch   1/4" in text for text in told)
+    lines: list[str] = []
+    again = store.run(job, trajectory.make, log=lambda text, detail=False: lines.append(text))
+    assert not any("epoch   1/4" in text for text in lines)
     assert again.manifest["files"] == whole
 
 
@@ -133,3 +135,52 @@ def test_images_are_normalised_by_the_source_unless_the_target_is_asked_for(by: 
     theirs = Normalization.from_dict(read_json(source.path / "normalization.json"))
     assert used == {"source": theirs, "target": target}[by]
     assert theirs != target
+
+
+@pytest.mark.parametrize("mode", ["finetune", "probe"])
+def test_recalibrated_statistics_are_those_of_the_target_and_are_kept(mode: str) -> None:
+    """They are estimated before the features of a probe are read, and lie in its checkpoints."""
+    options = {"source_epochs": [2], "mode": mode, "augmentation": {}, "shots": 4}
+    found = {}
+    for recalibrates in (False, True):
+        (job,) = plan(**options, recalibrate_batch_norm=recalibrates).jobs("trajectory")
+        store.run(job, trajectory.make)
+        found[recalibrates] = job
+    (source, _) = plan().jobs("pretrain")
+    plain, changed = weights(found[False], 0), weights(found[True], 0)
+    assert same(plain, weights(source, 2), "backbone.")
+    moved = {name for name in plain if not torch.equal(plain[name], changed[name])}
+    assert {name.rpartition(".")[2] for name in moved} >= {"running_mean", "running_var"}
+    assert all(name.rpartition(".")[2] in BUFFERS for name in moved)
+    first = {
+        key: read_table(job.path / "history.parquet")["validation_loss"][0]
+        for key, job in found.items()
+    }
+    assert first[False] != first[True]
+
+
+def test_given_weights_are_read_by_pre_training_only(project: Path) -> None:
+    model: dict[str, Any] = {"kind": "convnet", "width": 2}
+    given = project / "given.safetensors"
+    save(build(ConvNet.model_validate(model), 1, 8, 3, seed=77).state_dict(), given)
+    model["weights"] = {"path": given.name, "sha256": file_sha256(given)}
+    part = {**STUDY["pretrain"]["convnet"], "seeds": [0]}
+    transfers = {
+        "finetune": {**STUDY["transfer"]["convnet"]["finetune"], "shrink": 0.5, "perturb": 0.1}
+    }
+    study = {
+        **STUDY,
+        "models": {"convnet": model},
+        "pretrain": {"convnet": part},
+        "transfer": {"convnet": transfers},
+        "trajectory": {"convnet": {"arm": ARM}},
+    }
+    of = Plan(Params.model_validate(study))
+    make_sources(of)
+    given.unlink()
+    for step, make in (("transfer", transfer.make), ("trajectory", trajectory.make)):
+        for job in of.jobs(step):
+            store.run(job, make)
+    (source,) = of.jobs("pretrain")
+    start = of.jobs("trajectory")[0]
+    assert same(weights(start, 0), weights(source, 0), "backbone.")

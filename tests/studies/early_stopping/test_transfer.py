@@ -20,7 +20,6 @@ from headstart.plan import Plan
 from headstart.registry import Params
 from headstart.steps.sections import model_of, task_of
 from headstart.studies.early_stopping import tables, transfer
-from headstart.studies.early_stopping.transfer import transfer_of
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
 from headstart.tasks.dataset import read
 from headstart.tasks.task import draw_shots, make_task
@@ -79,7 +78,7 @@ def test_scratch_is_source_epoch_zero_bit_for_bit() -> None:
     make_sources(of)
     job = of.jobs("transfer")[0]
     store.run(job, transfer.make)
-    options = transfer_of(job)
+    options = transfer.transfer_of(job)
     task = make_task("target", task_of(job.params), read(of.jobs("data")[0].path))
     normalization = Normalization.from_dict(
         read_json(of.jobs("pretrain")[0].path / "normalization.json")

@@ -14,6 +14,7 @@ from headstart.metrics.plasticity.dormancy import (
     redo_dormant_fraction,
     unit_activity,
 )
+from headstart.networks.blocks import every_block
 from headstart.networks.convnet import ConvNet
 from headstart.networks.network import Network
 from headstart.networks.wrn import WideResNet
@@ -116,12 +117,12 @@ def test_what_cannot_be_is_refused() -> None:
 
 def test_the_activity_of_a_network_is_that_of_its_activations_whatever_the_batches() -> None:
     backbone = ConvNet(3, 4)
-    network = Network(backbone, nn.Linear(16, 2), backbone.block_names)
+    network = Network(backbone, nn.Linear(16, 2))
     layers = collect_activity(network, batches(batch=5))
     assert list(layers) == [f"backbone.{name}.relu" for name in backbone.block_names]
     network.eval()
     # In this network every block ends with its ReLU.
-    outputs = network.blocks(torch.cat([images for images, _ in batches()]))
+    outputs = every_block(backbone.eval())(torch.cat([images for images, _ in batches()]))
     for found, output in zip(layers.values(), outputs, strict=True):
         expected = unit_activity(output)
         torch.testing.assert_close(found[:3], expected[:3])
