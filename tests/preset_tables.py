@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from itertools import product
 
@@ -10,12 +11,16 @@ import pandas as pd
 from checkout import ROOT
 
 from headstart.artifacts.keys import Job
+from headstart.params.core import CoreParams
+from headstart.params.types import complete
 from headstart.plan import Plan
-from headstart.registry import load
-from headstart.steps.sections import pretrain_of, transfer_of
+from headstart.registry import STUDIES, load
+from headstart.steps.check import Facts, _network_problems
+from headstart.steps.sections import pretrain_of
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
 from headstart.studies.early_stopping.tables import _tidy
+from headstart.studies.early_stopping.transfer import transfer_of
 
 # Points of a start over source-best: (source, model, epoch as a share of pre-training).
 Gain = Callable[[str, str, float], float]
@@ -54,7 +59,7 @@ def best_epoch(pretrain: Job, best: float) -> int:
 def _runs(
     job: Job, pretrain: Job, gain: Gain, best: float, seed_sd: float, generator: np.random.Generator
 ) -> pd.DataFrame:
-    options, names = transfer_of(job.params), job.wildcards
+    options, names = transfer_of(job), job.wildcards
     top, epochs = best_epoch(pretrain, best), pretrain_of(pretrain.params).epochs
     starts = sorted({top if epoch == "best" else epoch for epoch in options.source_epochs})
     network = {epoch: generator.normal(0, seed_sd) for epoch in starts}
@@ -94,3 +99,11 @@ def _source(pretrain: Job, best: float) -> pd.DataFrame:
     same = {"source": names["source"], "target": names["source"], "model": names["model"]}
     seeded = pd.concat(parts).assign(seed=int(names["seed"]), arm="pretrain", mode="pretrain")
     return seeded.assign(**same)
+
+
+def network_problems_of(params: CoreParams, shape: tuple[int, int, int]) -> list[str]:
+    """Return what the check says of the networks of a study whose images all have one shape."""
+    sections = {name: complete(params.section(name)) for name in type(params).model_fields}
+    facts = Facts(params, {}, dict.fromkeys(params.datasets, shape))
+    modules = [importlib.import_module(study.checks) for study in STUDIES]
+    return _network_problems(sections, facts, modules)

@@ -61,7 +61,7 @@ SETTINGS: dict[Any, Any] = {
     # Without a fixed salt and date, two runs would write different bytes.
     "svg.hashsalt": "headstart",
 }
-THEME = ["default", SETTINGS]
+THEME: list[Any] = ["default", SETTINGS]
 
 
 def use_theme() -> None:
