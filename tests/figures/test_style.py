@@ -77,7 +77,7 @@ def test_a_users_matplotlibrc_changes_no_byte_of_a_notebooks_page(
     cells = [new_code_cell("FOLDER = 'out'", metadata={"tags": ["parameters"]})]
     # As the notebooks of the studies begin.
     cells += [new_code_cell("from headstart.figures import style\nstyle.use_theme()")]
-    cells += [new_code_cell(DRAW)]
+    cells += [new_code_cell(DRAW), new_code_cell(DRAW)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     path = tmp_path / "page.ipynb"
     write(new_notebook(cells=cells, metadata=kernel), path)
@@ -90,7 +90,7 @@ def test_a_users_matplotlibrc_changes_no_byte_of_a_notebooks_page(
         folder = tmp_path / name
         executed = figures.execute(path, {"FOLDER": str(folder)}, tmp_path / "failed.ipynb")
         pictures = [o for cell in executed.cells for o in cell.get("outputs", []) if "data" in o]
-        assert any("image/png" in picture["data"] for picture in pictures)
+        assert sum("image/png" in picture["data"] for picture in pictures) == 2
         pages.append(
             (
                 figures.html(executed, "page").replace(str(folder), ""),

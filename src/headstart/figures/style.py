@@ -15,6 +15,7 @@ import matplotlib as mpl
 import matplotlib.style
 import pandas as pd
 from cycler import cycler
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 # A `matplotlibrc` may name a backend that needs a screen. A notebook's kernel sets its own.
@@ -65,7 +66,12 @@ THEME: list[Any] = ["default", SETTINGS]
 
 
 def use_theme() -> None:
-    """Draw with the settings of all figures from now on, as a notebook does."""
+    """Draw with the settings of all figures from now on; every notebook begins with this.
+
+    Its kernel shows figures only if the backend is loaded before the first `paper_style`: what
+    loading it switches on would end with that block.
+    """
+    pyplot.switch_backend(mpl.get_backend())
     mpl.style.use(THEME)
 
 
