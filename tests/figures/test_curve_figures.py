@@ -7,8 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 from study_tables import BEST, EPOCHS, TARGET_EPOCHS, curves, measurements
 
-from headstart.studies.early_stopping.figures.curve_panels import SOURCE_BEST, curve_panels_figure
-from headstart.studies.early_stopping.figures.curves import curves_figure
+from headstart.studies.early_stopping.figures.curves import curve_panels_figure, curves_figure
+from headstart.studies.early_stopping.figures.prepare import SOURCE_BEST
 
 MEASURED = measurements(n_seeds=2)
 VALIDATION = curves(n_seeds=2)

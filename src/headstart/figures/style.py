@@ -1,15 +1,26 @@
-"""One look for all figures: readable in grey, safe for colour-blind readers, the same bytes each time."""
+"""One look for all figures: readable in grey, safe for colour-blind readers, the same bytes each time.
+
+The theme starts from matplotlib's own defaults, so a user's `matplotlibrc` changes nothing that is drawn.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import pandas as pd
+from cycler import cycler
+from matplotlib import pyplot
 from matplotlib.figure import Figure
+
+# A `matplotlibrc` may name a backend that needs a screen. A notebook's kernel sets its own.
+if not os.environ.get("MPLBACKEND"):
+    mpl.use("agg")
 
 # Okabe & Ito's colours, told apart with any colour vision. On a grey printer blue is grey, and vermilion,
 # green and purple are one: colours of a panel that are so close differ in marker or line style, too.
@@ -38,6 +49,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=CYCLE),
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.6,
     "xtick.labelsize": 8,
@@ -50,12 +62,23 @@ SETTINGS: dict[Any, Any] = {
     # Without a fixed salt and date, two runs would write different bytes.
     "svg.hashsalt": "headstart",
 }
+THEME: list[Any] = ["default", SETTINGS]
+
+
+def use_theme() -> None:
+    """Draw with the settings of all figures from now on; every notebook begins with this.
+
+    Its kernel shows figures only if the backend is loaded before the first `paper_style`: what
+    loading it switches on would end with that block.
+    """
+    pyplot.switch_backend(mpl.get_backend())
+    mpl.style.use(THEME)
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Draw with the settings of all figures."""
-    with mpl.rc_context(SETTINGS):
+    """Draw with the settings of all figures, and with no others."""
+    with mpl.style.context(THEME):
         yield
 
 

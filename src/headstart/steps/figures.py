@@ -22,6 +22,13 @@ from headstart.artifacts.store import JobContext
 from headstart.params.core import Figures
 
 NOTEBOOKS = shared("notebooks")
+# Of the kernel: a fixed date in files that matplotlib writes, pictures in the page whatever backend
+# the user prefers, and no hint about debuggers.
+ENVIRONMENT = {
+    "SOURCE_DATE_EPOCH": "0",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -59,8 +66,7 @@ def execute(path: Path, parameters: Mapping[str, Any], failed: Path) -> Notebook
         raise ArtifactError(
             f"{path}: has no parameter {', '.join(unknown)}; its cell tagged `parameters` lists them"
         )
-    # A fixed date in files that matplotlib writes, and one thread as everywhere.
-    os.environ.update({"SOURCE_DATE_EPOCH": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+    os.environ.update(ENVIRONMENT)
     try:
         executed = papermill.execute_notebook(
             str(path),

@@ -1,13 +1,15 @@
-"""Accuracy on the target while it trains: transferred against from scratch."""
+"""Accuracy on the target while it trains: three starts in one panel, or a panel for each start."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from headstart.figures.facets import facets, mean_line
 from headstart.figures.labels import (
     caption,
     label_edge,
@@ -20,12 +22,18 @@ from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     PERCENT,
     RUN,
+    SOURCE_BEST,
     at_source_best,
+    by_start,
     common_epochs,
     mean_over_seeds,
+    panels_of,
     source_history,
     tuned_runs,
 )
+
+FAVOURITE = "favourite"
+LOOKS = {"scratch": (GREY, "--"), SOURCE_BEST: (DARK_ORANGE, "-."), FAVOURITE: (BLUE, "-")}
 
 
 def curves_figure(
@@ -34,22 +42,13 @@ def curves_figure(
     """Draw figure (b) for one model: validation accuracy while the target trains, three starts compared."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
     table = curve_table(runs, history, curves, model, confidence)
-    panels = list(
-        table[["target", "arm", "mode", "shots"]]
-        .drop_duplicates()
-        .itertuples(index=False, name=None)
-    )
+    panels = panels_of(table)
     with paper_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(0.6 + 2.9 * len(panels), 2.9), squeeze=False
-        )
-        for index, (axis, panel) in enumerate(zip(axes[0], panels, strict=True)):
-            part = table[(table[["target", "arm", "mode", "shots"]] == list(panel)).all(axis=1)]
-            _curve_panel(axis, part)
-            axis.set_title(panel_heading(*panel))
-            axis.set_xlabel("target epoch")
+        figure, axes = facets(len(panels), x="target epoch", y="target validation accuracy (%)")
+        for axis, (names, part) in zip(axes.flat, panels, strict=True):
+            axis.set_title(panel_heading(*names))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axis.set_ylabel("target validation accuracy (%)" if index == 0 else "")
+            _compare(axis, part)
         write_caption(figure, caption(runs, confidence))
     return figure, table
 
@@ -58,47 +57,105 @@ def curve_table(
     runs: pd.DataFrame, history: pd.DataFrame, curves: pd.DataFrame, model: str, confidence: float
 ) -> pd.DataFrame:
     """Return mean curves from scratch, from source-best, and from the epoch that target validation likes best."""
-    wanted = curves[
-        (curves["model"] == model)
-        & (curves["metric"] == "accuracy")
-        & (curves["split"] == "validation")
-    ]
-    wanted = wanted.assign(value=wanted["value"] * PERCENT)
     shared = common_epochs(runs)
     by_epoch = shared.groupby([*PANEL, "source_epoch"])["validation"].mean().reset_index()
-    favourite = by_epoch.sort_values("validation", ascending=False, kind="stable").drop_duplicates(
-        PANEL
-    )
+    by_epoch = by_epoch.sort_values("validation", ascending=False, kind="stable")
+    favourite = by_epoch.drop_duplicates(PANEL)[[*PANEL, "source_epoch"]]
     starts = {
         "scratch": runs[runs["source_epoch"] == 0],
-        "source-best": at_source_best(runs, history),
-        "favourite": runs.merge(favourite[[*PANEL, "source_epoch"]], on=[*PANEL, "source_epoch"]),
+        SOURCE_BEST: at_source_best(runs, history),
+        FAVOURITE: runs.merge(favourite, on=[*PANEL, "source_epoch"]),
     }
-    parts = []
-    for name, chosen in starts.items():
-        rows = wanted.merge(chosen[PANEL + RUN], on=PANEL + RUN)
-        if rows.empty:
+    chosen = pd.concat([part.assign(start=name) for name, part in starts.items()])
+    table = _means(chosen, curves, model, ("validation",), confidence).drop(columns="split")
+    epochs = chosen.groupby([*PANEL, "start"], as_index=False)["source_epoch"].mean()
+    return table.merge(epochs, on=[*PANEL, "start"])
+
+
+def curve_panels_figure(
+    measurements: pd.DataFrame, curves: pd.DataFrame, model: str, confidence: float
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw the paper's F-B for one model: a row for each target, a panel for each source epoch.
+
+    A start is a source epoch that all networks were fine-tuned from, or source-best. The held-out
+    split is test where test accuracy was read at every epoch, and validation elsewhere.
+    """
+    runs, history = tuned_runs(measurements, model), source_history(measurements, model)
+    mine = curves[(curves["model"] == model) & (curves["metric"] == "accuracy")]
+    held_out = held_out_split(mine)
+    chosen = by_start(runs, history)
+    table = _means(chosen, curves, model, ("train", held_out), confidence)
+    rows = panels_of(table)
+    columns = max(part["start"].nunique() for _, part in rows)
+    with paper_style():
+        grid: dict[str, Any] = {
+            "rows": len(rows),
+            "per_row": columns,
+            "sharex": True,
+            "sharey": "row",
+        }
+        figure, axes = facets(columns, size=(1.1, 1.5), **grid)
+        for line, (names, part) in zip(axes.reshape(len(rows), columns), rows, strict=True):
+            starts = sorted(part["start"].unique(), key=_order)
+            for axis, start in zip(line, starts, strict=False):
+                _panel(axis, part[part["start"] == start], start)
+            for axis in line[len(starts) :]:
+                axis.set_visible(False)
+            within_percent(line[0])
+            line[0].set_ylabel(f"{panel_heading(*names)}\naccuracy (%)")
+        figure.axes[-columns].set_xlabel("target epoch")
+        words = f"Solid: {held_out} images, dotted: training images; a panel for each source epoch."
+        write_caption(figure, f"{words} {caption(runs, confidence)}")
+    return figure, table
+
+
+def held_out_split(curves: pd.DataFrame) -> str:
+    """Return `test` where it was read as often as validation, else `validation`."""
+    read = curves["split"].value_counts()
+    return "test" if read.get("test", 0) == read.get("validation", 0) else "validation"
+
+
+def _means(
+    chosen: pd.DataFrame,
+    curves: pd.DataFrame,
+    model: str,
+    splits: tuple[str, ...],
+    confidence: float,
+) -> pd.DataFrame:
+    """Return mean accuracy of the chosen runs by start, split and target epoch, in percent."""
+    mine = (curves["model"] == model) & (curves["metric"] == "accuracy")
+    wanted = curves[mine & curves["split"].isin(splits)]
+    wanted = wanted.assign(value=wanted["value"] * PERCENT)
+    rows = wanted.merge(chosen[[*PANEL, *RUN, "start"]], on=[*PANEL, *RUN])
+    return mean_over_seeds(rows, [*PANEL, "start", "split", "target_epoch"], "value", confidence)
+
+
+def _compare(axis: Axes, table: pd.DataFrame) -> None:
+    labels = []
+    for start, (colour, style) in LOOKS.items():
+        part = table[table["start"] == start]
+        if part.empty:
             continue
-        means = mean_over_seeds(rows, [*PANEL, "target_epoch"], "value", confidence)
-        epoch = chosen.groupby(PANEL, as_index=False)["source_epoch"].mean()
-        parts.append(means.merge(epoch, on=PANEL).assign(start=name))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _curve_panel(axis: Axes, table: pd.DataFrame) -> None:
-    looks = {"scratch": (GREY, "--"), "source-best": (DARK_ORANGE, "-."), "favourite": (BLUE, "-")}
-    for start, part in table.groupby("start", sort=False):
-        colour, style = looks[str(start)]
-        x = part["target_epoch"].astype(float)
-        axis.plot(x, part["mean"], style, color=colour)
-        axis.fill_between(x, part["low"], part["high"], color=colour, alpha=0.2, linewidth=0)
+        mean_line(axis, part["target_epoch"], part, colour, linestyle=style)
+        last = part.iloc[-1]
+        name = f"from epoch {last['source_epoch']:.0f}" if start == FAVOURITE else start
+        labels.append((float(last["mean"]), name, colour))
     within_percent(axis)
-    last = table[table["target_epoch"] == table["target_epoch"].max()]
-    names = {"scratch": "scratch", "source-best": "source-best"}
-    labels = [
-        (mean, names.get(start, f"from epoch {epoch:.0f}"), looks[start][0])
-        for mean, start, epoch in zip(
-            last["mean"], last["start"], last["source_epoch"], strict=True
-        )
-    ]
     label_edge(axis, labels, lines=1)
+
+
+def _panel(axis: Axes, table: pd.DataFrame, start: str) -> None:
+    for split, part in table.groupby("split"):
+        x = part["target_epoch"]
+        if split == "train":
+            mean_line(axis, x, part, GREY, band=0, linestyle=":")
+        else:
+            colour = DARK_ORANGE if start == SOURCE_BEST else BLUE
+            mean_line(axis, x, part, colour, band=0.25)
+    words = {"0": "scratch", SOURCE_BEST: SOURCE_BEST}.get(start, f"epoch {start}")
+    axis.set_title(words, fontsize=8.5, fontweight="normal", loc="center")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
+
+
+def _order(start: str) -> float:
+    return float("inf") if start == SOURCE_BEST else int(start)

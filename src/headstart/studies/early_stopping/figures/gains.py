@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from headstart.figures.facets import facets, mean_line
 from headstart.figures.labels import panel_heading, sample_size, spaced, write_caption
 from headstart.figures.style import BLUE, GREY, ORANGE, paper_style
 from headstart.statistics.errors import UndecidableError
+from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.figures.prepare import PERCENT, by_number
 from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
 from headstart.studies.early_stopping.verdicts.bands import simultaneous_bands
@@ -22,7 +24,6 @@ from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes
 from headstart.studies.early_stopping.verdicts.selection import at_learning_rate, tune_learning_rate
 
 CONTRAST = ["source", "model", "target", "arm", "shots"]
-PER_ROW = 3
 LINEAR_UP_TO = 2.0
 TICKS = (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50)
 
@@ -32,33 +33,21 @@ def gains_figure(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw the gain of every start over source-best for one model, with the verdict of each panel."""
     mine = verdicts[verdicts["model"] == model]
-    mine = mine.sort_values(
-        ["primary", "target", "arm", "shots"],
-        key=lambda column: (
-            column.map(by_number)
-            if column.name == "shots"
-            else ~column
-            if column.name == "primary"
-            else column
-        ),
-    )
-    rows = -(-len(mine) // PER_ROW)
-    columns = min(len(mine), PER_ROW)
+    mine = mine.assign(later=~mine["primary"], number=mine["shots"].map(by_number))
+    mine = mine.sort_values(["later", "target", "arm", "number"])
     drawn = []
     with paper_style():
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(0.6 + 2.9 * columns, 0.5 + 2.9 * rows), squeeze=False
-        )
-        for axis in axes.flat[len(mine) :]:
-            axis.set_visible(False)
-        for index, (axis, (_, verdict)) in enumerate(
-            zip(axes.flat[: len(mine)], mine.iterrows(), strict=True)
-        ):
-            table = gain_table(
-                measurements, {name: str(verdict[name]) for name in CONTRAST}, confidence
-            )
-            _panel(axis, table, verdict)
-            axis.set_ylabel("gain over source-best (points)" if index % PER_ROW == 0 else "")
+        figure, axes = facets(len(mine), x="source epoch", y="gain over source-best (points)")
+        for axis, (_, verdict) in zip(axes.flat, mine.iterrows(), strict=True):
+            contrast = {name: str(verdict[name]) for name in CONTRAST}
+            table = gain_table(measurements, contrast, confidence)
+            _title(axis, verdict)
+            if table.empty:
+                reason = textwrap.fill(str(verdict["reason"]), 36)
+                axis.text(0.02, 0.98, reason, va="top", fontsize=7, transform=axis.transAxes)
+                axis.set(xticks=[], yticks=[])
+            else:
+                _panel(axis, table, verdict)
             drawn.append(table.assign(verdict=verdict["verdict"]))
         write_caption(figure, _caption(mine, confidence))
     return figure, pd.concat(drawn, ignore_index=True)
@@ -92,60 +81,44 @@ def verdict_words(verdict: pd.Series) -> str:
     """Return verdict, effect and interval in the few words that fit above a panel."""
     words = str(verdict["verdict"])
     if np.isfinite(verdict["effect"]):
-        words += f": {verdict['effect']:+.1f}"
-    if np.isfinite(verdict["interval_low"]):
-        words += f" [{verdict['interval_low']:+.1f}, {verdict['interval_high']:+.1f}]"
-    if "fixed" in verdict["hypothesis"]:
-        words += " at one rate"
-    return words
+        numbers = (float(verdict[n]) for n in ("effect", "interval_low", "interval_high"))
+        words += f": {format_interval(*numbers, signed=True)}".replace("-", "−")
+    return words + (" at one rate" if "fixed" in verdict["hypothesis"] else "")
+
+
+def _title(axis: Axes, verdict: pd.Series) -> None:
+    title = panel_heading(*(str(verdict[name]) for name in ("target", "arm", "mode", "shots")))
+    axis.set_title(title + ("*" if verdict["primary"] else ""), pad=16)
+    at: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+        "fontsize": 7.5,
+    }
+    words = axis.annotate(verdict_words(verdict), (0, 1), xytext=(0, 5), color=GREY, **at)
+    words.set_in_layout(False)
 
 
 def _panel(axis: Axes, table: pd.DataFrame, verdict: pd.Series) -> None:
-    title = panel_heading(*(str(verdict[name]) for name in ("target", "arm", "mode", "shots")))
-    axis.set_title(title + ("*" if verdict["primary"] else ""), pad=16)
-    words = axis.annotate(
-        verdict_words(verdict),
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 5),
-        textcoords="offset points",
-        fontsize=7.5,
-        color=GREY,
-    )
-    words.set_in_layout(False)
-    axis.set_xlabel("source epoch")
-    if table.empty:
-        _say(axis, str(verdict["reason"]))
-        return
     margin = float(verdict["margin"])
-    x = np.log2(table["source_epoch"].to_numpy(dtype=float))
+    x = pd.Series(np.log2(table["source_epoch"].to_numpy(float)))
     axis.axhspan(-margin, margin, color="#EDEDED", zorder=0)
     axis.axhline(0, color=ORANGE, linestyle=":", linewidth=1.3, zorder=1)
-    bars = np.abs(table[["low", "high"]].to_numpy().T - table["mean"].to_numpy())
-    if np.isfinite(bars).all():
-        axis.fill_between(x, table["low"], table["high"], color=BLUE, alpha=0.18, linewidth=0)
-    axis.plot(x, table["mean"], "-o", markersize=4, color=BLUE)
+    mean_line(axis, x, table, BLUE, marker="o", markersize=4)
     chosen = table["source_epoch"] == verdict["chosen_epoch"]
     if chosen.any() and "fixed" not in verdict["hypothesis"]:
-        axis.plot(x[chosen], table["mean"][chosen], "o", markersize=9, mfc="none", color=BLUE)
-    _axes(axis, table, x)
-
-
-def _say(axis: Axes, reason: str) -> None:
-    axis.text(0.02, 0.98, textwrap.fill(reason, 42), va="top", fontsize=7, transform=axis.transAxes)
-    axis.set(xticks=[], yticks=[])
-
-
-def _axes(axis: Axes, table: pd.DataFrame, x: np.ndarray) -> None:
+        axis.plot(
+            x[chosen.to_numpy()], table["mean"][chosen], "o", markersize=9, mfc="none", color=BLUE
+        )
     # Starts that are tens of points worse would flatten the few points that matter.
     axis.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=1.2)
     low, high = np.nanmin(table[["mean", "low"]]), np.nanmax(table[["mean", "high"]])
     axis.set_ylim(min(1.25 * low, -LINEAR_UP_TO), max(1.25 * high, LINEAR_UP_TO))
     axis.yaxis.set_major_locator(FixedLocator(TICKS))
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+g}" if y else "0"))
+    signed = FuncFormatter(lambda y, _: f"{y:+g}".replace("-", "−") if y else "0")
+    axis.yaxis.set_major_formatter(signed)
     kept = spaced(x.tolist(), 0.5)
-    axis.set_xticks(x[kept], [str(table["source_epoch"].iloc[i]) for i in kept])
+    axis.set_xticks(x.iloc[kept], [str(table["source_epoch"].iloc[i]) for i in kept])
 
 
 def _caption(verdicts: pd.DataFrame, confidence: float) -> str:

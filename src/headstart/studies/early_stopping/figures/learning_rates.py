@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from headstart.figures.facets import facets
 from headstart.figures.labels import panel_heading, sample_size, write_caption
 from headstart.figures.style import BLUE, paper_style
 from headstart.studies.early_stopping.figures.prepare import (
@@ -17,13 +16,13 @@ from headstart.studies.early_stopping.figures.prepare import (
     all_runs,
     at_source_best,
     common_epochs,
+    panels_of,
     source_history,
 )
 
 CELL = ["source_epoch", "learning_rate"]
 BEST = -1
 """Stands for each network's own source-best epoch, which has no one number."""
-WHITE_TO_BLUE = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", BLUE])
 
 
 def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.DataFrame] | None:
@@ -37,18 +36,14 @@ def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     table = table[several].reset_index(drop=True)
     if table.empty:
         return None
-    panels = list(table.groupby(PANEL, sort=False))
-    columns = table.groupby(PANEL)["source_epoch"].nunique().max()
-    rates = table.groupby(PANEL)["learning_rate"].nunique().max()
-    width, height = 0.7 + 0.34 * columns, 1.5 + 0.3 * rates
+    panels = panels_of(table)
+    columns, rates = table.groupby(PANEL)[CELL].nunique().max()
+    size = (0.5 + 0.36 * columns, 1.1 + 0.28 * rates)
     with paper_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(width * len(panels), height), squeeze=False
-        )
-        for index, (axis, (names, part)) in enumerate(zip(axes[0], panels, strict=True)):
-            axis.set_title(panel_heading(*map(str, names)))
+        figure, axes = facets(len(panels), size=size, x="source epoch", y="learning rate")
+        for axis, (names, part) in zip(axes.flat, panels, strict=True):
+            axis.set_title(panel_heading(*names))
             _panel(axis, part)
-            axis.set_ylabel("learning rate" if index == 0 else "")
         write_caption(figure, _caption(table))
     return figure, table
 
@@ -75,44 +70,39 @@ def rate_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(axis: Axes, part: pd.DataFrame) -> None:
     grid = part.pivot(index="learning_rate", columns="source_epoch", values="test")
-    epochs = [*(e for e in grid.columns if e != BEST), *(e for e in grid.columns if e == BEST)]
-    grid = grid[epochs]
-    axis.imshow(grid, cmap=WHITE_TO_BLUE, aspect="auto", origin="lower", alpha=0.9)
-    axis.grid(False)
-    axis.spines[["left", "bottom"]].set_visible(False)
-    axis.tick_params(length=0)
-    names = ["\nsource-\nbest" if epoch == BEST else str(epoch) for epoch in epochs]
-    axis.set_xticks(range(len(epochs)), names)
-    axis.set_yticks(range(len(grid)), [f"{rate:g}" for rate in grid.index])
-    axis.set_xlabel("source epoch")
-    _numbers(axis, grid)
-    if BEST in epochs:
-        axis.axvline(len(epochs) - 1.5, color="white", linewidth=3)
-    marked = part[["source_epoch", "learning_rate", "chosen", "best"]]
-    for epoch, rate, chosen, best in marked.itertuples(index=False, name=None):
-        x, y = epochs.index(epoch), list(grid.index).index(rate)
-        if chosen:
-            axis.plot(x, y - 0.34, "o", color="black", mec="white", mew=0.5, markersize=3.5)
-        if best:
-            frame = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", lw=1.8)
-            frame.set_clip_on(False)
-            axis.add_patch(frame)
-
-
-def _numbers(axis: Axes, grid: pd.DataFrame) -> None:
-    low, high = np.nanmin(grid), np.nanmax(grid)
-    for (y, x), value in np.ndenumerate(grid.to_numpy(dtype=float)):
-        if np.isfinite(value):
-            dark = high > low and (value - low) / (high - low) > 0.6
-            colour = "white" if dark else "black"
-            axis.text(x, y, f"{value:.1f}", ha="center", va="center", fontsize=6.5, color=colour)
+    # The largest rate on top, source-best last.
+    grid = grid.sort_index(ascending=False)[sorted(grid, key=lambda epoch: (epoch == BEST, epoch))]
+    shades = sns.light_palette(BLUE, as_cmap=True)
+    labels = (axis.get_xlabel(), axis.get_ylabel())
+    sns.heatmap(
+        grid,
+        ax=axis,
+        cmap=shades,
+        cbar=False,
+        annot=True,
+        fmt=".1f",
+        annot_kws={"fontsize": 6.5},
+        linewidths=0.5,
+        xticklabels=["\nsource-\nbest" if epoch == BEST else str(epoch) for epoch in grid],
+        yticklabels=[f"{rate:g}" for rate in grid.index],
+    )
+    axis.set(xlabel=labels[0], ylabel=labels[1])
+    axis.tick_params(length=0, rotation=0)
+    if BEST in grid:
+        axis.axvline(grid.shape[1] - 1, color="white", linewidth=4)
+    for row in part[part["chosen"] | part["best"]].itertuples():
+        x, y = list(grid).index(row.source_epoch), list(grid.index).index(row.learning_rate)
+        if row.chosen:
+            axis.plot(x + 0.5, y + 0.84, "o", color="black", mec="white", mew=0.5, markersize=3.5)
+        if row.best:
+            frame = Rectangle((x, y), 1, 1, fill=False, edgecolor="black", lw=1.8, zorder=4)
+            axis.add_patch(frame).set_clip_on(False)
 
 
 def _caption(table: pd.DataFrame) -> str:
     rates = table.groupby(PANEL)["learning_rate"]
-    extreme = (table["learning_rate"] == rates.transform("min")) | (
-        table["learning_rate"] == rates.transform("max")
-    )
+    ends = (rates.transform("min"), rates.transform("max"))
+    extreme = (table["learning_rate"] == ends[0]) | (table["learning_rate"] == ends[1])
     at_edge, panels = int((table["best"] & extreme).sum()), int(table["best"].sum())
     edge = f" In {at_edge} of {panels} panels it lies at the edge of the grid: a rate beyond it may be better."
     if rates.nunique().max() == 2:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headstart.figures.epochs import epoch_axis, position
+from headstart.figures.facets import facets, mean_line, star
 from headstart.figures.labels import band_words, sample_size, write_caption
-from headstart.figures.style import CYCLE, GREY, MARKERS, ORANGE, paper_style
+from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
 from headstart.studies.early_stopping.figures.prepare import (
     PERCENT,
     mean_over_seeds,
@@ -40,7 +40,6 @@ PANELS = (
     Panel("gradient_norm", "Gradient at step 0", "norm, with a new head"),
     Panel("random_label_loss", "Random labels", "loss after the probe (nats)"),
 )
-COLUMNS = 3
 KEYS = ["target", "metric"]
 
 
@@ -53,17 +52,12 @@ def plasticity_figure(
     tasks = sorted(table["target"].unique(), key=lambda task: (task != source, task))
     looks = {task: (CYCLE[i], MARKERS[i]) for i, task in enumerate(tasks)}
     with paper_style():
-        rows = -(-len(PANELS) // COLUMNS)
-        figure, axes = plt.subplots(
-            rows, COLUMNS, figsize=(2.6 * COLUMNS, 2.2 * rows + 0.2), squeeze=False
-        )
-        drawn, empty = axes.ravel()[: len(PANELS)], axes.ravel()[len(PANELS) :]
-        for axis, panel in zip(drawn, PANELS, strict=True):
+        figure, axes = facets(len(PANELS) + 1, size=(2.4, 2.1))
+        for axis, panel in zip(axes[:-1], PANELS, strict=True):
             _draw(axis, panel, table[table["metric"] == panel.metric], looks)
-        epoch_axis(drawn, _ticks(table))
-        for axis in empty:
-            axis.set_axis_off()
-        empty[-1].legend(handles=_legend(looks, source), loc="center left", handlelength=2.4)
+        epoch_axis(axes[:-1], _ticks(table))
+        axes[-1].set_axis_off()
+        axes[-1].legend(handles=_legend(looks, source), loc="center left", handlelength=2.4)
         write_caption(figure, _caption(table, confidence))
     return figure, table
 
@@ -100,22 +94,11 @@ def _draw(axis: Axes, panel: Panel, table: pd.DataFrame, looks: dict[str, tuple[
         colour, marker = looks[str(task)] if panel.images else (GREY, "D")
         means = part[part["drawn"] == "mean"].sort_values("source_epoch")
         x = position(means["source_epoch"])
-        axis.plot(x, means["mean"], marker=marker, markersize=3, color=colour, linewidth=1.3)
-        axis.fill_between(x, means["low"], means["high"], color=colour, alpha=0.18, linewidth=0)
+        mean_line(axis, x, means, colour, marker=marker, markersize=3, linewidth=1.3)
         best = part[part["drawn"] == "source-best"]
-        axis.plot(
-            position(best["source_epoch"]),
-            best["mean"],
-            "*",
-            color="black",
-            markerfacecolor=ORANGE,
-            markersize=8,
-            markeredgewidth=0.6,
-            zorder=4,
-        )
+        axis.plot(position(best["source_epoch"]), best["mean"], **star(8))
+    axis.set(ylabel=panel.label, xlabel="source epoch")
     axis.set_title(panel.title)
-    axis.set_ylabel(panel.label)
-    axis.set_xlabel("source epoch")
     top = max(axis.get_ylim()[1], panel.least_top)
     axis.set_ylim(-0.03 * top, 1.04 * top)  # room for markers at both ends
 
@@ -127,18 +110,16 @@ def _ticks(table: pd.DataFrame) -> list[int]:
 
 
 def _legend(looks: dict[str, tuple[str, str]], source: str) -> list[Line2D]:
+    lines = {
+        f"{task} images" + (" (source)" if task == source else ""): look
+        for task, look in looks.items()
+    }
+    lines["weights alone"] = (GREY, "D")
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=4, label=_task_label(task, source))
-        for task, (colour, marker) in looks.items()
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=label)
+        for label, (colour, marker) in lines.items()
     ]
-    alone = Line2D([], [], color=GREY, marker="D", markersize=4, label="weights alone")
-    star = Line2D([], [], linestyle="none", marker="*", markersize=8, color="black")
-    star.set(markerfacecolor=ORANGE, markeredgewidth=0.6, label="source-best epoch")
-    return [*handles, alone, star]
-
-
-def _task_label(task: str, source: str) -> str:
-    return f"{task} images" + (" (source)" if task == source else "")
+    return [*handles, Line2D([], [], label="source-best epoch", **star(8))]
 
 
 def _caption(table: pd.DataFrame, confidence: float) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import Scale, scale_of
+from headstart.figures.facets import DASHED, facets, level, star, with_bars
 from headstart.figures.labels import Label, label_edge, panel_heading, sample_size, write_caption
-from headstart.figures.style import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, paper_style
+from headstart.figures.style import BLUE, DARK_ORANGE, GREEN, GREY, paper_style
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
+    SOURCE_BEST,
     all_runs,
     at_source_best,
     common_epochs,
@@ -24,9 +26,17 @@ from headstart.studies.early_stopping.figures.prepare import (
     with_peaks,
 )
 
-PER_ROW = 3
 BESIDE_TICKS = 38
 """Points to the right of the axes: room for the ticks of the source axis."""
+WHITE: dict[str, Any] = {"linestyle": "none", "mfc": "white", "mec": "black", "zorder": 4}
+LOOKS: dict[str, dict[str, Any]] = {
+    "runs": {"fmt": "o", "markersize": 4.5, "color": BLUE, "zorder": 3},
+    SOURCE_BEST: star(10) | {"zorder": 3},
+    "published": {"marker": "D", "ms": 5.5, **WHITE},
+    "published source-best": {"marker": "*", "ms": 11, **WHITE},
+}
+# Title, runs with their score, published values.
+Panel = tuple[str, pd.DataFrame, pd.DataFrame]
 
 
 def ranges_figure(
@@ -39,19 +49,18 @@ def ranges_figure(
     """
     history = source_history(measurements, model)
     panels = list(_panels(measurements, published, model))
-    rows, columns = -(-len(panels) // PER_ROW), min(len(panels), PER_ROW)
-    tables = []
+    tables = [range_table(runs, history, beside) for _, runs, beside in panels]
     with paper_style():
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(max(6.0, 0.6 + 3.6 * columns), 0.6 + 2.9 * rows), squeeze=False
-        )
-        for axis in axes.flat[len(panels) :]:
-            axis.set_visible(False)
-        for index, (axis, (title, runs, beside)) in enumerate(zip(axes.flat, panels, strict=False)):
-            table = range_table(runs, history, beside)
-            _panel(axis, table, peaks=not beside.empty, first=index % PER_ROW == 0)
+        figure, axes = facets(len(panels), size=(3.0, 2.5), x="source epoch")
+        figure.set_figwidth(max(6.0, figure.get_figwidth()))
+        for index, (axis, table) in enumerate(zip(axes.flat, tables, strict=True)):
+            title, _, beside = panels[index]
             axis.set_title(title)
-            tables.append(table)
+            what = (
+                "target test accuracy (%)" if beside.empty else "largest target test accuracy (%)"
+            )
+            axis.set_ylabel(what if index % 3 == 0 else "")
+            _panel(axis, table)
         write_caption(figure, _caption(panels))
     return figure, pd.concat(tables, ignore_index=True)
 
@@ -63,52 +72,40 @@ def range_table(runs: pd.DataFrame, history: pd.DataFrame, beside: pd.DataFrame)
     source. Rows of `published`: the published value, at the median source-best epoch where it
     belongs to source-best.
     """
-    shared = common_epochs(runs)
-    ours = _summary(shared, "source_epoch").assign(drawn="runs")
-    best = at_source_best(runs, history)
     epoch = float(history.loc[history["best"] == 1, "source_epoch"].median())
-    at_best = _summary(best.assign(source_epoch=epoch), "source_epoch").assign(drawn="source-best")
-    source = history.groupby("source_epoch")["accuracy_validation"].median().reset_index()
+    at_best = at_source_best(runs, history).assign(source_epoch=epoch, drawn=SOURCE_BEST)
+    every = pd.concat([common_epochs(runs).assign(drawn="runs"), at_best])
+    scores = every.groupby(["drawn", "source_epoch"])["score"]
+    ours = scores.agg(median="median", low="min", high="max", runs="size").reset_index()
+    source = history.groupby("source_epoch", as_index=False)["accuracy_validation"].median()
     source = source.set_axis(["source_epoch", "median"], axis=1).assign(drawn="source")
+    best = beside["checkpoint"] == SOURCE_BEST
     theirs = pd.DataFrame(
         {
-            "source_epoch": [
-                epoch if c == "source-best" else float(c) for c in beside["checkpoint"]
-            ],
+            "source_epoch": beside["checkpoint"].where(~best, epoch).astype(float),
             "median": beside["value"],
-            "runs": beside["n"].astype("float64"),
+            "runs": beside["n"].astype(float),
             "experiment": beside["experiment"],
             "statistic": beside["statistic"],
-            "drawn": [
-                "published source-best" if c == "source-best" else "published"
-                for c in beside["checkpoint"]
-            ],
+            "drawn": np.where(best, "published source-best", "published"),
         }
     )
-    parts = [part for part in (ours, at_best, source, theirs) if not part.empty]
-    table = pd.concat(parts, ignore_index=True)
-    first = runs.iloc[0]
-    names = {name: first[name] for name in PANEL}
+    table = pd.concat([p for p in (ours, source, theirs) if len(p)], ignore_index=True)
     rates = sorted(runs["learning_rate"].unique())
-    names["learning_rate"] = rates[0] if len(rates) == 1 else "tuned"
-    order = [*PANEL, "learning_rate", "drawn", "source_epoch", "median", "low", "high", "runs"]
-    rest = [name for name in ("experiment", "statistic") if name in table.columns]
-    return table.assign(**names)[[*order, *rest]]
+    names = {**runs.iloc[0][PANEL], "learning_rate": rates[0] if len(rates) == 1 else "tuned"}
+    order = [*names, "drawn", "source_epoch", "median", "low", "high", "runs"]
+    return table.assign(**names)[[*order, *(c for c in theirs if c in table and c not in order)]]
 
 
-def _panels(
-    measurements: pd.DataFrame, published: pd.DataFrame, model: str
-) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+def _panels(measurements: pd.DataFrame, published: pd.DataFrame, model: str) -> Iterator[Panel]:
     """Yield title, runs with their score, and published values of every panel."""
-    tuned = tuned_runs(measurements, model)
     every = with_peaks(all_runs(measurements, model), measurements, model)
-    for names, runs in panels_of(tuned):
+    for names, runs in panels_of(tuned_runs(measurements, model)):
         target, arm, _, shots = names
         here = (published["target"] == target) & (published["arm"] == arm)
         beside = published[here & (published["shots"] == shots)]
         if beside.empty:
             yield panel_heading(*names), runs.assign(score=runs["test"]), beside
-            continue
         same = (every[PANEL] == list(names)).all(axis=1)
         for rate, values in beside.groupby("learning_rate"):
             mine = every[same & np.isclose(every["learning_rate"], float(str(rate)))]
@@ -116,67 +113,34 @@ def _panels(
             yield title, mine.assign(score=mine["peak"]), values
 
 
-def _summary(runs: pd.DataFrame, key: str) -> pd.DataFrame:
-    grouped = runs.groupby(key)["score"]
-    return grouped.agg(median="median", low="min", high="max", runs="size").reset_index()
-
-
-def _panel(axis: Axes, table: pd.DataFrame, *, peaks: bool, first: bool) -> None:
-    runs, best = table[table["drawn"] == "runs"], table[table["drawn"] == "source-best"]
-    scale = scale_of(runs["source_epoch"])
-    _source(axis, table[table["drawn"] == "source"], scale)
-    for part, mark, size, colour, face in (
-        (runs, "o", 4.5, BLUE, BLUE),
-        (best, "*", 10, "black", ORANGE),
-    ):
-        bars = np.abs(part[["low", "high"]].to_numpy().T - part["median"].to_numpy())
-        axis.errorbar(
-            scale.position(part["source_epoch"]),
-            part["median"],
-            yerr=bars,
-            fmt=mark,
-            markersize=size,
-            color=colour,
-            markerfacecolor=face,
-            elinewidth=1.1,
-            capsize=2.5,
-            zorder=3,
-        )
-    theirs = table[table["drawn"].str.startswith("published")]
-    for name, mark, size in (("published", "D", 5.5), ("published source-best", "*", 11)):
-        part = theirs[theirs["drawn"] == name]
-        x = scale.position(part["source_epoch"])
-        axis.plot(x, part["median"], mark, ms=size, mfc="white", mec="black", mew=1, zorder=4)
-    labels = _lines(axis, runs, best)
-    scale.ticks(axis, runs["source_epoch"])
+def _panel(axis: Axes, table: pd.DataFrame) -> None:
+    parts = {str(name): part for name, part in table.groupby("drawn")}
+    scale = scale_of(parts["runs"]["source_epoch"])
+    _source(axis, parts["source"], scale)
+    for name, look in LOOKS.items():
+        if name not in parts:
+            continue
+        x = scale.position(parts[name]["source_epoch"])
+        if name.startswith("published"):
+            axis.plot(x, parts[name]["median"], **look)
+        else:
+            with_bars(axis, x, parts[name], "median", **look)
+    labels = _levels(axis, parts["runs"], parts.get(SOURCE_BEST))
+    scale.ticks(axis, parts["runs"]["source_epoch"])
     axis.margins(y=0.08)
     label_edge(axis, labels, lines=2, beside=BESIDE_TICKS)
-    axis.set_xlabel("source epoch")
-    what = "largest target test accuracy (%)" if peaks else "target test accuracy (%)"
-    axis.set_ylabel(what if first else "")
 
 
-def _lines(axis: Axes, runs: pd.DataFrame, best: pd.DataFrame) -> list[Label]:
+def _levels(axis: Axes, runs: pd.DataFrame, best: pd.DataFrame | None) -> list[Label]:
     """Draw the levels of scratch, the best start and source-best; return what to write beside them."""
-    labels: list[Label] = []
-
-    def line(value: float, words: str, colour: str, style: object) -> None:
-        axis.axhline(value, color=colour, linestyle=style, linewidth=1, zorder=1)
-        labels.append((value, f"{words}\n{value:.1f}", colour))
-
-    scratch, later = runs[runs["source_epoch"] == 0], runs[runs["source_epoch"] > 0]
-    if len(scratch):
-        line(float(scratch["median"].iloc[0]), "scratch", GREY, (0, (4, 2)))
+    medians = runs.set_index("source_epoch")["median"]
+    scratch, later = medians[medians.index == 0], medians[medians.index > 0]
+    labels = [level(axis, float(value), "scratch", GREY, DASHED) for value in scratch]
     if len(later):
-        top = later[later["median"] == later["median"].max()].iloc[:1]
-        line(
-            float(top["median"].iloc[0]),
-            f"best, epoch {top['source_epoch'].iloc[0]:.0f}",
-            BLUE,
-            "-",
-        )
-    if len(best):
-        line(float(best["median"].iloc[0]), "source-best", DARK_ORANGE, ":")
+        labels.append(level(axis, later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
+    if best is not None:
+        value = float(best["median"].iloc[0])
+        labels.append(level(axis, value, SOURCE_BEST, DARK_ORANGE, ":"))
     return labels
 
 
@@ -188,13 +152,15 @@ def _source(axis: Axes, source: pd.DataFrame, scale: Scale) -> None:
     x = scale.position(source["source_epoch"])
     right.plot(x, source["median"], color=GREEN, linewidth=1.2, alpha=0.8)
     right.set_ylim(0, 100)
-    right.grid(False)
+    # The lines of a grid in front would cut it.
+    axis.grid(False)
+    right.grid(False, axis="y")
     right.spines["right"].set(visible=True, color=GREEN)
     right.tick_params(axis="y", colors=GREEN)
     right.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
 
 
-def _caption(panels: list[tuple[str, pd.DataFrame, pd.DataFrame]]) -> str:
+def _caption(panels: list[Panel]) -> str:
     every = pd.concat([runs for _, runs, _ in panels])
     values = pd.concat([beside for *_, beside in panels])
     draws = every.groupby(PANEL)["draw"].nunique()
@@ -211,11 +177,10 @@ def _caption(panels: list[tuple[str, pd.DataFrame, pd.DataFrame]]) -> str:
             "the protocol of these runs."
         )
     experiments = sorted(values["experiment"].unique())
-    named = ("experiment " if len(experiments) == 1 else "experiments ") + ", ".join(experiments)
-    notes = sorted(set(values["note"]) - {""})
+    named = f"experiment{'s' if len(experiments) > 1 else ''} {', '.join(experiments)}"
+    notes = "; ".join(["published/early_stopping.csv", *sorted(set(values["note"]) - {""})])
     return text + (
         "Accuracy is the largest of all target epochs, chosen on test images, as published; where no "
         "published value is beside, that of the epoch that validation chose. White marks: published, "
-        f"{named} of the logs of arXiv 2106.11174 "
-        f"(published/early_stopping.csv{'; ' + '; '.join(notes) if notes else ''})."
+        f"{named} of the logs of arXiv 2106.11174 ({notes})."
     )

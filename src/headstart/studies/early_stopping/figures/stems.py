@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.epochs import scale_of
+from headstart.figures.epochs import Scale, scale_of
+from headstart.figures.facets import DASHED, facets, level, star
 from headstart.figures.labels import label_edge, panel_heading, sample_size, write_caption
 from headstart.figures.style import BLUE, GREY, ORANGE, paper_style
 from headstart.studies.early_stopping.figures.prepare import (
@@ -20,7 +22,6 @@ from headstart.studies.early_stopping.figures.prepare import (
     with_peaks,
 )
 
-PER_ROW = 3
 LABELLED = 8
 """So many stems have room for a number each; of more, the highest has one."""
 
@@ -30,17 +31,11 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     runs = with_peaks(tuned_runs(measurements, model), measurements, model)
     table = stem_table(runs, source_history(measurements, model))
     panels = panels_of(table)
-    rows, columns = -(-len(panels) // PER_ROW), min(len(panels), PER_ROW)
     with paper_style():
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(0.6 + 2.9 * columns, 0.5 + 2.5 * rows), squeeze=False
-        )
-        for axis in axes.flat[len(panels) :]:
-            axis.set_visible(False)
-        for index, (axis, (names, part)) in enumerate(zip(axes.flat, panels, strict=False)):
+        figure, axes = facets(len(panels), x="source epoch", y="target test accuracy (%)")
+        for axis, (names, part) in zip(axes.flat, panels, strict=True):
             axis.set_title(panel_heading(*names))
             _panel(axis, part)
-            axis.set_ylabel("target test accuracy (%)" if index % PER_ROW == 0 else "")
         write_caption(figure, _caption(runs))
     return figure, table
 
@@ -55,8 +50,7 @@ def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     best = at_source_best(runs, history).assign(source_epoch=epoch, drawn="source-best")
     starts = common_epochs(runs).assign(drawn="start")
     every = pd.concat([starts.astype({"source_epoch": float}), best], ignore_index=True)
-    keys = [*PANEL, "drawn", "source_epoch"]
-    return every.groupby(keys, as_index=False).agg(
+    return every.groupby([*PANEL, "drawn", "source_epoch"], as_index=False).agg(
         test=("test", "mean"),
         peak=("peak", "mean"),
         seeds=("seed", "nunique"),
@@ -70,34 +64,30 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     base = float(scratch.iloc[0]) if len(scratch) else 0.0
     scale = scale_of(starts["source_epoch"])
     later = starts[starts["source_epoch"] > 0]
-    x = scale.position(later["source_epoch"])
+    x, x_best = scale.position(later["source_epoch"]), scale.position(best["source_epoch"])
     axis.vlines(x, base, later["peak"], color=BLUE, linewidth=1.4, zorder=2)
     axis.plot(x, later["peak"], "D", ms=5, mfc="white", mec=BLUE, mew=1.1, zorder=3)
     axis.plot(x, later["test"], "o", ms=4, color=BLUE, zorder=3)
-    star = scale.position(best["source_epoch"])
-    axis.vlines(star, base, best["peak"], color=ORANGE, linewidth=1.4, linestyle=":", zorder=2)
-    axis.plot(star, best["test"], "*", ms=10, color="black", mfc=ORANGE, mew=0.7, zorder=4)
-    axis.axhline(base, color=GREY, linestyle=(0, (4, 2)), linewidth=1.1, zorder=1)
-    highest = later["peak"] == later["peak"].max()
-    # A number beside the star would stand on it.
-    apart = (x - star.iloc[0]).abs() > 0.45 if len(star) else highest | True
-    shown = later[highest | (apart & (len(later) <= LABELLED))]
-    places = zip(scale.position(shown["source_epoch"]), shown["peak"], shown["test"], strict=True)
-    for at, value, dot in places:
-        # Beyond both marks: below scratch the dot is the lower one.
-        beyond = {"xytext": (0, 5)} if value >= base else {"xytext": (0, -5), "va": "top"}
-        axis.annotate(
-            f"{value:.1f}",
-            (at, value if value >= base else dot),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7,
-            **beyond,
-        )
+    axis.vlines(x_best, base, best["peak"], color=ORANGE, linewidth=1.4, linestyle=":", zorder=2)
+    axis.plot(x_best, best["test"], **star(10))
+    labels = [level(axis, base, "scratch", GREY, DASHED)] if len(scratch) else []
+    _numbers(axis, later, x_best, base, scale)
     axis.margins(x=0.08, y=0.14)
     scale.ticks(axis, later["source_epoch"])
-    label_edge(axis, [(base, f"scratch\n{base:.1f}", GREY)] if len(scratch) else [], lines=2)
-    axis.set_xlabel("source epoch")
+    label_edge(axis, labels, lines=2)
+
+
+def _numbers(axis: Axes, later: pd.DataFrame, x_best: pd.Series, base: float, scale: Scale) -> None:
+    """Write the peak beyond both marks of a stem, where there is room: below scratch the dot is the lower one."""
+    x, highest = scale.position(later["source_epoch"]), later["peak"] == later["peak"].max()
+    # A number beside the star would stand on it.
+    apart = (x - x_best.iloc[0]).abs() > 0.45 if len(x_best) else highest | True
+    shown = later[highest | (apart & (len(later) <= LABELLED))]
+    for at, peak, dot in zip(x[shown.index], shown["peak"], shown["test"], strict=True):
+        up = peak >= base
+        look: dict[str, Any] = {"ha": "center", "va": "bottom" if up else "top", "fontsize": 7}
+        look |= {"xytext": (0, 4 if up else -4), "textcoords": "offset points"}
+        axis.annotate(f"{peak:.1f}", (at, peak if up else dot), **look)
 
 
 def _caption(runs: pd.DataFrame) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import epoch_axis, position
+from headstart.figures.facets import DASHED, facets, level, mean_line, star, with_bars
 from headstart.figures.labels import (
     Label,
     caption,
@@ -36,130 +36,98 @@ from headstart.studies.early_stopping.figures.prepare import (
     tuned_runs,
 )
 
+# Column of the history -> colour, line style and name.
+SOURCE = {
+    "accuracy_train": (GREY, "--", "training"),
+    "accuracy_validation": (VERMILION, "-", "validation"),
+}
+
 
 def transfer_figure(
     measurements: pd.DataFrame, model: str, confidence: float
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw figure (a) for one model; return it with the table of all that is drawn."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
-    columns = list(
-        runs[["target", "arm", "mode"]].drop_duplicates().itertuples(index=False, name=None)
-    )
+    table = transfer_table(runs, history, confidence)
+    of_column = ["target", "arm", "mode"]
+    columns = runs[of_column].drop_duplicates().to_numpy().tolist()
     with paper_style():
-        figure, axes = plt.subplots(
-            2,
-            len(columns),
-            figsize=(0.6 + 2.9 * len(columns), 4.6),
-            height_ratios=[2.4, 1],
-            sharex=True,
-            squeeze=False,
+        figure, axes = facets(
+            len(columns), rows=2, sharex="col", size=(2.6, 2.1), height_ratios=[2.4, 1]
         )
-        drawn = []
-        for index, (target, arm, mode) in enumerate(columns):
-            part = runs[(runs["target"] == target) & (runs["arm"] == arm)]
-            drawn.append(
-                _accuracy_panel(axes[0, index], part, history, confidence, first=index == 0)
-            )
-            axes[0, index].set_title(panel_title(target, arm, mode))
-            _source_panel(axes[1, index], history, confidence, first=index == 0)
+        for (above, below), names in zip(axes.T, columns, strict=True):
+            of_panel = (table[of_column] == names).all(axis=1)
+            _accuracy(above, table[of_panel], history)
+            above.set_title(panel_title(*names))
+            _source(below, table, history)
+            below.set_xlabel("source epoch")
+        for axis, words in zip(axes[:, 0], ("target test", "source"), strict=True):
+            axis.set_ylabel(f"{words} accuracy (%)")
         epoch_axis(axes, sorted(set(common_epochs(runs)["source_epoch"])))
         write_caption(figure, caption(runs, confidence))
-    return figure, pd.concat([*drawn, _source_table(history, confidence)], ignore_index=True)
+    return figure, table
 
 
-def _accuracy_panel(
-    axis: Axes, runs: pd.DataFrame, history: pd.DataFrame, confidence: float, *, first: bool
-) -> pd.DataFrame:
-    """Draw dots for runs, a line through the means, scratch and source-best; return the table."""
-    drawn = [runs.assign(drawn="run", mean=runs["test"])]
-    several = runs["shots"].nunique() > 1
+def transfer_table(runs: pd.DataFrame, history: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Return every run, the means by source epoch and at source-best, and accuracies on the source.
+
+    `drawn` says what a row is. Means have t-intervals over source networks, and their number.
+    """
+    parts = [runs.assign(drawn="run", mean=runs["test"])]
+    for drawn, chosen, keys in (
+        ("mean", common_epochs(runs), [*PANEL, "source_epoch"]),
+        ("source-best", at_source_best(runs, history), PANEL),
+    ):
+        parts.append(mean_over_seeds(chosen, keys, "test", confidence).assign(drawn=drawn))
+    for value in SOURCE:
+        means = mean_over_seeds(history, ["source", "source_epoch"], value, confidence)
+        parts.append(means.assign(drawn=f"source {value.replace('_', ' ')}"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _accuracy(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
+    """Draw a dot for each run and a line through the means, for every number of shots."""
     labels: list[Label] = []
-    order = sorted(runs["shots"].unique(), key=by_number)
-    for index, shots in enumerate(order):
-        part = runs[runs["shots"] == shots]
-        colour, marker = CYCLE[index], MARKERS[index]
-        shared = common_epochs(part)
-        means = mean_over_seeds(shared, [*PANEL, "source_epoch"], "test", confidence)
-        jitter = (part["seed"].rank(method="dense") / part["seed"].nunique() - 0.5) * 0.24
-        x = position(part["source_epoch"].astype(float)) + jitter.astype(float)
-        axis.plot(x, part["test"], marker, color=colour, alpha=0.35, ms=2, mew=0, zorder=2)
-        centre = position(means["source_epoch"].astype(float))
-        axis.fill_between(
-            centre, means["low"], means["high"], color=colour, alpha=0.18, linewidth=0
-        )
-        axis.plot(centre, means["mean"], marker=marker, markersize=4, color=colour, zorder=3)
-        best = mean_over_seeds(at_source_best(part, history), PANEL, "test", confidence)
-        drawn += [means.assign(drawn="mean"), best.assign(drawn="source-best")]
-        levels = _reference_lines(axis, means, best, history)
+    shots = sorted(table["shots"].unique(), key=by_number)
+    for number, colour, marker in zip(shots, CYCLE, MARKERS, strict=False):
+        kinds = dict(list(table[table["shots"] == number].groupby("drawn")))
+        runs, means = kinds["run"], kinds["mean"]
+        # Networks stand beside each other.
+        aside = (runs["seed"].rank(method="dense") / runs["seed"].nunique() - 0.5) * 0.24
+        x = position(runs["source_epoch"].astype(float)) + aside.astype(float)
+        axis.plot(x, runs["test"], marker, color=colour, alpha=0.35, ms=2, mew=0, zorder=2)
+        x = position(means["source_epoch"].astype(float))
+        mean_line(axis, x, means, colour, marker=marker, markersize=4, zorder=3)
+        levels = _levels(axis, means, kinds.get("source-best"), history)
         end = float(means["mean"].iloc[-1])
-        labels += [(end, f"{shots_words(shots)}\n{end:.1f}", colour)] if several else levels
+        several = (end, f"{shots_words(number)}\n{end:.1f}", colour)
+        labels += [several] if len(shots) > 1 else levels
     within_percent(axis)
     label_edge(axis, labels, lines=2)
-    axis.set_ylabel("target test accuracy (%)" if first else "")
-    return pd.concat(drawn, ignore_index=True)
 
 
-def _reference_lines(
-    axis: Axes, means: pd.DataFrame, best: pd.DataFrame, history: pd.DataFrame
+def _levels(
+    axis: Axes, means: pd.DataFrame, best: pd.DataFrame | None, history: pd.DataFrame
 ) -> list[Label]:
-    """Mark training from scratch and the start from the source-best epoch; return what to write beside them."""
-    labels: list[Label] = []
+    """Mark training from scratch and the start from the source-best epoch; return their labels."""
     scratch = means.loc[means["source_epoch"] == 0, "mean"]
-    if not scratch.empty:
-        value = float(scratch.iloc[0])
-        axis.axhline(value, color=GREY, linestyle=(0, (4, 2)), linewidth=1.1, zorder=1)
-        labels.append((value, f"scratch\n{value:.1f}", GREY))
-    if not best.empty:
+    labels = [level(axis, float(value), "scratch", GREY, DASHED) for value in scratch]
+    if best is not None:
         epoch = history.loc[history["best"] == 1, "source_epoch"].mean()
-        row = best.iloc[0]
-        x = float(position(pd.Series([float(epoch)])).iloc[0])
-        axis.axhline(row["mean"], color=ORANGE, linestyle=":", linewidth=1.1, zorder=1)
-        axis.errorbar(
-            [x],
-            [row["mean"]],
-            yerr=[[row["mean"] - row["low"]], [row["high"] - row["mean"]]],
-            fmt="*",
-            markersize=9,
-            color="black",
-            markerfacecolor=ORANGE,
-            elinewidth=1,
-            capsize=2,
-            zorder=4,
-        )
-        labels.append((float(row["mean"]), f"source-best\n{row['mean']:.1f}", DARK_ORANGE))
+        with_bars(axis, position(pd.Series([float(epoch)])), best, "mean", **star(9))
+        value = float(best["mean"].iloc[0])
+        labels.append(level(axis, value, "source-best", ORANGE, ":", DARK_ORANGE))
     return labels
 
 
-def _source_panel(axis: Axes, history: pd.DataFrame, confidence: float, *, first: bool) -> None:
+def _source(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
     labels: list[Label] = []
-    for value, colour, style, name in (
-        ("accuracy_train", GREY, "--", "training"),
-        ("accuracy_validation", VERMILION, "-", "validation"),
-    ):
-        means = mean_over_seeds(history, ["source_epoch"], value, confidence)
+    for value, (colour, style, name) in SOURCE.items():
+        means = table[table["drawn"] == f"source {value.replace('_', ' ')}"]
         x = position(means["source_epoch"].astype(float))
-        axis.plot(x, means["mean"], style, color=colour, linewidth=1.3)
-        axis.fill_between(x, means["low"], means["high"], color=colour, alpha=0.18, linewidth=0)
+        mean_line(axis, x, means, colour, linestyle=style, linewidth=1.3)
         labels.append((float(means["mean"].iloc[-1]), name, colour))
-    best = history.loc[history["best"] == 1]
-    axis.plot(
-        position(best["source_epoch"].astype(float)),
-        best["accuracy_validation"],
-        "*",
-        color="black",
-        markerfacecolor=ORANGE,
-        markersize=6,
-        markeredgewidth=0.5,
-    )
+    best = history[history["best"] == 1]
+    axis.plot(position(best["source_epoch"].astype(float)), best["accuracy_validation"], **star(6))
     axis.set_ylim(0, 104)
     label_edge(axis, labels, lines=1)
-    axis.set_ylabel("source accuracy (%)" if first else "")
-    axis.set_xlabel("source epoch")
-
-
-def _source_table(history: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    parts = []
-    for value in ("accuracy_train", "accuracy_validation"):
-        means = mean_over_seeds(history, ["source", "source_epoch"], value, confidence)
-        parts.append(means.assign(drawn=f"source {value.replace('_', ' ')}"))
-    return pd.concat(parts)

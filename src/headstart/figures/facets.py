@@ -1,0 +1,87 @@
+"""Small multiples with seaborn, and the marks that stand in them: means with their intervals, levels, stars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headstart.figures.labels import Label
+from headstart.figures.style import ORANGE
+
+DASHED = (0, (4, 2))
+
+
+def facets(
+    columns: int,
+    *,
+    rows: int = 1,
+    per_row: int = 3,
+    size: tuple[float, float] = (2.6, 2.4),
+    x: str = "",
+    y: str = "",
+    sharex: bool | str = False,
+    sharey: bool | str = False,
+    **options: Any,
+) -> tuple[Figure, npt.NDArray[Any]]:
+    """Return a figure of facets, `size` inches each, and its axes with labels at the left and below.
+
+    One row of facets breaks after `per_row`; several rows make a grid and take the options of
+    matplotlib's grids (`height_ratios`).
+    """
+    cells = pd.DataFrame(list(np.ndindex(rows, columns)), columns=["row", "column"])
+    shape = {"row": "row"} if rows > 1 else {"col_wrap": min(per_row, columns)}
+    width, height = size
+    # Seaborn lays a new grid out by itself; ours is solved when all that stands in it is known.
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        grid = sns.FacetGrid(
+            cells,
+            col="column",
+            **shape,
+            sharex=sharex,
+            sharey=sharey,
+            height=height,
+            aspect=width / height,
+            despine=False,
+            gridspec_kws=options or None,
+        )
+    grid.set_titles("", "", "").set_axis_labels(x, y)
+    figure = grid.figure
+    figure.set_size_inches(np.add(figure.get_size_inches(), (0.4, 0.5)))
+    figure.set_layout_engine("constrained")
+    return figure, grid.axes
+
+
+def mean_line(
+    axis: Axes, x: pd.Series, table: pd.DataFrame, colour: str, *, band: float = 0.18, **look: Any
+) -> None:
+    """Draw the column `mean` as a line, and a band from `low` to `high` where they are numbers."""
+    places = x.to_numpy(float)
+    marks = {"markeredgecolor": colour, "color": colour, "errorbar": None, "estimator": None}
+    sns.lineplot(x=places, y=table["mean"].to_numpy(float), ax=axis, **(marks | look))
+    bounds = table[["low", "high"]].to_numpy(float).T
+    axis.fill_between(places, *bounds, color=colour, alpha=band, linewidth=0)
+
+
+def with_bars(axis: Axes, x: pd.Series, table: pd.DataFrame, middle: str, **look: Any) -> None:
+    """Draw the column `middle` as marks, with bars from `low` to `high`."""
+    bars = np.abs(table[["low", "high"]].to_numpy(float).T - table[middle].to_numpy(float))
+    axis.errorbar(x, table[middle], yerr=bars, **{"elinewidth": 1.1, "capsize": 2.5, **look})
+
+
+def star(size: float) -> dict[str, Any]:
+    """Return how the start from the source-best epoch is marked in every figure."""
+    edge = {"color": "black", "markerfacecolor": ORANGE, "markeredgewidth": 0.6}
+    return {"marker": "*", "linestyle": "none", "markersize": size, "zorder": 4, **edge}
+
+
+def level(axis: Axes, value: float, words: str, colour: str, style: Any, text: str = "") -> Label:
+    """Draw a line across a facet; return what to write at its end, in the colour `text` if it is given."""
+    axis.axhline(value, color=colour, linestyle=style, linewidth=1.1, zorder=1)
+    return value, f"{words}\n{value:.1f}", text or colour
