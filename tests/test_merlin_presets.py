@@ -23,7 +23,7 @@ from headstart.registry import STEPS, Params, load, parse
 from headstart.statistics.claim_results import ClaimResult
 from headstart.steps.check import _network_problems
 from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.invariance.claims import JUDGES, Judge
+from headstart.studies.invariance.claims import EVALUATORS, ClaimEvaluator
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
 from headstart.studies.invariance.figures import flow as invariance_flow
 from headstart.studies.invariance.figures import layers as invariance_layers
@@ -45,7 +45,7 @@ def test_the_published_settings_are_those_of_the_text_and_of_the_code() -> None:
     for params, steps, decay in ((paper, "paper", 1e-4), (code, "long", 5e-4)):
         for part in params.invariance.values():
             inversions = part.inversions
-            assert (inversions.descent, inversions.images) == (steps, 500)
+            assert (inversions.optimizer, inversions.images) == (steps, 500)
             assert len(inversions.seeds) == 3
         arm = params.trajectory["imagenet"]["finetune"]
         assert (arm.epochs, arm.learning_rate, arm.optimizer.momentum) == (100, 1e-3, 0.9)
@@ -135,8 +135,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> None:
 
 def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, ClaimResult]:
     """Judge every claim on one model."""
-    opened = Judge(tables, Statistics(), {"model": model})
-    return {name: judge(opened) for name, judge in JUDGES.items()}
+    opened = ClaimEvaluator(tables, Statistics(), {"model": model})
+    return {name: judge(opened) for name, judge in EVALUATORS.items()}
 
 
 def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_scratch(

@@ -10,9 +10,7 @@ import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError
-from headstart.studies.invariance import dynamics_claims as courses
-from headstart.studies.invariance import flow_claims as flows
-from headstart.studies.invariance import layer_claims as findings
+from headstart.studies.invariance import dynamics_claims, flow_claims, layer_claims
 from headstart.studies.invariance.network_tables import Networks
 
 GROUP = ["source", "model", "target"]
@@ -74,21 +72,24 @@ def _judge(
     return lambda claims: function(networks(claims))
 
 
-ON_SOURCES: tuple[Function, ...] = (findings.large_source_helps_late, findings.cka_misses_it)
+ON_SOURCES: tuple[Function, ...] = (
+    layer_claims.large_source_helps_late,
+    layer_claims.cka_misses_it,
+)
 FUNCTIONS: tuple[Function, ...] = (
-    findings.learning_is_not_forgetting,
-    findings.similar_yet_forgotten,
-    findings.early_layers_change,
-    findings.new_task_learns_more,
-    findings.low_level_task_forgets_earlier,
-    findings.reusable_early_invariances,
+    layer_claims.learning_is_not_forgetting,
+    layer_claims.similar_yet_forgotten,
+    layer_claims.early_layers_change,
+    layer_claims.new_task_learns_more,
+    layer_claims.low_level_task_forgets_earlier,
+    layer_claims.reusable_early_invariances,
     *ON_SOURCES,
-    flows.compression,
-    flows.expansion,
-    courses.peak_on_the_way,
-    courses.std_follows_robustness,
-    courses.early_prefix_correlates_more,
-    courses.holds_across_settings,
+    flow_claims.compression,
+    flow_claims.expansion,
+    dynamics_claims.peak_on_the_way,
+    dynamics_claims.std_follows_robustness,
+    dynamics_claims.early_prefix_correlates_more,
+    dynamics_claims.holds_across_settings,
 )
 EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
     function.__name__: _judge(

@@ -54,19 +54,19 @@ def peak_on_the_way(networks: Networks) -> ClaimResult:
 
 
 def _courses(
-    networks: Networks, measure: str, part: Callable[[Array], Array]
+    networks: Networks, metric: str, part: Callable[[Array], Array]
 ) -> tuple[tuple[int, ...], Array] | None:
-    """Return epochs, and "networks epochs" of a measure averaged over some layers and a network's runs.
+    """Return epochs, and "networks epochs" of a metric averaged over some layers and a network's runs.
 
     None for fewer than two networks or four epochs, or where epochs differ between runs.
     """
     seen: set[tuple[int, ...]] = set()
     curves: dict[tuple[object, ...], list[Array]] = {}
     for run, rows in runs_of(doing(networks.measurements, CLASSIFY)):
-        mine = rows[(rows["measure"] == measure) & rows["value"].notna()]
+        mine = rows[(rows["metric"] == metric) & rows["value"].notna()]
         epochs = [int(epoch) for epoch in sorted(mine["target_epoch"].unique()) if epoch > 0]
         seen.add(tuple(epochs))
-        curve = part(layer_series(rows, measure, epochs)).mean(axis=1)
+        curve = part(layer_series(rows, metric, epochs)).mean(axis=1)
         curves.setdefault(tuple(run[name] for name in NETWORK), []).append(curve)
     if len(seen) != 1 or len(curves) < 2 or len(min(seen)) < 4:
         return None

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from headstart.statistics.measurements import MEASURED, select
+
 RUN = ["source", "model", "target", "arm", "seed", "source_epoch", "target_seed"]
 NETWORK = ["source", "model", "seed"]
 Array = npt.NDArray[np.float64]
@@ -17,9 +19,12 @@ CLASSIFY, RECONSTRUCT, SCRATCH = "fine-tuned", "reconstructing", "from scratch"
 
 
 def of_form(table: pd.DataFrame, form: str = "debiased") -> pd.DataFrame:
-    """Return values in one form of CKA, or without a choice of it, of the first kind of seed."""
-    kinds = [kind for kind in table["kind"].unique() if kind]
-    return table[table["form"].isin(["", form]) & table["kind"].isin(["", *kinds[:1]])]
+    """Return what was measured in one form of CKA, or without a choice of it, of one kind of seed.
+
+    Where inversions started from several kinds, it is `noise`, or else the first by name.
+    """
+    kinds = sorted(set(table["kind"]) - {""}, key=lambda kind: (kind != "noise", kind))
+    return select(table, condition=MEASURED, form=["", form], kind=["", *kinds[:1]])
 
 
 def at_end(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -53,13 +58,13 @@ class Networks:
         return Networks(*(kept(table) for table in tables))
 
     def does(self, name: str) -> pd.DataFrame:
-        """Return the end values of runs that do this, debiased, of the first kind of seed."""
+        """Return the end values of runs that do this, debiased, of one kind of seed."""
         return at_end(of_form(doing(self.measurements, name)), self.runs)
 
-    def diagonal(self, name: str, measure: str) -> Array | None:
-        """Return "networks layers" of a measure, layer against itself; None where nobody measured it."""
+    def diagonal(self, name: str, metric: str) -> Array | None:
+        """Return "networks layers" of a metric, layer against itself; None where nobody measured it."""
         rows = self.does(name)
-        rows = rows[(rows["measure"] == measure) & (rows["layer"] == rows["reference_layer"])]
+        rows = rows[(rows["metric"] == metric) & (rows["layer"] == rows["reference_layer"])]
         if rows.empty:
             return None
         means = rows.groupby([*NETWORK, "layer"])["value"].agg(
@@ -67,7 +72,7 @@ class Networks:
         )
         return means.unstack("layer").to_numpy(dtype=float)
 
-    def grid(self, name: str, measure: str) -> pd.DataFrame:
+    def grid(self, name: str, metric: str) -> pd.DataFrame:
         """Return the cells of a grid with their intervals over images, one row per network and cell."""
         rows = self.does(name)
-        return rows[(rows["measure"] == measure) & rows["value"].notna()]
+        return rows[(rows["metric"] == metric) & rows["value"].notna()]

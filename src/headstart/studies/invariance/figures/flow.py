@@ -42,7 +42,7 @@ def flow_figure(
     if table.empty:
         return None
     names = list(dict.fromkeys(table["series"]))
-    kinds = [kind for kind in PANELS if (table["measure"] == kind).any()]
+    kinds = [kind for kind in PANELS if (table["metric"] == kind).any()]
     limit = float(np.nanmax(table["value"].abs())) or 1.0
     with paper_style():
         figure, axes = plt.subplots(
@@ -50,7 +50,7 @@ def flow_figure(
         )
         for (row, column), axis in np.ndenumerate(axes):
             name, kind = names[row], kinds[column]
-            _matrix(axis, table[(table["series"] == name) & (table["measure"] == kind)], limit)
+            _matrix(axis, table[(table["series"] == name) & (table["metric"] == kind)], limit)
             axis.set_title(PANELS[kind] if row == 0 else "", fontsize=8.5)
             axis.set_ylabel("" if column else f"{name}\nblock i of the start")
             axis.set_xlabel("block j of the run" if row == len(names) - 1 else "")
@@ -101,10 +101,10 @@ def published_figure(
 def flow_table(measurements: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return means over runs of every cell, and whether all runs' intervals lie on one side of zero.
 
-    Columns: series, measure, reference_layer (row i), layer (column j), value, beyond_zero, runs.
+    Columns: series, metric, reference_layer (row i), layer (column j), value, beyond_zero, runs.
     """
     rows = at_end(drawn_rows(measurements, list(PANELS)), runs)
-    keys = ["series", "measure", "reference_layer", "layer"]
+    keys = ["series", "metric", "reference_layer", "layer"]
     rows = rows.assign(above=rows["low"] > 0, below=rows["high"] < 0)
     table = rows.groupby(keys, as_index=False, sort=False).agg(
         value=("value", lambda values: values.mean(skipna=False)),

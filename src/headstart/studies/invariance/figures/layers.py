@@ -32,7 +32,7 @@ PANELS = {
     "learning": ("Learning", "STIR gained"),
     "cka_divergence": ("CKA divergence", "1 − CKA"),
 }
-KEYS = ["series", "does", "measure", "layer", "layers"]
+KEYS = ["series", "does", "metric", "layer", "layers"]
 
 
 def layers_figure(
@@ -49,8 +49,8 @@ def layers_figure(
     target = beside(str(runs["target"].iloc[0])).words
     with paper_style():
         figure, axes = plt.subplots(1, len(PANELS), figsize=(9.3, 3.3), squeeze=False)
-        for axis, (measure, (title, unit)) in zip(axes[0], PANELS.items(), strict=True):
-            _panel(axis, table[table["measure"] == measure], looks)
+        for axis, (metric, (title, unit)) in zip(axes[0], PANELS.items(), strict=True):
+            _panel(axis, table[table["metric"] == metric], looks)
             axis.set(title=title, ylabel=unit, xlabel="depth of the layer (share of all blocks)")
         figure.legend(
             handles=_legend(looks, table, target),
@@ -68,7 +68,7 @@ def layers_table(
     """Return each run's values, their mean over runs in two forms, and published values.
 
     Columns: drawn (here; run; published form, which is ours with biased CKA and 1 for self-STIR;
-    published), series, does, measure, layer, layers (of the network), value, low, high (interval over
+    published), series, does, metric, layer, layers (of the network), value, low, high (interval over
     images, mean over runs), runs, start (of the published network).
     """
     rows = _ended(drawn_rows(measurements, list(PANELS)), runs, names)

@@ -28,9 +28,9 @@ SPARE: tuple[Look, ...] = (
 )
 
 
-def drawn_rows(measurements: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Return the values of measures: debiased where there is a choice, of the first kind of seed."""
-    return named(of_form(measurements[measurements["measure"].isin(measures)]))
+def drawn_rows(measurements: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return the values of metrics: debiased where there is a choice, of the first kind of seed."""
+    return named(of_form(measurements[measurements["metric"].isin(metrics)]))
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:

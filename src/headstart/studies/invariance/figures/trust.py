@@ -20,7 +20,7 @@ from headstart.studies.invariance.figures.shared import (
 )
 from headstart.studies.invariance.network_tables import NETWORK, at_end
 
-MEASURES = {
+METRICS = {
     "residual": ("Residual", "median share of the\ndistance to other images"),
     "pass_rate": ("Pass rate", "images that converged (share)"),
     "self_stir": ("Self-STIR", "STIR of a network given itself"),
@@ -44,12 +44,12 @@ def trust_figure(
     looks = looks_of(table, LOOKS)
     with paper_style():
         figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.1), squeeze=False)
-        for axis, (measure, (title, unit)) in zip(axes[0], MEASURES.items(), strict=False):
-            _panel(axis, table[table["measure"] == measure], "layer", looks)
+        for axis, (metric, (title, unit)) in zip(axes[0], METRICS.items(), strict=False):
+            _panel(axis, table[table["metric"] == metric], "layer", looks)
             axis.set(title=title, ylabel=unit, xlabel="block")
             axis.set_xticks(sorted(table["layer"].dropna().astype(int).unique()))
         last = axes[0, -1]
-        _panel(last, table[table["measure"] == "group"], "group", looks)
+        _panel(last, table[table["metric"] == "group"], "group", looks)
         last.set(title="… by residual", ylabel="self-STIR", xlabel="best to worst inverted images")
         last.set_xticks([])
         axes[0, 0].set_yscale("log")
@@ -65,13 +65,13 @@ def trust_figure(
 def trust_table(
     measurements: pd.DataFrame, residuals: pd.DataFrame, runs: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return means over networks. Columns: series, does, measure, layer or group, value, networks."""
+    """Return means over networks. Columns: series, does, metric, layer or group, value, networks."""
     rows = at_end(drawn_rows(measurements, list(COLUMNS)), runs)
     rows = rows[rows["layer"] == rows["reference_layer"]]
-    told = pd.DataFrame([COLUMNS[each] for each in rows["measure"]], index=rows.index)
-    rows = rows.assign(measure=told[0], network=told[1])
+    told = pd.DataFrame([COLUMNS[each] for each in rows["metric"]], index=rows.index)
+    rows = rows.assign(metric=told[0], network=told[1])
     groups = named(residuals[residuals["form"] == "debiased"])
-    groups = groups.assign(measure="group", layer=float("nan"))
+    groups = groups.assign(metric="group", layer=float("nan"))
     both = pd.concat([rows, groups], ignore_index=True)
     start = both["network"] == "pt"
     both["does"] = (
@@ -79,7 +79,7 @@ def trust_table(
     )
     both["series"] = both["series"].mask(start, start_names(both))
     both["of"] = both[NETWORK].astype(str).agg("-".join, axis=1)
-    keys = ["series", "does", "measure", "layer", "group"]
+    keys = ["series", "does", "metric", "layer", "group"]
     return both.groupby(keys, as_index=False, dropna=False).agg(
         value=("value", "mean"), networks=("of", "nunique")
     )
