@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -115,24 +116,25 @@ def _panel(axis: Axes, table: pd.DataFrame, metric: str, epochs: list[int]) -> N
         )  # fmt: skip
         axis.set(xticks=[], yticks=[])
         return
-    labels = []
-    few = _few(int(table["levels"].max()))
-    for (drawn, level), part in table.groupby(["drawn", "level"]):
-        line = part.sort_values("target_epoch")
-        colour, style = _look(int(str(level)), int(part["levels"].max()), metric)
-        if drawn == "published form":
-            # One more line for each of twelve blocks could not be told apart.
-            if level in few:
-                axis.plot(
-                    position(line["target_epoch"]), line["value"], color=colour, linewidth=0.5
-                )
-            continue
-        axis.plot(position(line["target_epoch"]), line["value"], style, color=colour, linewidth=1.1)
-        last = float(line["value"].iloc[-1])
-        if level in few and last == last:
-            labels.append((last, _label(int(str(level)), metric), colour))
+    table = table.assign(
+        x=position(table["target_epoch"].astype(float)), level=table["level"].astype(int)
+    )
+    levels = int(table["levels"].max())
+    few, clean = _few(levels), metric == ACCURACY
+    shades = {level: _shade(level, levels, clean) for level in sorted(table["level"].unique())}
+    common = {"x": "x", "y": "value", "hue": "level", "palette": shades, "ax": axis}
+    common |= {"estimator": None, "errorbar": None, "legend": False}
+    thin = table["drawn"] == "published form"
+    dashes = {level: (4, 2) if clean and level == 0 else "" for level in shades}
+    sns.lineplot(table[~thin], style="level", dashes=dashes, linewidth=1.1, **common)
+    # One more line for each of twelve blocks could not be told apart.
+    if len(labelled := table[thin & table["level"].isin(few)]):
+        sns.lineplot(labelled, linewidth=0.5, **common)
+    ends = table[~thin & table["level"].isin(few)].sort_values("x").groupby("level")["value"].last()
     epoch_axis(np.array([axis]), epochs)
-    label_edge(axis, labels, lines=1)
+    label_edge(
+        axis, [(end, _label(level, metric), shades[level]) for level, end in ends.items()], lines=1
+    )
 
 
 def _few(levels: int) -> set[int]:
@@ -140,11 +142,10 @@ def _few(levels: int) -> set[int]:
     return set(range(levels + 1)) if levels <= 6 else {1, 2, 4, 6, 8, 10, levels}
 
 
-def _look(level: int, levels: int, metric: str) -> tuple[str, str]:
-    if metric == ACCURACY and level == 0:
-        return BLUE, "--"
-    shade = 0.35 + 0.6 * level / max(levels, 1)
-    return to_hex(colormaps["Greys"](shade)), "-"
+def _shade(level: int, levels: int, accuracy: bool) -> str:
+    if accuracy and level == 0:
+        return BLUE
+    return to_hex(colormaps["Greys"](0.35 + 0.6 * level / max(levels, 1)))
 
 
 def _label(level: int, metric: str) -> str:

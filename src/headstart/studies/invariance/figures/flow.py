@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -124,33 +125,35 @@ def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
         return
-    layers = sorted(table["layer"].unique())
-    values = table.pivot(index="reference_layer", columns="layer", values="value").to_numpy()
-    sure = table.pivot(index="reference_layer", columns="layer", values="beyond_zero").to_numpy()
-    axis.set_facecolor("#F2F2F2")
-    axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit)
-    size = 7.5 if len(layers) <= 6 else 5
-    for i, j in np.ndindex(values.shape):
-        if np.isnan(values[i, j]):
-            axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, **HATCH))
-            continue
-        dark = abs(values[i, j]) > 0.6 * limit
-        digits = 3 if len(layers) <= 6 else 2
-        text = f"{values[i, j]:+.{digits}f}" if round(float(values[i, j]), digits) else "0"
-        axis.text(
-            j,
-            i,
-            text.replace("0.", ".", 1),
-            ha="center",
-            va="center",
-            fontsize=size,
-            color="white" if dark else "black",
-            fontweight="bold" if sure[i, j] else "normal",
-        )
-    axis.set_xticks(range(len(layers)), [str(layer) for layer in layers])
-    axis.set_yticks(range(len(layers)), [str(layer) for layer in layers])
+    values, sure = (
+        table.pivot(index="reference_layer", columns="layer", values=name)
+        for name in ("value", "beyond_zero")
+    )
+    digits, size = (3, 7.5) if len(values) <= 6 else (2, 5)
+    sns.heatmap(
+        values.astype(float),
+        vmin=-limit,
+        vmax=limit,
+        cmap=COLOURS,
+        annot=values.map(lambda value: _cell(float(value), digits)),
+        fmt="",
+        annot_kws={"fontsize": size},
+        cbar=False,
+        square=True,
+        ax=axis,
+    )
+    # Cells without a value are not drawn: the hatched background shows through.
+    axis.patch.set(**HATCH)
+    drawn = values.notna().to_numpy()
+    for text, bold in zip(axis.texts, sure.to_numpy()[drawn], strict=True):
+        text.set_fontweight("bold" if bold else "normal")
+    axis.tick_params(length=0, rotation=0)
     axis.grid(visible=False)
-    axis.tick_params(length=0)
+
+
+def _cell(value: float, digits: int) -> str:
+    """Return a value as it stands in its cell: `+.012`, `0`."""
+    return f"{value:+.{digits}f}".replace("0.", ".", 1) if round(value, digits) else "0"
 
 
 def _caption(runs: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -20,7 +21,9 @@ from headstart.studies.invariance.figures.published import (
 )
 from headstart.studies.invariance.figures.shared import (
     Look,
+    draw_lines,
     drawn_rows,
+    legend_handles,
     looks_of,
     named,
     sample_words,
@@ -31,6 +34,12 @@ PANELS = {
     "forgetting": ("Forgetting", "STIR lost"),
     "learning": ("Learning", "STIR gained"),
     "cka_divergence": ("CKA divergence", "1 − CKA"),
+}
+DRAWN: dict[str, dict[str, Any]] = {
+    "published": {"marked": False, "linestyle": ":", "linewidth": 1.2, "alpha": 0.75},
+    "published form": {"marked": False, "linewidth": 0.6},
+    "run": {"linewidth": 0, "markersize": 3, "alpha": 0.35},
+    "here": {"markersize": 5},
 }
 KEYS = ["series", "does", "metric", "layer", "layers"]
 
@@ -105,28 +114,18 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panel(axis: Axes, table: pd.DataFrame, looks: dict[str, Look]) -> None:
-    for name, (colour, marker) in looks.items():
-        mine = table[table["series"] == name].sort_values("layer")
-        for drawn, part in mine.groupby("drawn"):
-            x = part["layer"] / part["layers"]
-            if drawn == "published":
-                axis.plot(x, part["value"], ":", color=colour, linewidth=1.2, alpha=0.75)
-            elif drawn == "published form":
-                axis.plot(x, part["value"], "-", color=colour, linewidth=0.6)
-            elif drawn == "run":
-                axis.plot(x, part["value"], marker, color=colour, markersize=3, alpha=0.35)
-            else:
-                axis.plot(x, part["value"], marker=marker, color=colour, markersize=5)
-                axis.vlines(x, part["low"], part["high"], color=colour, linewidth=1.1)
+    table = table.assign(depth=table["layer"] / table["layers"])
+    for drawn, look in DRAWN.items():
+        draw_lines(axis, table[table["drawn"] == drawn], looks, "depth", **look)
+    here = table[table["drawn"] == "here"]
+    colours = [looks[name][0] for name in here["series"]]
+    axis.vlines(here["depth"].astype(float), here["low"], here["high"], colours, linewidth=1.1)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_xlim(0, 1.04)
 
 
 def _legend(looks: dict[str, Look], table: pd.DataFrame, target: str) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=5, label=name)
-        for name, (colour, marker) in looks.items()
-    ]
+    handles = legend_handles(looks, 5)
     if (table["drawn"] == "published form").any():
         words = "here, in the published form"
         handles.append(Line2D([], [], color=GREY, linewidth=0.6, label=words))
