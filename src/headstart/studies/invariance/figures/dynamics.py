@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -130,7 +132,9 @@ def _panel(axis: Axes, table: pd.DataFrame, metric: str, epochs: list[int]) -> N
     # One more line for each of twelve blocks could not be told apart.
     if len(labelled := table[thin & table["level"].isin(few)]):
         sns.lineplot(labelled, linewidth=0.5, **common)
-    ends = table[~thin & table["level"].isin(few)].sort_values("x").groupby("level")["value"].last()
+    ends: Any = (
+        table[~thin & table["level"].isin(few)].sort_values("x").groupby("level")["value"].last()
+    )
     epoch_axis(np.array([axis]), epochs)
     label_edge(
         axis, [(end, _label(level, metric), shades[level]) for level, end in ends.items()], lines=1

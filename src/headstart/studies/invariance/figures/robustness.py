@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -76,7 +78,7 @@ def robustness_figure(
 
 def _ours(axis: Axes, ours: pd.DataFrame, looks: dict[str, Look]) -> None:
     ours = ours.sort_values("target_epoch").assign(percent=100 * ours["robust_accuracy"])
-    by_run = {"units": "line", "sort": False}
+    by_run: dict[str, Any] = {"units": "line", "sort": False}
     draw_lines(axis, ours, looks, "std_forgetting", "percent", linewidth=0.9, **by_run)
     draw_lines(
         axis, ours, looks, "std_forgetting_paper", "percent", marked=False, linewidth=0.5, **by_run
@@ -89,7 +91,7 @@ def _ours(axis: Axes, ours: pd.DataFrame, looks: dict[str, Look]) -> None:
             xytext=(4, 3),
             textcoords="offset points",
             fontsize=6.5,
-            color=looks[row.series][0],
+            color=looks[str(row.series)][0],
         )
     axis.legend(handles=legend_handles(looks, 4), loc="best")
     axis.set(
@@ -164,7 +166,11 @@ def _search(axis: Axes, found: pd.DataFrame, looks: dict[str, Look]) -> None:
         & (tried["last_layer"] == tried.groupby("line")["last_layer"].transform("max"))
         & (tried["statistic"] == "std")
     ]
-    open_marks = {"markerfacecolor": "white", "markeredgecolor": "auto", "markeredgewidth": 1.2}
+    open_marks: dict[str, Any] = {
+        "markerfacecolor": "white",
+        "markeredgecolor": "auto",
+        "markeredgewidth": 1.2,
+    }
     draw_lines(axis, own, looks, "rank", "r", linewidth=0, markersize=6, **open_marks)
     axis.set(
         title="All aggregates of every run, best first",
