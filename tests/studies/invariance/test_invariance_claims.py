@@ -10,10 +10,12 @@ from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, se
 from headstart.statistics.claim_results import ClaimResult
 from headstart.steps.claims import read_claims
 from headstart.studies.invariance import dynamics_claims, flow_claims, layer_claims
-from headstart.studies.invariance.claims import EVALUATORS, FUNCTIONS, ON_SOURCES, ClaimEvaluator
+from headstart.studies.invariance.claims import FUNCTIONS, ON_SOURCES, ClaimEvaluator
 from headstart.studies.invariance.layer_dynamics import correlations
 from headstart.studies.invariance.network_tables import RUN, Networks
 from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
+
+EVALUATORS = ClaimEvaluator.evaluators
 
 
 def networks(

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from headstart.statistics.above_zero import above_zero, everywhere
 from headstart.statistics.claim_results import ClaimResult
 from headstart.studies.invariance.network_tables import (
     CLASSIFY,
@@ -17,13 +16,15 @@ from headstart.studies.invariance.network_tables import (
     SCRATCH,
     Array,
     Networks,
+    above_zero,
     doing,
+    everywhere,
 )
 from headstart.studies.invariance.series import pearson
 
 
 def missing(name: str) -> ClaimResult:
-    """Return the finding where no run does what a claim is about, or it was not measured."""
+    """Return the result where no run does what a claim is about, or it was not measured."""
     return ClaimResult("not measured here", f"No run {name} was measured for this.")
 
 
