@@ -78,7 +78,8 @@ class ClaimEvaluator:
         )
         return (
             f"Evaluated on: {self.source} → {self.target}, {self.model}, {runs['layers'].max()} blocks, "
-            f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images{beside}. The "
+            f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images{beside}. "
+            "Intervals are 95 % t-intervals over source networks. The "
             "published runs are of ViT-B/32 on photographs: whatever holds here supports or contradicts "
             "a claim elsewhere, and replicates nothing."
         )
