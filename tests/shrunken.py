@@ -129,7 +129,7 @@ def _knowledge(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _invariance(part: dict[str, Any]) -> dict[str, Any]:
-    inversions = part["inversions"] | {"images": 8, "seeds": [0], "descent": {"steps": 2}}
+    inversions = part["inversions"] | {"images": 8, "seeds": [0], "optimizer": {"steps": 2}}
     small = {**part, "inversions": inversions, "components": 2, "resamples": 4}
     if "dynamics" in part:
         small["dynamics"] = part["dynamics"] | {"epochs": [1, 2]}

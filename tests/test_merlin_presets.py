@@ -21,7 +21,7 @@ from headstart.params.models import Timm
 from headstart.plan import Plan
 from headstart.registry import Params, function_of, load, parse
 from headstart.statistics.claim_results import ClaimResult
-from headstart.studies.invariance.claims import EVALUATORS, ClaimEvaluator
+from headstart.studies.invariance.claims import ClaimEvaluator
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
 from headstart.studies.invariance.figures import flow as invariance_flow
 from headstart.studies.invariance.figures import layers as invariance_layers
@@ -43,7 +43,7 @@ def test_the_published_settings_are_those_of_the_text_and_of_the_code() -> None:
     for params, steps, decay in ((paper, "paper", 1e-4), (code, "long", 5e-4)):
         for part in params.section("invariance").values():
             inversions = part.inversions
-            assert (inversions.descent, inversions.images) == (steps, 500)
+            assert (inversions.optimizer, inversions.images) == (steps, 500)
             assert len(inversions.seeds) == 3
         arm = params.trajectory["imagenet"]["finetune"]
         assert (arm.epochs, arm.learning_rate, arm.optimizer.momentum) == (100, 1e-3, 0.9)
@@ -133,7 +133,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> None:
 def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, ClaimResult]:
     """Judge every claim on one model."""
     opened = ClaimEvaluator(tables, {}, {"model": model})
-    return {name: evaluate(opened) for name, evaluate in EVALUATORS.items()}
+    return {name: evaluate(opened) for name, evaluate in ClaimEvaluator.evaluators.items()}
 
 
 def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_scratch(

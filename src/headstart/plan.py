@@ -125,6 +125,7 @@ def claims_source(study: str, path: Path) -> str:
 
 
 def described_in_report(study: Study) -> dict[str, Any]:
+    """Return what the report shows of a study, beside its tables, claims and figures."""
     shown = {"opening": study.opening, "closing": study.closing}
     return {"question": study.question, "figures": study.figures, **shown}
 

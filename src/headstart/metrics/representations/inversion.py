@@ -47,7 +47,7 @@ class Inversion:
     ) -> Bool[Tensor, " images"]:
         """Images whose residual is at most `threshold` × that of another image or of the seed.
 
-        With "features" the residual itself is compared. That is the weakest gate where features
+        With "features" the residual itself is compared. That is the weakest criterion where features
         share a large mean, since there any two images have a small relative distance.
         """
         scale = {
@@ -85,7 +85,7 @@ def invert(
     represent: Represent,
     targets: Float[Tensor, "images ..."],
     seeds: Float[Tensor, "seeds ..."],
-    descent: InversionOptimizer = PAPER,
+    optimizer: InversionOptimizer = PAPER,
     batch_size: int | None = None,
 ) -> Inversion:
     """Move each seed until `represent(seed)` resembles its target; keep the best iterate.
@@ -95,7 +95,7 @@ def invert(
             gradients, and it must treat images independently (evaluation mode).
         targets: m(x) of the images to invert.
         seeds: where to start, shaped like the images.
-        descent: the path; `PAPER` is arXiv 2307.06006, section 4.
+        optimizer: how pixels move; `PAPER` is arXiv 2307.06006, section 4.
         batch_size: images per forward pass; the result does not depend on it.
 
     Raises:
@@ -106,7 +106,7 @@ def invert(
     flat = targets.detach().flatten(1)
     size = batch_size or len(seeds)
     parts = [
-        _descend(represent, target, seed, descent)
+        _descend(represent, target, seed, optimizer)
         for target, seed in zip(flat.split(size), seeds.detach().split(size), strict=True)
     ]
     images, residual, seed_residual = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -115,23 +115,23 @@ def invert(
 
 
 def _descend(
-    represent: Represent, target: Tensor, seed: Tensor, descent: InversionOptimizer
+    represent: Represent, target: Tensor, seed: Tensor, optimizer: InversionOptimizer
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Best iterate, its residual and the seed's, of one batch."""
 
     def residual(images: Tensor) -> Tensor:
         return (represent(images).flatten(1) - target).norm(dim=1) / target.norm(dim=1)
 
-    best = projected(seed, descent.bounds)
+    best = projected(seed, optimizer.bounds)
     with torch.no_grad():
         seed_residual = lowest = residual(best)
-    current, move = seed, displacement(descent)
-    for step in range(descent.steps):
+    current, move = seed, displacement(optimizer)
+    for step in range(optimizer.steps):
         gradient, loss = _gradient(residual, current)
         if step:  # the seed may lie out of bounds, its projection is already a candidate
             best, lowest = _better(best, lowest, current, loss)
-        current = projected(current - move(gradient, step), descent.bounds)
-    if descent.steps:
+        current = projected(current - move(gradient, step), optimizer.bounds)
+    if optimizer.steps:
         with torch.no_grad():
             best, lowest = _better(best, lowest, current, residual(current))
     return best, lowest, seed_residual

@@ -36,23 +36,23 @@ LONG = InversionOptimizer(steps=500)
 FAST = InversionOptimizer(steps=200, step_size=0.1, method="adam", decay=True)
 
 
-def displacement(descent: InversionOptimizer) -> Callable[[Tensor, int], Tensor]:
+def displacement(optimizer: InversionOptimizer) -> Callable[[Tensor, int], Tensor]:
     """The step to subtract, as a function of the gradient and the number of steps before."""
     mean: Tensor | float = 0.0
     square: Tensor | float = 0.0
 
     def move(gradient: Tensor, step: int) -> Tensor:
         nonlocal mean, square
-        progress = step / descent.steps if descent.decay else 0.0
-        size = descent.step_size * 0.5 * (1 + math.cos(math.pi * progress))
-        if descent.method == "adam":
+        progress = step / optimizer.steps if optimizer.decay else 0.0
+        size = optimizer.step_size * 0.5 * (1 + math.cos(math.pi * progress))
+        if optimizer.method == "adam":
             mean = 0.9 * mean + 0.1 * gradient
             square = 0.999 * square + 0.001 * gradient.square()
             spread = (square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-12
             return size * mean / (1 - 0.9 ** (step + 1)) / spread
         lengths = gradient.flatten(1).norm(dim=1) + 1e-10
         unit = gradient / per_image(lengths, gradient)
-        if descent.method == "normalized":
+        if optimizer.method == "normalized":
             return size * unit
         mean = 0.9 * mean + 0.1 * unit
         return size * mean

@@ -1,32 +1,55 @@
-"""The tables of the invariance study, and which function of the statistics judges which claim."""
+"""The evaluator of the claims on invariances: on which runs, and which function speaks on which claim."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError
-from headstart.studies.invariance import dynamics_claims as courses
-from headstart.studies.invariance import flow_claims as flows
-from headstart.studies.invariance import layer_claims as findings
+from headstart.studies.invariance import dynamics_claims, flow_claims, layer_claims
 from headstart.studies.invariance.network_tables import Networks
 
 GROUP = ["source", "model", "target"]
 Function = Callable[[Networks], ClaimResult]
+ON_SOURCES: tuple[Function, ...] = (
+    layer_claims.large_source_helps_late,
+    layer_claims.cka_misses_it,
+)
+FUNCTIONS: tuple[Function, ...] = (
+    layer_claims.learning_is_not_forgetting,
+    layer_claims.similar_yet_forgotten,
+    layer_claims.early_layers_change,
+    layer_claims.new_task_learns_more,
+    layer_claims.low_level_task_forgets_earlier,
+    layer_claims.reusable_early_invariances,
+    *ON_SOURCES,
+    flow_claims.compression,
+    flow_claims.expansion,
+    dynamics_claims.peak_on_the_way,
+    dynamics_claims.std_follows_robustness,
+    dynamics_claims.early_prefix_correlates_more,
+    dynamics_claims.holds_across_settings,
+)
+
+
+def _evaluator(function: Function) -> Callable[[Any], ClaimResult]:
+    """Return a function of the evaluator that reads the runs which a claim is about."""
+    return lambda opened: function(opened.of_target if function in ON_SOURCES else opened.networks)
 
 
 class ClaimEvaluator:
-    """The runs from one source of one model to one target: those requested for, or the first.
+    """The runs from one source of one model to one target: those requested, or the first.
 
     First are the runs that do the most different things, then those from given weights, then by name.
     Claims on sources compare all sources of the target.
     """
 
-    evaluators: ClassVar[Mapping[str, Callable[[ClaimEvaluator], ClaimResult]]]
+    evaluators: ClassVar[Mapping[str, Callable[[Any], ClaimResult]]] = {
+        function.__name__: _evaluator(function) for function in FUNCTIONS
+    }
 
     def __init__(
         self,
@@ -54,8 +77,9 @@ class ClaimEvaluator:
             "" if len(others) == 1 else f", I7 and I8 on all {len(others)} sources of this target"
         )
         return (
-            f"Judged on: {self.source} → {self.target}, {self.model}, {runs['layers'].max()} blocks, "
-            f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images{beside}. The "
+            f"Evaluated on: {self.source} → {self.target}, {self.model}, {runs['layers'].max()} blocks, "
+            f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images{beside}. "
+            "Intervals are 95 % t-intervals over source networks. The "
             "published runs are of ViT-B/32 on photographs: whatever holds here supports or contradicts "
             "a claim elsewhere, and replicates nothing."
         )
@@ -66,34 +90,3 @@ def _ranked(runs: pd.DataFrame) -> Iterator[tuple[int, bool, str, str, str]]:
         kinds = len(rows[["mode", "random_start"]].drop_duplicates())
         first = rows.iloc[0]
         yield -kinds, not first["given_weights"], first["source"], first["model"], first["target"]
-
-
-def _judge(
-    function: Function, networks: Callable[[ClaimEvaluator], Networks]
-) -> Callable[[ClaimEvaluator], ClaimResult]:
-    return lambda claims: function(networks(claims))
-
-
-ON_SOURCES: tuple[Function, ...] = (findings.large_source_helps_late, findings.cka_misses_it)
-FUNCTIONS: tuple[Function, ...] = (
-    findings.learning_is_not_forgetting,
-    findings.similar_yet_forgotten,
-    findings.early_layers_change,
-    findings.new_task_learns_more,
-    findings.low_level_task_forgets_earlier,
-    findings.reusable_early_invariances,
-    *ON_SOURCES,
-    flows.compression,
-    flows.expansion,
-    courses.peak_on_the_way,
-    courses.std_follows_robustness,
-    courses.early_prefix_correlates_more,
-    courses.holds_across_settings,
-)
-EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
-    function.__name__: _judge(
-        function, attrgetter("of_target" if function in ON_SOURCES else "networks")
-    )
-    for function in FUNCTIONS
-}
-ClaimEvaluator.evaluators = EVALUATORS

@@ -1,21 +1,42 @@
-"""The columns of the tables of the invariance study, and how rows become such a table."""
+"""The columns of the tables that the invariance study measures: one schema for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pandas as pd
 
-from headstart.studies.invariance.rows import Row
+from headstart.statistics.measurements import Schema
 
-TABLES = ("runs", "measurements", "residuals", "robustness")
-PLACE = {
-    **dict.fromkeys(("study", "source", "model", "target", "arm", "mode"), "str"),
-    **dict.fromkeys(("seed", "source_epoch"), "int64"),
-    "random_start": "bool",
-    "given_weights": "bool",
-    "target_seed": "int64",
-}
+Row = dict[str, Any]
+# Of the run that a row belongs to.
+RUN = {"random_start": "bool", "given_weights": "bool", "target_seed": "Int64"}
+MEASUREMENTS = Schema(
+    "invariance",
+    {
+        **RUN,
+        "kind": "str",
+        "form": "str",
+        "reference_layer": "Int64",
+        "layer": "Int64",
+        "first_replaced": "Int64",
+    },
+)
+RESIDUALS = Schema(
+    "invariance",
+    {
+        **RUN,
+        "network": "str",
+        "kind": "str",
+        "form": "str",
+        "inversion_seed": "Int64",
+        "layer": "Int64",
+        "group": "Int64",
+        "residual": "float64",
+    },
+)
+ROBUSTNESS = Schema("invariance", {**RUN, "corruption": "str", "severity": "Int64"})
 OUTCOMES = (
     "train_loss",
     "validation_loss",
@@ -24,45 +45,30 @@ OUTCOMES = (
     "test_accuracy",
 )
 RUNS = {
-    **PLACE,
-    "target_epoch": "int64",
+    **dict.fromkeys(("study", "source", "model", "target", "arm", "mode"), "str"),
+    **dict.fromkeys(("seed", "source_epoch", "target_epoch"), "Int64"),
+    **RUN,
     **dict.fromkeys(OUTCOMES, "float64"),
-    **dict.fromkeys(("images", "inversion_seeds", "layers"), "int64"),
+    **dict.fromkeys(("images", "inversion_seeds", "layers"), "Int64"),
     **dict.fromkeys(("broken_pt", "broken_ft"), "float64"),
     "device": "str",
 }
-MEASUREMENTS = {
-    **PLACE,
-    "target_epoch": "int64",
-    **dict.fromkeys(("kind", "form", "measure"), "str"),
-    **dict.fromkeys(("reference_layer", "layer"), "int64"),
-    "first_replaced": "Int64",
-    **dict.fromkeys(("value", "low", "high"), "float64"),
-    "n": "int64",
-    **dict.fromkeys(("reason", "device"), "str"),
-}
-RESIDUALS = {
-    **PLACE,
-    **dict.fromkeys(("network", "kind", "form"), "str"),
-    **dict.fromkeys(("inversion_seed", "layer", "group"), "int64"),
-    **dict.fromkeys(("residual", "value"), "float64"),
-    "n": "int64",
-    **dict.fromkeys(("reason", "device"), "str"),
-}
-ROBUSTNESS = {
-    **PLACE,
-    "target_epoch": "int64",
-    "corruption": "str",
-    "severity": "int64",
-    "value": "float64",
-    "n": "int64",
-    "device": "str",
-}
 
 
-def frame(types: Mapping[str, str], rows: Iterator[Row], columns: Row) -> pd.DataFrame:
-    """Return rows as a table with the columns of a run; texts that are missing are empty."""
-    table = pd.DataFrame(list(rows)).assign(**columns).reindex(columns=list(types))
-    texts = [name for name, kind in types.items() if kind == "str"]
-    table[texts] = table[texts].fillna("")
-    return table.astype(dict(types))
+def _runs(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return one row per run, with what it reached and what speaks against its inversions."""
+    return pd.DataFrame([*rows]).reindex(columns=list(RUNS)).astype(RUNS)
+
+
+TABLES: dict[str, Callable[[Iterable[Row]], pd.DataFrame]] = {
+    "runs": _runs,
+    "measurements": MEASUREMENTS.tidy,
+    "residuals": RESIDUALS.tidy,
+    "robustness": ROBUSTNESS.tidy,
+}
+"""How rows become each table."""
+
+
+def null(control: str) -> str:
+    """Return the condition of a network whose late blocks are unrelated: random, or of a scratch run."""
+    return f"null_{control}"

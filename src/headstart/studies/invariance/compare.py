@@ -30,9 +30,9 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
             parts[name].append(table)
     sizes = {}
     for name, tables in parts.items():
-        whole = pd.concat(tables, ignore_index=True)
-        write_table(context.out / f"{name}.parquet", whole)
-        sizes[name] = len(whole)
+        table = pd.concat(tables, ignore_index=True)
+        write_table(context.out / f"{name}.parquet", table)
+        sizes[name] = len(table)
     found = pd.concat(parts["measurements"], ignore_index=True)
     undefined = int(found["value"].isna().sum())
     context.log(f"{len(found):,} values, {undefined:,} of them undefined, with the reason beside")

@@ -1,4 +1,4 @@
-"""What the tables of the invariance study say of claims I11 to I14 of arXiv 2307.06006: the way to the end.
+"""What the tables of the invariance study say of claims I11 to I14 of arXiv 2307.06006: dynamics.
 
 The independent unit is the source network, as in `headstart.studies.invariance.layer_claims`.
 """
@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from headstart.statistics.above_zero import above_zero, correlation_interval, status_of, words
 from headstart.statistics.claim_results import ClaimResult, Status, bounded
 from headstart.statistics.intervals import mean_interval
 from headstart.studies.invariance.layer_claims import early, late, missing
@@ -19,7 +18,11 @@ from headstart.studies.invariance.network_tables import (
     RUN,
     Array,
     Networks,
+    above_zero,
+    correlation_interval,
     doing,
+    status_of,
+    words,
 )
 from headstart.studies.invariance.spread_of_forgetting import SETTLED
 
@@ -29,7 +32,7 @@ def peak_on_the_way(networks: Networks) -> ClaimResult:
 
     Learning, late and early, is said beside: the paper sees it peak late and not early.
     """
-    found = _courses(networks, "forgetting", late)
+    found = _curves(networks, "forgetting", late)
     if found is None:
         reason = (
             "Two networks are needed that were followed at the same four target epochs or more."
@@ -41,7 +44,7 @@ def peak_on_the_way(networks: Networks) -> ClaimResult:
     beside = "; ".join(
         f"{name} layers {words(mean_interval(_peak(other[1])[0]))}"
         for name, part in (("late", late), ("early", early))
-        if (other := _courses(networks, "learning", part))
+        if (other := _curves(networks, "learning", part))
     )
     return above_zero(
         gap,
@@ -53,20 +56,20 @@ def peak_on_the_way(networks: Networks) -> ClaimResult:
     )
 
 
-def _courses(
-    networks: Networks, measure: str, part: Callable[[Array], Array]
+def _curves(
+    networks: Networks, metric: str, part: Callable[[Array], Array]
 ) -> tuple[tuple[int, ...], Array] | None:
-    """Return epochs, and "networks epochs" of a measure averaged over some layers and a network's runs.
+    """Return epochs, and "networks epochs" of a metric averaged over some layers and a network's runs.
 
     None for fewer than two networks or four epochs, or where epochs differ between runs.
     """
     seen: set[tuple[int, ...]] = set()
     curves: dict[tuple[object, ...], list[Array]] = {}
     for run, rows in runs_of(doing(networks.measurements, CLASSIFY)):
-        mine = rows[(rows["measure"] == measure) & rows["value"].notna()]
+        mine = rows[(rows["metric"] == metric) & rows["value"].notna()]
         epochs = [int(epoch) for epoch in sorted(mine["target_epoch"].unique()) if epoch > 0]
         seen.add(tuple(epochs))
-        curve = part(layer_series(rows, measure, epochs)).mean(axis=1)
+        curve = part(layer_series(rows, metric, epochs)).mean(axis=1)
         curves.setdefault(tuple(run[name] for name in NETWORK), []).append(curve)
     if len(seen) != 1 or len(curves) < 2 or len(min(seen)) < 4:
         return None
@@ -74,7 +77,7 @@ def _courses(
 
 
 def _peak(values: Array) -> tuple[Array, list[int]]:
-    """Return how far each course lies above its end where the others are highest, and where that is."""
+    """Return how far each curve lies above its end where the others are highest, and where that is."""
     chosen = [int(np.delete(values, i, axis=0).mean(axis=0).argmax()) for i in range(len(values))]
     return values[np.arange(len(values)), chosen] - values[:, -1], chosen
 
@@ -100,7 +103,7 @@ def std_follows_robustness(networks: Networks) -> ClaimResult:
 
 
 def _best_by_family(networks: Networks) -> str:
-    """Say which r the best aggregate of each family reaches, mean over runs; chosen on the same runs."""
+    """Return which r the best aggregate of each family reaches, mean over runs; chosen on the same runs."""
     found = _of_tuned(networks.correlations, networks)
     best = found.groupby([*RUN, "family"])["r"].max().groupby("family").mean().dropna()
     listed = [f"{name} {r:+.2f}" for name, r in best.items()]

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from headstart.statistics.above_zero import words
 from headstart.statistics.claim_results import ClaimResult, bounded
 from headstart.statistics.intervals import mean_interval
 from headstart.studies.invariance.layer_claims import missing
@@ -12,6 +11,7 @@ from headstart.studies.invariance.network_tables import (
     RECONSTRUCT,
     Array,
     Networks,
+    words,
 )
 
 NOT_IDENTIFIABLE = (

@@ -8,51 +8,51 @@ layer by layer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import JobContext
-from headstart.metrics.representations import optimizer as descent
 from headstart.metrics.representations.inversion import Inversion, Represent, invert, seed_images
+from headstart.metrics.representations.optimizer import FAST, LONG, PAPER, InversionOptimizer
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.invariance.params import Inversions
-from headstart.studies.invariance.reference_images import (
-    ReferenceImages,
-    cell_name,
-    draw_reference_images,
-)
+from headstart.tasks.errors import TaskError
+from headstart.tasks.task import Task
 from headstart.training.checkpoint_series import CheckpointSeries, Pixels
 from headstart.training.checkpoints import load, save
 
-PRESETS = {"paper": descent.PAPER, "long": descent.LONG, "fast": descent.FAST}
+PRESETS = {"paper": PAPER, "long": LONG, "fast": FAST}
+RESIDUALS = ("residual", "seed_residual", "other_residual")
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Invert a network; write pixels [layers, images, …] per epoch, kind and seed, and residuals."""
     options = Inversions.model_validate(job.params["inversions"])
     task = read_task(job.wildcards["target"], job.params, context.input("data"))
-    probes = draw_reference_images(task, options)
+    reference = draw_reference_images(task, options)
     checkpoints = CheckpointSeries(
-        context.input("network"), model_of(job.params), probes.pixels.shape, context.device
+        context.input("network"), model_of(job.params), reference.pixels.shape, context.device
     )
-    epochs = dict.fromkeys(checkpoints.epoch(asked) for asked in job.params["epochs"])
+    epochs = dict.fromkeys(checkpoints.epoch(requested) for requested in job.params["epochs"])
     context.log(
         f"{context.device}, {len(epochs)} networks, {options.images} images, "
-        f"{len(options.seeds)} seeds, {path_of(options).steps} steps"
+        f"{len(options.seeds)} seeds, {optimizer_of(options).steps} steps"
     )
     parts = []
     for epoch in epochs:
         network = checkpoints.pixels(epoch, options.layers)
         for kind in options.kinds:
             for index, seed in enumerate(options.seeds):
-                bundle = Bundle(network, probes, options, epoch, kind, index, context)
+                bundle = Bundle(network, reference, options, epoch, kind, index, context)
                 parts.append(bundle.write(context.out / cell_name(epoch, kind, seed)))
         context.log(_describe(epoch, parts[-1]), detail=epoch != list(epochs)[-1])
     table = pd.concat(parts, ignore_index=True)
@@ -64,11 +64,47 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     }
 
 
-def path_of(options: Inversions) -> descent.InversionOptimizer:
-    """Return how pixels move."""
-    if isinstance(options.descent, str):
-        return PRESETS[options.descent]
-    return descent.InversionOptimizer(**options.descent.model_dump())
+def optimizer_of(options: Inversions) -> InversionOptimizer:
+    """Return the optimizer of pixels that the params name."""
+    if isinstance(options.optimizer, str):
+        return PRESETS[options.optimizer]
+    return InversionOptimizer(**options.optimizer.model_dump())
+
+
+@dataclass(frozen=True)
+class ReferenceImages:
+    """Images X of every seed, with their positions in the part of the task that they come from."""
+
+    positions: Int64[Tensor, "seeds images"]
+    pixels: Float32[Tensor, "seeds images channels height width"]
+
+
+def draw_reference_images(task: Task, options: Inversions) -> ReferenceImages:
+    """Draw the images of every seed, the same for all networks, fewer of them among more of them.
+
+    Raises:
+        TaskError: the part of the task has fewer images than requested.
+    """
+    part = task.test if options.part == "test" else task.validation
+    if options.images > len(part.labels):
+        raise TaskError(
+            f"inversions.images: {options.images} are requested, but {task.name} has "
+            f"{len(part.labels)} {options.part} images; ask for fewer"
+        )
+    positions = torch.stack(
+        [_order(len(part.labels), task.name, seed)[: options.images] for seed in options.seeds]
+    )
+    return ReferenceImages(positions, part.images[positions].float() / 255)
+
+
+def _order(number: int, task: str, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(derive_seed("invariance images", task, seed))
+    return torch.randperm(number, generator=generator)
+
+
+def cell_name(epoch: int, kind: str, seed: int) -> str:
+    """Return the file name of the inversions of one network from one seed."""
+    return f"epoch-{epoch:04d}-{kind}-seed{seed}.safetensors"
 
 
 class Bundle:
@@ -77,7 +113,7 @@ class Bundle:
     def __init__(
         self,
         network: Pixels,
-        probes: ReferenceImages,
+        reference: ReferenceImages,
         options: Inversions,
         epoch: int,
         kind: str,
@@ -86,8 +122,8 @@ class Bundle:
     ) -> None:
         self.network, self.options, self.context = network, options, context
         self.epoch, self.kind, self.seed = epoch, kind, options.seeds[index]
-        self.positions = probes.positions[index]
-        self.pixels = probes.pixels[index].to(context.device)
+        self.positions = reference.positions[index]
+        self.pixels = reference.pixels[index].to(context.device)
 
     def write(self, path: Path) -> pd.DataFrame:
         """Write the pixels of all layers; return one row per layer and image."""
@@ -124,14 +160,11 @@ class Bundle:
         starts = seed_images(self.pixels, self.kind, generator)  # type: ignore[arg-type]
         represent, size = self.network.until(layer), self.options.batch_size
         targets = representations(represent, self.pixels, size)
-        found = invert(represent, targets, starts, path_of(self.options), size)
+        found = invert(represent, targets, starts, optimizer_of(self.options), size)
         stored = found.images.to(getattr(torch, self.options.precision))
         shown = representations(represent, stored.float(), size)
         cell = dict(zip(RESIDUALS, _residuals(found, shown, targets), strict=True))
         return {"pixels": stored, **cell}
-
-
-RESIDUALS = ("residual", "seed_residual", "other_residual")
 
 
 def _residuals(found: Inversion, shown: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

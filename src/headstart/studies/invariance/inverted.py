@@ -13,8 +13,8 @@ from headstart.artifacts.files import read_table
 from headstart.artifacts.store import Artifact
 from headstart.metrics.representations.inversion import Inversion
 from headstart.metrics.representations.stir import TargetGrams, target_grams
+from headstart.studies.invariance.inversions import ReferenceImages, cell_name
 from headstart.studies.invariance.params import ConvergenceCriterion, Inversions
-from headstart.studies.invariance.reference_images import ReferenceImages, cell_name
 from headstart.training.checkpoint_series import Pixels
 from headstart.training.checkpoints import load
 
@@ -26,7 +26,7 @@ class Convergence:
     pass_rate: float
     strict_pass_rate: float
     residual: float
-    """Median, as a share of what the gate compares with."""
+    """Median, as a share of what the criterion compares with."""
     reason: str | None
     """Why the layer should not be trusted; None where enough images pass."""
 
@@ -40,13 +40,15 @@ class Inverted:
         summary: dict[str, Any] = artifact.manifest["summary"]
         self.epochs: list[int] = summary["epochs"]
 
-    def grams(self, network: Pixels, probes: ReferenceImages, epoch: int, kind: str) -> TargetGrams:
+    def grams(
+        self, network: Pixels, reference: ReferenceImages, epoch: int, kind: str
+    ) -> TargetGrams:
         """Return the Grams of a network on X and on the X′ of this one, seed by seed."""
         parts = []
         for index, seed in enumerate(self.options.seeds):
             stored = load(self.artifact.file(cell_name(epoch, kind, seed)))["pixels"]
             device = next(network.backbone.parameters()).device
-            x, inverted = probes.pixels[index].to(device), stored.float().to(device)
+            x, inverted = reference.pixels[index].to(device), stored.float().to(device)
             parts.append(
                 target_grams(network.every_layer, x[None], inverted[None], self.batch_size)
             )
@@ -56,14 +58,14 @@ class Inverted:
         )
 
     def convergence(
-        self, epoch: int, kind: str, gate: ConvergenceCriterion
+        self, epoch: int, kind: str, criterion: ConvergenceCriterion
     ) -> dict[int, Convergence]:
-        """Return, for every layer, how many images of all seeds pass the gate."""
+        """Return, for every layer, how many images of all seeds meet the criterion."""
         mine = self.residuals[
             (self.residuals["target_epoch"] == epoch) & (self.residuals["kind"] == kind)
         ]
         layers = [int(layer) for layer in mine["layer"].unique()]
-        return {layer: _convergence(mine[mine["layer"] == layer], gate) for layer in layers}
+        return {layer: _convergence(mine[mine["layer"] == layer], criterion) for layer in layers}
 
     def residual(self, epoch: int, kind: str, seed: int, layer: int) -> Tensor:
         """Return the relative residuals of the images of one seed and layer, in their order."""
@@ -77,15 +79,17 @@ class Inverted:
         return torch.from_numpy(rows["residual"].to_numpy(copy=True))
 
 
-def _convergence(rows: pd.DataFrame, gate: ConvergenceCriterion) -> Convergence:
+def _convergence(rows: pd.DataFrame, criterion: ConvergenceCriterion) -> Convergence:
     names = ("residual", "seed_residual", "other_residual")
     values = [torch.from_numpy(rows[name].to_numpy(copy=True)) for name in names]
-    # The gate reads residuals only.
+    # The criterion reads residuals only.
     found = Inversion(torch.empty(len(rows), 0), *values)
     scale = {"features": torch.ones_like(values[0]), "seed": values[1], "other": values[2]}
     return Convergence(
-        found.pass_rate(gate.threshold, gate.relative_to),
-        found.pass_rate(gate.strict, gate.relative_to),
-        float((values[0] / scale[gate.relative_to]).median()),
-        found.unconverged_reason(gate.minimum_pass_rate, gate.threshold, gate.relative_to),
+        found.pass_rate(criterion.threshold, criterion.relative_to),
+        found.pass_rate(criterion.strict, criterion.relative_to),
+        float((values[0] / scale[criterion.relative_to]).median()),
+        found.unconverged_reason(
+            criterion.minimum_pass_rate, criterion.threshold, criterion.relative_to
+        ),
     )

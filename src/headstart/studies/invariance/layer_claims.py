@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from headstart.statistics.above_zero import above_zero, everywhere
 from headstart.statistics.claim_results import ClaimResult
 from headstart.studies.invariance.network_tables import (
     CLASSIFY,
@@ -17,13 +16,15 @@ from headstart.studies.invariance.network_tables import (
     SCRATCH,
     Array,
     Networks,
+    above_zero,
     doing,
+    everywhere,
 )
 from headstart.studies.invariance.series import pearson
 
 
 def missing(name: str) -> ClaimResult:
-    """Return the finding where no run does what a claim is about, or it was not measured."""
+    """Return the result where no run does what a claim is about, or it was not measured."""
     return ClaimResult("not measured here", f"No run {name} was measured for this.")
 
 
@@ -41,7 +42,7 @@ def learning_is_not_forgetting(networks: Networks) -> ClaimResult:
     """1: over layers, learning and forgetting agree less for the unlike task."""
     r = {}
     for name in (CLASSIFY, RECONSTRUCT):
-        both = [networks.diagonal(name, measure) for measure in ("learning", "forgetting")]
+        both = [networks.diagonal(name, metric) for metric in ("learning", "forgetting")]
         if both[0] is None or both[1] is None:
             return missing(name)
         r[name] = np.array([pearson(x, y) for x, y in zip(*both, strict=True)])
@@ -67,7 +68,7 @@ def similar_yet_forgotten(networks: Networks) -> ClaimResult:
 
 def early_layers_change(networks: Networks) -> ClaimResult:
     """3: the first layer changes more than one in the middle (the fifth of twelve)."""
-    both = [networks.diagonal(CLASSIFY, measure) for measure in ("learning", "forgetting")]
+    both = [networks.diagonal(CLASSIFY, metric) for metric in ("learning", "forgetting")]
     if both[0] is None or both[1] is None:
         return missing(CLASSIFY)
     change = (both[0] + both[1]) / 2
@@ -105,9 +106,9 @@ def low_level_task_forgets_earlier(networks: Networks) -> ClaimResult:
 def reusable_early_invariances(networks: Networks) -> ClaimResult:
     """6: from the pretrained start, early layers change less than from scratch, in both metrics."""
     differences = []
-    for measure in ("learning", "forgetting"):
-        scratch = networks.diagonal(SCRATCH, measure)
-        tuned = networks.diagonal(CLASSIFY, measure)
+    for metric in ("learning", "forgetting"):
+        scratch = networks.diagonal(SCRATCH, metric)
+        tuned = networks.diagonal(CLASSIFY, metric)
         if scratch is None or tuned is None or scratch.shape != tuned.shape:
             return missing(SCRATCH)
         differences.append(early(scratch - tuned).mean(axis=1))
@@ -132,7 +133,7 @@ def cka_misses_it(networks: Networks) -> ClaimResult:
 
 
 def _between_sources(
-    networks: Networks, measure: str, part: Callable[[Array], Array], text: str
+    networks: Networks, metric: str, part: Callable[[Array], Array], text: str
 ) -> ClaimResult:
     tuned = doing(networks.runs, CLASSIFY)
     given = {bool(value) for value in tuned["given_weights"]}
@@ -144,7 +145,7 @@ def _between_sources(
     for from_weights in (False, True):
         given_to = networks.measurements["given_weights"] == from_weights
         values = replace(networks, measurements=networks.measurements[given_to]).diagonal(
-            CLASSIFY, measure
+            CLASSIFY, metric
         )
         if values is None:
             return missing(CLASSIFY)

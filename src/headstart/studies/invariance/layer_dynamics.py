@@ -29,10 +29,10 @@ def runs_of(
         yield dict(zip(RUN, names, strict=True)), rows
 
 
-def layer_series(rows: pd.DataFrame, measure: str, epochs: list[int]) -> ndarray:
-    """Return "epochs layers" of a measure of one run, NaN where it was not measured."""
+def layer_series(rows: pd.DataFrame, metric: str, epochs: list[int]) -> ndarray:
+    """Return "epochs layers" of a metric of one run, NaN where it was not measured."""
     layers = sorted(rows["layer"].unique())
-    mine = rows[rows["measure"] == measure]
+    mine = rows[rows["metric"] == metric]
     table = mine.pivot_table(index="target_epoch", columns="layer", values="value", dropna=False)
     return table.reindex(index=epochs, columns=layers).to_numpy(dtype=float)
 
@@ -49,7 +49,7 @@ def followed_runs(
     """Yield runs that have both, at `FEWEST_EPOCHS` or more target epochs."""
     for run, rows in runs_of(measurements):
         accuracy = robustness_of(robustness, run)
-        forgetting = rows[(rows["measure"] == "forgetting") & rows["value"].notna()]
+        forgetting = rows[(rows["metric"] == "forgetting") & rows["value"].notna()]
         epochs = sorted(set(accuracy.index) & set(forgetting["target_epoch"]))
         if len(epochs) >= FEWEST_EPOCHS:
             yield run, rows, accuracy.loc[epochs]
@@ -83,7 +83,7 @@ def _family(table: pd.DataFrame, epochs: list[int]) -> Family:
     missing = table.isna().sum()
     left_out = missing[missing > 0].rename("missing").reset_index()
     reason = "undefined at " + left_out["missing"].astype(str) + f" of {len(epochs)} epochs"
-    reason += ": not measured there, or a layer did not pass the gate"
+    reason += ": not measured there, or a layer did not meet the criterion"
     return Family(table.dropna(axis="columns"), left_out[KEYS].assign(reason=reason))
 
 
@@ -91,7 +91,7 @@ def correlations(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.Dat
     """Return r of every aggregate of every run with robustness, best first within a family.
 
     Columns: those of `RUN`, family, epochs, hypotheses (aggregates that were tried), left_out (those
-    that were not, for they are undefined at some epoch, as where a layer failed the gate), those of
+    that were not, for they are undefined at some epoch, as where a layer failed the criterion), those of
     `search`, whose `p_selected` shows what it does to p that the best of so many was looked for, and
     reason, why r is NaN.
     """

@@ -51,7 +51,7 @@ class Inversions(Section):
     layers: tuple[Count, ...] = Field(
         default=(), description="blocks, counted from 1; none: all of them"
     )
-    descent: Literal["paper", "long", "fast"] | InversionOptimizer = Field(
+    optimizer: Literal["paper", "long", "fast"] | InversionOptimizer = Field(
         default="fast", description="paper: 50 steps of length 0.5; long: 500; fast: Adam, 200"
     )
     precision: Literal["float16", "float32"] = Field(
@@ -105,7 +105,7 @@ class Invariance(Section):
         default="last", description="target epoch that counts as the end of a run"
     )
     inversions: Inversions = Inversions()
-    gate: ConvergenceCriterion = ConvergenceCriterion()
+    convergence: ConvergenceCriterion = ConvergenceCriterion()
     control: tuple[Literal["random", "scratch"], ...] = Field(
         default=("random",),
         description="late blocks that replace those of the pretrained network: fresh ones, or "

@@ -1,10 +1,9 @@
-"""Comparisons of two networks as rows of a tidy table: grids, intervals, gates and reasons."""
+"""Comparisons of two networks as rows of a tidy table: grids, intervals, convergence and reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from headstart.metrics.representations.stir import (
     data_processing_violations,
     stir_reason,
 )
+from headstart.studies.invariance.columns import Row, null
 from headstart.studies.invariance.inverted import Convergence
 from headstart.studies.invariance.params import Invariance
 
@@ -34,7 +34,7 @@ FORMS = {"debiased": True, "biased": False}
 NOT_IDENTIFIABLE = (
     "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
 )
-# Which network's inversions a measure rests on; CKA rests on none.
+# Which network's inversions a metric rests on; CKA rests on none.
 RESTS_ON = {
     "stir_pt_given_pt": "pt",
     "stir_ft_given_pt": "pt",
@@ -47,23 +47,22 @@ RESTS_ON = {
     "learning": "ft",
     "learning_paper": "ft",
 }
-Row = dict[str, Any]
-Gates = Mapping[str, Mapping[int, Convergence]]
+Converged = Mapping[str, Mapping[int, Convergence]]
 
 
 @dataclass(frozen=True)
 class Rows:
     """Makes rows for one pair of networks; `layers` names those of the grids, counted from 1.
 
-    `gates` holds the convergence of every layer, of "pt" and, where it was inverted, of "ft".
+    `convergence` holds the convergence of every layer, of "pt" and, where it was inverted, of "ft".
     """
 
     pair: Comparison
     layers: Sequence[int]
-    gates: Gates
+    convergence: Converged
     options: Invariance
 
-    def whole(self, controls: Mapping[str, Mapping[int, TargetGrams]]) -> Iterator[Row]:
+    def complete(self, controls: Mapping[str, Mapping[int, TargetGrams]]) -> Iterator[Row]:
         """Yield every cell of every grid with an interval over images, in both forms.
 
         With them come C(i, j), that of every control, and how far ft exceeds the strictest of each
@@ -81,7 +80,7 @@ class Rows:
             )
             for name in grids(self.pair, debiased):
                 cells = self._cells(name, form, found.interval(_grid(name)))
-                yield from (self._bounded(self._judged(row, debiased)) for row in cells)
+                yield from (self._bounded(self._explained(row, debiased)) for row in cells)
             yield from self._compression(form, found, controls)
 
     def diagonal(self) -> Iterator[Row]:
@@ -91,7 +90,7 @@ class Rows:
                 nothing = torch.full_like(grid, torch.nan)
                 for row in self._cells(name, form, Cells(grid, nothing, nothing)):
                     if row["layer"] == row["reference_layer"]:
-                        yield self._judged(row, debiased)
+                        yield self._explained(row, debiased)
 
     def _compression(
         self, form: str, found: Sampled, controls: Mapping[str, Mapping[int, TargetGrams]]
@@ -104,7 +103,8 @@ class Rows:
         for kind, by_layer in controls.items():
             for first in by_layer:
                 own = less(_control(kind, first), pt)
-                yield from self._compressed(f"compression_{kind}", form, own, first)
+                for row in self._compressed("excess_compression", form, own, first):
+                    yield {**row, "condition": null(kind)}
             over = {first: less(ft, _control(kind, first)) for first in by_layer}
             strictest, chosen = _strictest(over)
             yield from self._compressed(f"excess_over_{kind}", form, strictest, chosen)
@@ -112,8 +112,8 @@ class Rows:
     def checks(self) -> Iterator[Row]:
         """Yield residuals, pass rates, and cells that exact inversions rule out."""
         selves = {"pt": self.pair.pt_given_pt, "ft": self.pair.ft_given_ft}
-        for network, gate in self.gates.items():
-            for layer, found in gate.items():
+        for network, layers in self.convergence.items():
+            for layer, found in layers.items():
                 place = {"layer": layer, "reference_layer": layer, "n": self.pair.images}
                 values = {
                     "residual": found.residual,
@@ -122,7 +122,7 @@ class Rows:
                 }
                 for name, value in values.items():
                     reason = found.reason if name == "pass_rate" else None
-                    row = {**place, "measure": f"{name}_{network}", "value": value}
+                    row = {**place, "metric": f"{name}_{network}", "value": value}
                     yield {**row, "reason": reason or ""}
             if grams := selves[network]:
                 yield from self._violations(network, grams)
@@ -134,7 +134,7 @@ class Rows:
             for i, layer in enumerate(self.layers):
                 if layer >= reference:
                     yield {
-                        "measure": f"data_processing_{network}",
+                        "metric": f"data_processing_{network}",
                         "form": "debiased",
                         "reference_layer": reference,
                         "layer": layer,
@@ -153,8 +153,8 @@ class Rows:
                     yield {**row, "reason": NOT_IDENTIFIABLE}
                 continue
             chosen = int(first[at]) if isinstance(first, Tensor) else first
-            judged = self._judged({**row, "first_replaced": chosen}, form == "debiased")
-            yield self._bounded(judged)
+            explained = self._explained({**row, "first_replaced": chosen}, form == "debiased")
+            yield self._bounded(explained)
 
     def _bounded(self, row: Row) -> Row:
         """Put a reason to an interval that is missing about a value that is not."""
@@ -170,7 +170,7 @@ class Rows:
         for j, reference in enumerate(self.layers):
             for i, layer in enumerate(self.layers):
                 yield {
-                    "measure": name,
+                    "metric": name,
                     "form": form,
                     "reference_layer": reference,
                     "layer": layer,
@@ -181,12 +181,12 @@ class Rows:
                     "reason": "",
                 }
 
-    def _judged(self, row: Row, debiased: bool) -> Row:
+    def _explained(self, row: Row, debiased: bool) -> Row:
         """Put a reason to a value that is NaN, or that rests on inversions that did not converge."""
-        network = RESTS_ON.get(row["measure"], "pt")
-        rests = not row["measure"].startswith("cka")
-        failed = self.gates[network][row["reference_layer"]].reason if rests else None
-        if failed and self.options.gate.unconverged == "nan":
+        network = RESTS_ON.get(row["metric"], "pt")
+        rests = not row["metric"].startswith("cka")
+        failed = self.convergence[network][row["reference_layer"]].reason if rests else None
+        if failed and self.options.convergence.unconverged == "nan":
             nothing = dict.fromkeys(("value", "low", "high"), float("nan"))
             return {**row, **nothing, "reason": failed}
         if row["value"] != row["value"]:

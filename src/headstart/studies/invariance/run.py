@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 import torch
@@ -15,17 +15,9 @@ from headstart.metrics.representations.stir import TargetGrams, residual_groups
 from headstart.metrics.representations.subspace import rank_reason, subspace_similarity
 from headstart.networks.blocks import late_blocks_replaced
 from headstart.networks.build import fresh_backbone
-from headstart.studies.invariance.columns import (
-    MEASUREMENTS,
-    OUTCOMES,
-    RESIDUALS,
-    ROBUSTNESS,
-    RUNS,
-    TABLES,
-    frame,
-)
+from headstart.studies.invariance.columns import OUTCOMES, TABLES, Row
 from headstart.studies.invariance.inverted import Inverted
-from headstart.studies.invariance.rows import FORMS, Row, Rows
+from headstart.studies.invariance.rows import FORMS, Rows
 from headstart.studies.invariance.subject import PRETRAINED, RUN, Subject
 from headstart.training.checkpoint_series import Pixels, same_weights
 
@@ -36,16 +28,16 @@ class Run:
     def __init__(self, subject: Subject, artifact: Artifact) -> None:
         self.subject, self.options, self.context = subject, subject.options, subject.context
         names = artifact.manifest["wildcards"]
-        self.arm, self.asked, self.target_seed = (names[name] for name in RUN)
+        self.arm, self.init_epoch, self.target_seed = (names[name] for name in RUN)
         self.mode = artifact.manifest["params"]["trajectory"]["mode"]
         self.reached = subject.checkpoints(artifact)
-        self.source_epoch = subject.source.epoch(self.asked)
+        self.source_epoch = subject.source.epoch(self.init_epoch)
         self.end = self.reached.epoch(self.options.end)
         last = self.reached.epoch("last")
         reached = {epoch for epoch in self.options.dynamics.epochs if epoch <= last}
         self.epochs = sorted(reached | {self.end})
-        self.started = subject.inversions(PRETRAINED, self.asked, "0")
-        self.ended = subject.inversions(self.arm, self.asked, self.target_seed)
+        self.started = subject.inversions(PRETRAINED, self.init_epoch, "0")
+        self.ended = subject.inversions(self.arm, self.init_epoch, self.target_seed)
         self.columns = {
             "study": "invariance",
             **{name: subject.job.wildcards[name] for name in ("source", "model", "target")},
@@ -56,25 +48,27 @@ class Run:
             "random_start": self.arm in self.options.scratch,
             "given_weights": subject.model.weights is not None,
             "target_seed": int(self.target_seed),
+            "split": self.options.inversions.part,
             "device": self.context.device,
         }
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return all tables of this run, from the last attempt where it was finished there."""
-        folder = self.context.state / f"{self.arm}-epoch{self.asked}-run{self.target_seed}"
-        last = folder / f"{TABLES[-1]}.parquet"
+        folder = self.context.state / f"{self.arm}-epoch{self.init_epoch}-run{self.target_seed}"
+        last = folder / f"{[*TABLES][-1]}.parquet"
         if not last.exists():
             self._verify_start()
             folder.mkdir(exist_ok=True)
-            measured = frame(MEASUREMENTS, self._measurements(), self.columns)
-            made = {
-                "runs": frame(RUNS, iter([self._summary(measured)]), self.columns),
+            measured = list(self._measurements())
+            rows: dict[str, Iterable[Row]] = {
+                "runs": [self._summary(pd.DataFrame(measured))],
                 "measurements": measured,
-                "residuals": frame(RESIDUALS, self._residuals(), self.columns),
-                "robustness": frame(ROBUSTNESS, self._robustness(), self.columns),
+                "residuals": self._residuals(),
+                "robustness": self._robustness(),
             }
-            for name in TABLES:
-                write_table(folder / f"{name}.parquet", made[name])
+            for name, tidy in TABLES.items():
+                table = tidy([{**self.columns, **row} for row in rows[name]])
+                write_table(folder / f"{name}.parquet", table)
         found = {name: read_table(folder / f"{name}.parquet") for name in TABLES}
         self.context.log(self._describe(found["measurements"]))
         return found
@@ -109,12 +103,12 @@ class Run:
         return {
             "target_epoch": self.end,
             **{name: end[name] for name in OUTCOMES},
-            "images": self.subject.probes.pixels.shape[1],
+            "images": self.subject.reference.pixels.shape[1],
             "inversion_seeds": len(self.options.inversions.seeds),
             "layers": len(self._start().layers),
             **{
                 f"broken_{each}": ended.loc[
-                    ended["measure"] == f"data_processing_{each}", "value"
+                    ended["metric"] == f"data_processing_{each}", "value"
                 ].mean()
                 for each in ("pt", "ft")
             },
@@ -131,31 +125,33 @@ class Run:
                 yield {"target_epoch": epoch, **row}
 
     def _compared(self, network: Pixels, epoch: int, kind: str) -> Iterator[Row]:
-        gates = {"pt": self.started.convergence(self.source_epoch, kind, self.options.gate)}
+        convergence = {
+            "pt": self.started.convergence(self.source_epoch, kind, self.options.convergence)
+        }
         pair = Comparison(
-            self.subject.pretrained_grams(self.asked, kind),
-            self.started.grams(network, self.subject.probes, self.source_epoch, kind),
+            self.subject.pretrained_grams(self.init_epoch, kind),
+            self.started.grams(network, self.subject.reference, self.source_epoch, kind),
         )
         if epoch in self.ended.epochs:
-            gates["ft"] = self.ended.convergence(epoch, kind, self.options.gate)
+            convergence["ft"] = self.ended.convergence(epoch, kind, self.options.convergence)
             pair = Comparison(
                 pair.pt_given_pt,
                 pair.ft_given_pt,
                 self._ended_grams(self._start(), epoch, kind),
                 self._ended_grams(network, epoch, kind),
             )
-        rows = Rows(pair, network.layers, gates, self.options)
+        rows = Rows(pair, network.layers, convergence, self.options)
         yield from rows.checks()
         if epoch != self.end:
             yield from rows.diagonal()
             return
-        yield from rows.whole(self._controls(kind))
+        yield from rows.complete(self._controls(kind))
 
     def _start(self) -> Pixels:
         return self.subject.pixels(self.subject.source, self.source_epoch)
 
     def _ended_grams(self, network: Pixels, epoch: int, kind: str) -> TargetGrams:
-        return self.ended.grams(network, self.subject.probes, epoch, kind)
+        return self.ended.grams(network, self.subject.reference, epoch, kind)
 
     def _controls(self, kind: str) -> dict[str, dict[int, TargetGrams]]:
         """Return Grams of networks whose blocks from each layer on are unrelated, by kind of control."""
@@ -170,12 +166,12 @@ class Run:
                 mixed = late_blocks_replaced(start.backbone, other.backbone, layer - 1)
                 network = Pixels(mixed, start.normalization, start.layers)
                 found[name][layer] = self.started.grams(
-                    network, self.subject.probes, self.source_epoch, kind
+                    network, self.subject.reference, self.source_epoch, kind
                 )
         return found
 
     def _unrelated(self, name: str) -> Pixels | None:
-        """Return a network that shares nothing with pt; None where this run is itself the one asked for."""
+        """Return a network that shares nothing with pt; None where this run is itself the one requested."""
         subject, start = self.subject, self._start()
         if name == "random":
             names = [subject.job.wildcards[each] for each in ("source", "model", "seed")]
@@ -194,18 +190,18 @@ class Run:
     def _subspaces(self, network: Pixels) -> Iterator[Row]:
         """Yield the similarity of principal subspaces on X, mean over seeds."""
         start, rows = self._start(), []
-        for x in self.subject.probes.pixels:
+        for x in self.subject.reference.pixels:
             with torch.no_grad():
                 pairs = [each.every_layer(x.to(self.context.device)) for each in (start, network)]
             rows.append([self._subspace(*layers) for layers in zip(*pairs, strict=True)])
         for index, layer in enumerate(start.layers):
             values, reasons = zip(*[row[index] for row in rows], strict=True)
             yield {
-                "measure": "subspace_similarity",
+                "metric": "subspace_similarity",
                 "reference_layer": layer,
                 "layer": layer,
                 "value": float(torch.tensor(values).mean()),
-                "n": self.subject.probes.pixels.shape[1],
+                "n": self.subject.reference.pixels.shape[1],
                 "reason": next((reason for reason in reasons if reason), ""),
             }
 
@@ -222,7 +218,7 @@ class Run:
         for kind in self.options.inversions.kinds:
             for network, (inverted, epoch) in inversions.items():
                 grams = (
-                    self.subject.pretrained_grams(self.asked, kind)
+                    self.subject.pretrained_grams(self.init_epoch, kind)
                     if network == "pt"
                     else self._ended_grams(self.subject.pixels(self.reached, epoch), epoch, kind)
                 )
@@ -240,6 +236,8 @@ class Run:
                     found = residual_groups(*pair, residuals, self.options.groups, debiased)
                     for number, group in enumerate(found):
                         yield {
+                            "target_epoch": epoch,
+                            "metric": "self_stir",
                             "form": form,
                             "inversion_seed": seed,
                             "layer": layer,
@@ -256,11 +254,10 @@ class Run:
             return
         for epoch in self.epochs:
             network = self.reached.classifier(epoch)
-            table = self.subject.corrupted.accuracy(
+            for row in self.subject.corrupted.accuracy(
                 network, self.reached.normalization, self.context.device
-            )
-            for row in table.to_dict("records"):
-                yield {"target_epoch": epoch, **{str(name): value for name, value in row.items()}}
+            ):
+                yield {"target_epoch": epoch, **row}
 
     def _describe(self, table: pd.DataFrame) -> str:
         end = table[
@@ -269,8 +266,8 @@ class Run:
             & (table["layer"] == table["reference_layer"])
         ]
 
-        def listed(measure: str) -> str:
-            values = end.loc[end["measure"] == measure, "value"]
+        def listed(metric: str) -> str:
+            values = end.loc[end["metric"] == metric, "value"]
             return " ".join(f"{value:.2f}" for value in values)
 
         return (

@@ -24,10 +24,10 @@ SETTLED = 5
 
 
 def std_of_forgetting(
-    rows: pd.DataFrame, epochs: list[int], measure: str = "forgetting"
+    rows: pd.DataFrame, epochs: list[int], metric: str = "forgetting"
 ) -> Float[ndarray, " epochs"]:
     """Return the paper's aggregate: the std of forgetting over all layers but the first."""
-    values = layer_series(rows, measure, epochs)
+    values = layer_series(rows, metric, epochs)
     return np.asarray(values[:, 1:].std(axis=1))
 
 

@@ -1,18 +1,29 @@
-"""One source network, the images and inversions, and all that its runs share."""
+"""One source network, its images, clean and corrupted, its inversions, and all that its runs share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Artifact, JobContext
+from headstart.metrics.representations.corruptions import corrupt
 from headstart.metrics.representations.stir import TargetGrams
+from headstart.networks.network import Network
 from headstart.steps.sections import model_of, read_task
+from headstart.studies.invariance.inversions import draw_reference_images
 from headstart.studies.invariance.inverted import Inverted
-from headstart.studies.invariance.params import Invariance
-from headstart.studies.invariance.reference_images import draw_reference_images
-from headstart.studies.invariance.robustness import CorruptedImages
+from headstart.studies.invariance.params import Invariance, Robustness
+from headstart.tasks.batches import EvaluationBatches, Normalization
+from headstart.tasks.task import Task, TestImages
+from headstart.training.assembly import EVALUATION_BATCH
 from headstart.training.checkpoint_series import CheckpointSeries, Pixels
+from headstart.training.evaluation import evaluate
 
 PRETRAINED = "pretrained"
 """Where a run's name would stand, the network that runs start from."""
@@ -29,8 +40,8 @@ class Subject:
             model_of(job.params),
         )
         self.task = read_task(job.wildcards["target"], job.params, context.input("data"))
-        self.probes = draw_reference_images(self.task, self.options.inversions)
-        self.shape = self.probes.pixels.shape
+        self.reference = draw_reference_images(self.task, self.options.inversions)
+        self.shape = self.reference.pixels.shape
         self.source = self.checkpoints(context.input("pretrain"))
         self.inverted = {
             tuple(one.manifest["wildcards"][name] for name in RUN): Inverted(
@@ -57,5 +68,45 @@ class Subject:
         epoch = self.source.epoch(source_epoch)
         network = self.pixels(self.source, epoch)
         return self.inversions(PRETRAINED, source_epoch, "0").grams(
-            network, self.probes, epoch, kind
+            network, self.reference, epoch, kind
         )
+
+
+CLEAN = "clean"
+
+
+class CorruptedImages:
+    """Test images of a task, clean and under every corruption and severity, as 8-bit pixels."""
+
+    def __init__(self, task: Task, options: Robustness) -> None:
+        generator = torch.Generator().manual_seed(derive_seed("robustness images", task.name))
+        chosen = torch.randperm(len(task.test.labels), generator=generator)[: options.images]
+        test = task.test
+        self.clean = TestImages(test.images[chosen], test.labels[chosen], test.classes)
+        self.variants = {(CLEAN, 0): self.clean} | {
+            (name, severity): self._corrupted(name, severity)
+            for name in options.corruptions
+            for severity in options.severities
+        }
+
+    def accuracy(
+        self, network: Network, normalization: Normalization, device: str
+    ) -> Iterator[dict[str, Any]]:
+        """Yield one row per corruption and severity."""
+        for (name, severity), images in self.variants.items():
+            batches = EvaluationBatches(images, normalization, EVALUATION_BATCH, device)
+            yield {
+                "split": "test",
+                "metric": "accuracy",
+                "corruption": name,
+                "severity": severity,
+                "value": evaluate(network, batches).accuracy,
+                "n": len(images.labels),
+            }
+
+    def _corrupted(self, name: str, severity: int) -> TestImages:
+        generator = torch.Generator().manual_seed(derive_seed("corruption", name, severity))
+        pixels: Tensor = corrupt(self.clean.images.float() / 255, name, severity, generator)
+        # As in the published sets, corrupted images are pictures of 8 bits.
+        stored = (pixels * 255).round().to(torch.uint8)
+        return TestImages(stored, self.clean.labels, self.clean.classes)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -23,7 +26,7 @@ from headstart.studies.invariance.figures.published import (
 )
 from headstart.studies.invariance.figures.shared import drawn_rows, named, sample_words
 
-MEASURES = {
+METRICS = {
     "forgetting": "Forgetting (STIR lost)",
     "learning": "Learning (STIR gained)",
     "cka_divergence": "CKA divergence",
@@ -47,7 +50,7 @@ def dynamics_figure(
     theirs = published_table(published, str(runs["target"].iloc[0]))
     table = pd.concat([table, theirs], ignore_index=True)
     names = list(dict.fromkeys(table["series"]))
-    panels = [*MEASURES, ACCURACY]
+    panels = [*METRICS, ACCURACY]
     with paper_style():
         figure, axes = plt.subplots(
             len(names), len(panels), figsize=(10.4, 0.5 + 2.1 * len(names)), squeeze=False
@@ -55,8 +58,8 @@ def dynamics_figure(
         for (row, column), axis in np.ndenumerate(axes):
             mine = table[table["series"] == names[row]]
             epochs = sorted(int(epoch) for epoch in mine["target_epoch"].unique())
-            _panel(axis, mine[mine["measure"] == panels[column]], panels[column], epochs)
-            axis.set_title("" if row else MEASURES.get(panels[column], "Accuracy"), fontsize=8.5)
+            _panel(axis, mine[mine["metric"] == panels[column]], panels[column], epochs)
+            axis.set_title("" if row else METRICS.get(panels[column], "Accuracy"), fontsize=8.5)
             axis.set_xlabel("target epoch" if row == len(names) - 1 else "")
             axis.set_ylabel("" if column else names[row])
         write_caption(figure, _caption(runs))
@@ -66,22 +69,22 @@ def dynamics_figure(
 def dynamics_table(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFrame:
     """Return means over runs by epoch: layers, and accuracy by severity (0: clean).
 
-    Columns: drawn (here, or published form: ours with biased CKA and 1 for self-STIR), series, measure,
+    Columns: drawn (here, or published form: ours with biased CKA and 1 for self-STIR), series, metric,
     target_epoch, level (layer or severity), levels, value, runs.
     """
-    measured = drawn_rows(measurements, list(MEASURES)).assign(drawn="here")
+    measured = drawn_rows(measurements, list(METRICS)).assign(drawn="here")
     compared = named(in_published_form(measurements)).assign(drawn="published form")
     rows = pd.concat([measured, compared], ignore_index=True)
     rows = rows[rows["layer"] == rows["reference_layer"]].assign(level=rows["layer"])
-    accuracies = robustness.assign(measure=ACCURACY, level=robustness["severity"], drawn="here")
+    accuracies = robustness.assign(metric=ACCURACY, level=robustness["severity"], drawn="here")
     accuracies = accuracies.merge(rows[["source", "model", "arm", "series"]].drop_duplicates())
-    keys = ["drawn", "series", "measure", "target_epoch", "level"]
+    keys = ["drawn", "series", "metric", "target_epoch", "level"]
     accuracy = accuracies.groupby([*keys, "seed", "target_seed"])["value"].mean().reset_index()
     both = pd.concat([rows, accuracy], ignore_index=True)
     table = both.groupby(keys, as_index=False, sort=False).agg(
         value=("value", lambda values: values.mean(skipna=False)), runs=("value", "size")
     )
-    table["levels"] = table.groupby(["series", "measure"])["level"].transform("max")
+    table["levels"] = table.groupby(["series", "metric"])["level"].transform("max")
     followed = table.groupby("series")["target_epoch"].transform("nunique") > 1
     return table[followed]
 
@@ -90,15 +93,15 @@ def published_table(published: pd.DataFrame, target: str) -> pd.DataFrame:
     """Return the published values over epochs of a target, or of CIFAR-10, in the same columns."""
     found = _published(target)
     parts = []
-    for measure, figure in found.dynamics:
+    for metric, figure in found.dynamics:
         rows = published[published["figure"] == figure]
         level = rows["series"].str.extract(r"(\d+)$")[0].fillna("0").astype(int)
-        parts.append(rows.assign(measure=measure, level=level, target_epoch=rows["x"].astype(int)))
+        parts.append(rows.assign(metric=metric, level=level, target_epoch=rows["x"].astype(int)))
     table = pd.concat(parts, ignore_index=True).assign(
         drawn="published", series=f"published, ViT-B/32,\nImageNet to {found.words}"
     )
-    table["levels"] = table.groupby("measure")["level"].transform("max")
-    return table[["drawn", "series", "measure", "target_epoch", "level", "levels", "value"]]
+    table["levels"] = table.groupby("metric")["level"].transform("max")
+    return table[["drawn", "series", "metric", "target_epoch", "level", "levels", "value"]]
 
 
 def _published(target: str) -> Published:
@@ -106,33 +109,36 @@ def _published(target: str) -> Published:
     return found if found.dynamics else PUBLISHED[FALLBACK]
 
 
-def _panel(axis: Axes, table: pd.DataFrame, measure: str, epochs: list[int]) -> None:
+def _panel(axis: Axes, table: pd.DataFrame, metric: str, epochs: list[int]) -> None:
     if table["value"].isna().all() or table["target_epoch"].nunique() < 2:
-        words = "not measured\non the way" if measure in MEASURES else "no classes"
+        words = "not measured\non the way" if metric in METRICS else "no classes"
         axis.text(
             0.5, 0.5, words, ha="center", va="center",
             transform=axis.transAxes, fontsize=7.5, color="#6E6E6E",
         )  # fmt: skip
         axis.set(xticks=[], yticks=[])
         return
-    labels = []
-    few = _few(int(table["levels"].max()))
-    for (drawn, level), part in table.groupby(["drawn", "level"]):
-        line = part.sort_values("target_epoch")
-        colour, style = _look(int(str(level)), int(part["levels"].max()), measure)
-        if drawn == "published form":
-            # One more line for each of twelve blocks could not be told apart.
-            if level in few:
-                axis.plot(
-                    position(line["target_epoch"]), line["value"], color=colour, linewidth=0.5
-                )
-            continue
-        axis.plot(position(line["target_epoch"]), line["value"], style, color=colour, linewidth=1.1)
-        last = float(line["value"].iloc[-1])
-        if level in few and last == last:
-            labels.append((last, _label(int(str(level)), measure), colour))
+    table = table.assign(
+        x=position(table["target_epoch"].astype(float)), level=table["level"].astype(int)
+    )
+    levels = int(table["levels"].max())
+    few, clean = _few(levels), metric == ACCURACY
+    shades = {level: _shade(level, levels, clean) for level in sorted(table["level"].unique())}
+    common = {"x": "x", "y": "value", "hue": "level", "palette": shades, "ax": axis}
+    common |= {"estimator": None, "errorbar": None, "legend": False}
+    thin = table["drawn"] == "published form"
+    dashes = {level: (4, 2) if clean and level == 0 else "" for level in shades}
+    sns.lineplot(table[~thin], style="level", dashes=dashes, linewidth=1.1, **common)
+    # One more line for each of twelve blocks could not be told apart.
+    if len(labelled := table[thin & table["level"].isin(few)]):
+        sns.lineplot(labelled, linewidth=0.5, **common)
+    ends: Any = (
+        table[~thin & table["level"].isin(few)].sort_values("x").groupby("level")["value"].last()
+    )
     epoch_axis(np.array([axis]), epochs)
-    label_edge(axis, labels, lines=1)
+    label_edge(
+        axis, [(end, _label(level, metric), shades[level]) for level, end in ends.items()], lines=1
+    )
 
 
 def _few(levels: int) -> set[int]:
@@ -140,15 +146,14 @@ def _few(levels: int) -> set[int]:
     return set(range(levels + 1)) if levels <= 6 else {1, 2, 4, 6, 8, 10, levels}
 
 
-def _look(level: int, levels: int, measure: str) -> tuple[str, str]:
-    if measure == ACCURACY and level == 0:
-        return BLUE, "--"
-    shade = 0.35 + 0.6 * level / max(levels, 1)
-    return to_hex(colormaps["Greys"](shade)), "-"
+def _shade(level: int, levels: int, accuracy: bool) -> str:
+    if accuracy and level == 0:
+        return BLUE
+    return to_hex(colormaps["Greys"](0.35 + 0.6 * level / max(levels, 1)))
 
 
-def _label(level: int, measure: str) -> str:
-    if measure == ACCURACY:
+def _label(level: int, metric: str) -> str:
+    if metric == ACCURACY:
         return f"severity {level}" if level else "clean"
     return f"block {level}"
 

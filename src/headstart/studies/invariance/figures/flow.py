@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ def flow_figure(
     if table.empty:
         return None
     names = list(dict.fromkeys(table["series"]))
-    kinds = [kind for kind in PANELS if (table["measure"] == kind).any()]
+    kinds = [kind for kind in PANELS if (table["metric"] == kind).any()]
     limit = float(np.nanmax(table["value"].abs())) or 1.0
     with paper_style():
         figure, axes = plt.subplots(
@@ -50,7 +51,7 @@ def flow_figure(
         )
         for (row, column), axis in np.ndenumerate(axes):
             name, kind = names[row], kinds[column]
-            _matrix(axis, table[(table["series"] == name) & (table["measure"] == kind)], limit)
+            _matrix(axis, table[(table["series"] == name) & (table["metric"] == kind)], limit)
             axis.set_title(PANELS[kind] if row == 0 else "", fontsize=8.5)
             axis.set_ylabel("" if column else f"{name}\nblock i of the start")
             axis.set_xlabel("block j of the run" if row == len(names) - 1 else "")
@@ -101,10 +102,10 @@ def published_figure(
 def flow_table(measurements: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return means over runs of every cell, and whether all runs' intervals lie on one side of zero.
 
-    Columns: series, measure, reference_layer (row i), layer (column j), value, beyond_zero, runs.
+    Columns: series, metric, reference_layer (row i), layer (column j), value, beyond_zero, runs.
     """
     rows = at_end(drawn_rows(measurements, list(PANELS)), runs)
-    keys = ["series", "measure", "reference_layer", "layer"]
+    keys = ["series", "metric", "reference_layer", "layer"]
     rows = rows.assign(above=rows["low"] > 0, below=rows["high"] < 0)
     table = rows.groupby(keys, as_index=False, sort=False).agg(
         value=("value", lambda values: values.mean(skipna=False)),
@@ -124,33 +125,35 @@ def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
         return
-    layers = sorted(table["layer"].unique())
-    values = table.pivot(index="reference_layer", columns="layer", values="value").to_numpy()
-    sure = table.pivot(index="reference_layer", columns="layer", values="beyond_zero").to_numpy()
-    axis.set_facecolor("#F2F2F2")
-    axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit)
-    size = 7.5 if len(layers) <= 6 else 5
-    for i, j in np.ndindex(values.shape):
-        if np.isnan(values[i, j]):
-            axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, **HATCH))
-            continue
-        dark = abs(values[i, j]) > 0.6 * limit
-        digits = 3 if len(layers) <= 6 else 2
-        text = f"{values[i, j]:+.{digits}f}" if round(float(values[i, j]), digits) else "0"
-        axis.text(
-            j,
-            i,
-            text.replace("0.", ".", 1),
-            ha="center",
-            va="center",
-            fontsize=size,
-            color="white" if dark else "black",
-            fontweight="bold" if sure[i, j] else "normal",
-        )
-    axis.set_xticks(range(len(layers)), [str(layer) for layer in layers])
-    axis.set_yticks(range(len(layers)), [str(layer) for layer in layers])
+    values, sure = (
+        table.pivot(index="reference_layer", columns="layer", values=name)
+        for name in ("value", "beyond_zero")
+    )
+    digits, size = (3, 7.5) if len(values) <= 6 else (2, 5)
+    sns.heatmap(
+        values.astype(float),
+        vmin=-limit,
+        vmax=limit,
+        cmap=COLOURS,
+        annot=values.map(lambda value: _cell(float(value), digits)),
+        fmt="",
+        annot_kws={"fontsize": size},
+        cbar=False,
+        square=True,
+        ax=axis,
+    )
+    # Cells without a value are not drawn: the hatched background shows through.
+    axis.patch.set(**HATCH)
+    drawn = values.notna().to_numpy()
+    for text, bold in zip(axis.texts, sure.to_numpy()[drawn], strict=True):
+        text.set_fontweight("bold" if bold else "normal")
+    axis.tick_params(length=0, rotation=0)
     axis.grid(visible=False)
-    axis.tick_params(length=0)
+
+
+def _cell(value: float, digits: int) -> str:
+    """Return a value as it stands in its cell: `+.012`, `0`."""
+    return f"{value:+.{digits}f}".replace("0.", ".", 1) if round(value, digits) else "0"
 
 
 def _caption(runs: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -20,7 +21,9 @@ from headstart.studies.invariance.figures.published import (
 )
 from headstart.studies.invariance.figures.shared import (
     Look,
+    draw_lines,
     drawn_rows,
+    legend_handles,
     looks_of,
     named,
     sample_words,
@@ -32,7 +35,13 @@ PANELS = {
     "learning": ("Learning", "STIR gained"),
     "cka_divergence": ("CKA divergence", "1 − CKA"),
 }
-KEYS = ["series", "does", "measure", "layer", "layers"]
+DRAWN: dict[str, dict[str, Any]] = {
+    "published": {"marked": False, "linestyle": ":", "linewidth": 1.2, "alpha": 0.75},
+    "published form": {"marked": False, "linewidth": 0.6},
+    "run": {"linewidth": 0, "markersize": 3, "alpha": 0.35},
+    "here": {"markersize": 5},
+}
+KEYS = ["series", "does", "metric", "layer", "layers"]
 
 
 def layers_figure(
@@ -49,8 +58,8 @@ def layers_figure(
     target = beside(str(runs["target"].iloc[0])).words
     with paper_style():
         figure, axes = plt.subplots(1, len(PANELS), figsize=(9.3, 3.3), squeeze=False)
-        for axis, (measure, (title, unit)) in zip(axes[0], PANELS.items(), strict=True):
-            _panel(axis, table[table["measure"] == measure], looks)
+        for axis, (metric, (title, unit)) in zip(axes[0], PANELS.items(), strict=True):
+            _panel(axis, table[table["metric"] == metric], looks)
             axis.set(title=title, ylabel=unit, xlabel="depth of the layer (share of all blocks)")
         figure.legend(
             handles=_legend(looks, table, target),
@@ -68,7 +77,7 @@ def layers_table(
     """Return each run's values, their mean over runs in two forms, and published values.
 
     Columns: drawn (here; run; published form, which is ours with biased CKA and 1 for self-STIR;
-    published), series, does, measure, layer, layers (of the network), value, low, high (interval over
+    published), series, does, metric, layer, layers (of the network), value, low, high (interval over
     images, mean over runs), runs, start (of the published network).
     """
     rows = _ended(drawn_rows(measurements, list(PANELS)), runs, names)
@@ -105,28 +114,18 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panel(axis: Axes, table: pd.DataFrame, looks: dict[str, Look]) -> None:
-    for name, (colour, marker) in looks.items():
-        mine = table[table["series"] == name].sort_values("layer")
-        for drawn, part in mine.groupby("drawn"):
-            x = part["layer"] / part["layers"]
-            if drawn == "published":
-                axis.plot(x, part["value"], ":", color=colour, linewidth=1.2, alpha=0.75)
-            elif drawn == "published form":
-                axis.plot(x, part["value"], "-", color=colour, linewidth=0.6)
-            elif drawn == "run":
-                axis.plot(x, part["value"], marker, color=colour, markersize=3, alpha=0.35)
-            else:
-                axis.plot(x, part["value"], marker=marker, color=colour, markersize=5)
-                axis.vlines(x, part["low"], part["high"], color=colour, linewidth=1.1)
+    table = table.assign(depth=table["layer"] / table["layers"])
+    for drawn, look in DRAWN.items():
+        draw_lines(axis, table[table["drawn"] == drawn], looks, "depth", **look)
+    here = table[table["drawn"] == "here"]
+    colours = [looks[name][0] for name in here["series"]]
+    axis.vlines(here["depth"].astype(float), here["low"], here["high"], colours, linewidth=1.1)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_xlim(0, 1.04)
 
 
 def _legend(looks: dict[str, Look], table: pd.DataFrame, target: str) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=5, label=name)
-        for name, (colour, marker) in looks.items()
-    ]
+    handles = legend_handles(looks, 5)
     if (table["drawn"] == "published form").any():
         words = "here, in the published form"
         handles.append(Line2D([], [], color=GREY, linewidth=0.6, label=words))

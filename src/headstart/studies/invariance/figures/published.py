@@ -8,7 +8,7 @@ import pandas as pd
 
 from headstart.studies.invariance.network_tables import RECONSTRUCT, SCRATCH, of_form
 
-# The published form of a measure: biased CKA, as in the authors' code, and 1 in place of self-STIR.
+# The published form of a metric: biased CKA, as in the authors' code, and 1 in place of self-STIR.
 PAPER_FORM = {
     "forgetting_paper": "forgetting",
     "learning_paper": "learning",
@@ -30,7 +30,7 @@ class Published:
             reconstruct.
         starts: the same with the series other_cifar and random; empty where there are none.
         flow: figures of flow with what the runs do.
-        dynamics: figures over epochs by measure.
+        dynamics: figures over epochs by metric.
     """
 
     words: str
@@ -86,7 +86,7 @@ def beside(target: str) -> Published:
 def layer_series(published: pd.DataFrame, run: pd.Series) -> pd.DataFrame:
     """Return the published values over layers that compare with a run; empty where there are none.
 
-    `run` has `does`, source, target and given_weights. Columns: measure, layer, value, start.
+    `run` has `does`, source, target and given_weights. Columns: metric, layer, value, start.
     """
     found = beside(str(run["target"]))
     figures, series, start = found.tasks, "classify", "ImageNet"
@@ -96,14 +96,14 @@ def layer_series(published: pd.DataFrame, run: pd.Series) -> pd.DataFrame:
         figures, series, start = found.starts, "random", "random weights"
     elif not run["given_weights"] and {run["source"], run["target"]} == {"cifar10", "cifar100"}:
         figures, series, start = found.starts, "other_cifar", "the other CIFAR"
-    names = {f"{series}.{measure}": measure for measure in PAPER_FORM.values()}
+    names = {f"{series}.{metric}": metric for metric in PAPER_FORM.values()}
     rows = published[published["figure"].isin(figures) & published["series"].isin(list(names))]
     return rows.assign(
-        measure=rows["series"].map(names), layer=rows["x"].astype(float).astype(int), start=start
-    )[["measure", "layer", "value", "start"]]
+        metric=rows["series"].map(names), layer=rows["x"].astype(float).astype(int), start=start
+    )[["metric", "layer", "value", "start"]]
 
 
 def in_published_form(measurements: pd.DataFrame) -> pd.DataFrame:
     """Return our values in the published form, under the names of the measured one."""
-    rows = of_form(measurements[measurements["measure"].isin(list(PAPER_FORM))], "biased")
-    return rows.assign(measure=rows["measure"].map(PAPER_FORM))
+    rows = of_form(measurements[measurements["metric"].isin(list(PAPER_FORM))], "biased")
+    return rows.assign(metric=rows["metric"].map(PAPER_FORM))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,12 +14,16 @@ from matplotlib.figure import Figure
 from headstart.figures.epochs import epoch_axis, position
 from headstart.figures.labels import write_caption
 from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
-from headstart.studies.early_stopping.figures.prepare import PERCENT
-from headstart.studies.invariance.figures.shared import Look, in_words, looks_of, named
+from headstart.statistics.words import pluralize
+from headstart.studies.invariance.figures.shared import (
+    Look,
+    draw_lines,
+    legend_handles,
+    looks_of,
+    named,
+)
 from headstart.studies.invariance.network_tables import RUN
 
-# A line of a panel: seeds repeat from series to series, and from model to model.
-LINE = ["series", *RUN]
 SETTINGS = {
     "sgd_1e-5_aug": "SGD 1e-5",
     "sgd_5e-5_aug": "SGD 5e-5",
@@ -38,7 +45,9 @@ def robustness_figure(
     """
     if aggregate.empty:
         return None
+    # A line of a panel: seeds repeat from series to series, and from model to model.
     names = named(runs)[[*RUN, "series", "does"]]
+    names = names.assign(line=names[["series", *RUN]].astype(str).agg("-".join, axis=1))
     ours = aggregate.merge(names, on=RUN)
     prefixes = transients[transients["part"] == "prefix"].merge(names, on=RUN)
     found = correlations[correlations["family"] == "forgetting and learning"]
@@ -50,6 +59,9 @@ def robustness_figure(
         replayed = _published_scatter(axes[0, 1], published)
         theirs = _prefixes(axes[1, 0], prefixes, looks, published)
         _search(axes[1, 1], found, looks)
+        for axis in axes[1]:
+            axis.axhline(0, color=GREY, linewidth=0.8)
+            axis.set_ylim(-1.05, 1.05)
         write_caption(figure, _caption(ours, found))
     table = pd.concat(
         [
@@ -61,109 +73,120 @@ def robustness_figure(
         ],
         ignore_index=True,
     )
-    return figure, table[["drawn", *(name for name in table.columns if name != "drawn")]]
+    return figure, table[["drawn", *table.columns.drop(["drawn", "line"])]]
 
 
 def _ours(axis: Axes, ours: pd.DataFrame, looks: dict[str, Look]) -> None:
-    for (series, *_), part in ours.groupby(LINE):
-        colour, marker = looks[str(series)]
-        line = part.sort_values("target_epoch")
-        x, y = line["std_forgetting"], line["robust_accuracy"] * PERCENT
-        axis.plot(line["std_forgetting_paper"], y, "-", linewidth=0.5, color=colour)
-        axis.plot(x, y, "-", marker=marker, markersize=4, linewidth=0.9, color=colour)
-        for index in (0, -1):
-            axis.annotate(
-                str(int(line["target_epoch"].iloc[index])),
-                (x.iloc[index], y.iloc[index]),
-                xytext=(4, 3),
-                textcoords="offset points",
-                fontsize=6.5,
-                color=colour,
-            )
-    for name, (colour, marker) in looks.items():
-        axis.plot([], [], marker=marker, color=colour, markersize=4, label=name)
-    axis.legend(loc="best")
-    axis.set_title("Here: epochs of every run")
-    axis.set_xlabel("std of forgetting over all blocks but the first")
-    axis.set_ylabel("accuracy under corruption (%)")
+    ours = ours.sort_values("target_epoch").assign(percent=100 * ours["robust_accuracy"])
+    by_run: dict[str, Any] = {"units": "line", "sort": False}
+    draw_lines(axis, ours, looks, "std_forgetting", "percent", linewidth=0.9, **by_run)
+    draw_lines(
+        axis, ours, looks, "std_forgetting_paper", "percent", marked=False, linewidth=0.5, **by_run
+    )
+    ends = [ours.groupby("line").head(1), ours.groupby("line").tail(1)]
+    for row in pd.concat(ends).itertuples():
+        axis.annotate(
+            str(row.target_epoch),
+            (row.std_forgetting, row.percent),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=6.5,
+            color=looks[str(row.series)][0],
+        )
+    axis.legend(handles=legend_handles(looks, 4), loc="best")
+    axis.set(
+        title="Here: epochs of every run",
+        xlabel="std of forgetting over all blocks but the first",
+        ylabel="accuracy under corruption (%)",
+    )
 
 
 def _published_scatter(axis: Axes, published: pd.DataFrame) -> pd.DataFrame:
-    rows = published[published["figure"] == "fig6_scatter_std_acc"]
-    for index, (setting, words) in enumerate(SETTINGS.items()):
-        part = rows[rows["series"] == setting]
-        axis.plot(
-            part["x"],
-            part["value"] * PERCENT,
-            MARKERS[index],
-            color=CYCLE[index],
-            markersize=4,
-            markerfacecolor="none",
-            label=words,
-        )
-    axis.legend(loc="best")
-    axis.set_title("ViT-B/32 to CIFAR-10, published")
-    axis.set_xlabel("std of forgetting over blocks 2 to 12")
-    axis.set_ylabel("accuracy under corruption (%)")
+    rows = published[
+        (published["figure"] == "fig6_scatter_std_acc") & published["series"].isin(list(SETTINGS))
+    ]
+    shown = rows.assign(percent=100 * rows["value"], setting=rows["series"].map(SETTINGS))
+    names = list(SETTINGS.values())
+    sns.scatterplot(
+        shown,
+        x="x",
+        y="percent",
+        hue="setting",
+        style="setting",
+        hue_order=names,
+        style_order=names,
+        palette=list(CYCLE[: len(names)]),
+        markers=list(MARKERS[: len(names)]),
+        s=20,
+        linewidth=0,
+        ax=axis,
+    )
+    axis.legend(loc="best", title=None)
+    axis.set(
+        title="ViT-B/32 to CIFAR-10, published",
+        xlabel="std of forgetting over blocks 2 to 12",
+        ylabel="accuracy under corruption (%)",
+    )
     return rows
 
 
 def _prefixes(
     axis: Axes, prefixes: pd.DataFrame, looks: dict[str, Look], published: pd.DataFrame
 ) -> pd.DataFrame:
-    for (series, *_), part in prefixes.groupby(LINE):
-        colour, marker = looks[str(series)]
-        line = part.sort_values("target_epoch")
-        x = position(line["target_epoch"].astype(float))
-        axis.plot(x, line["r"], "-", marker=marker, markersize=4, linewidth=0.9, color=colour)
-        axis.plot(x, line["r_paper"], "-", linewidth=0.5, color=colour)
+    ours = prefixes.assign(x=position(prefixes["target_epoch"].astype(float)))
+    draw_lines(axis, ours, looks, "x", "r", units="line", linewidth=0.9)
+    draw_lines(axis, ours, looks, "x", "r_paper", units="line", marked=False, linewidth=0.5)
     rows = published[published["figure"] == "fig14"].pivot(
         index="x", columns="series", values="value"
     )
     for name, style in (("cifar10", "--"), ("cifar100", ":")):
         words = name.replace("cifar", "CIFAR-") + ", published"
-        axis.plot(
-            position(rows["epoch"]), rows[name], style, color=GREY, linewidth=1.3, label=words
+        look = {"linestyle": style, "color": GREY, "linewidth": 1.3, "label": words}
+        sns.lineplot(
+            x=position(rows["epoch"]).array, y=rows[name].array, errorbar=None, ax=axis, **look
         )
-    axis.axhline(0, color=GREY, linewidth=0.8)
     axis.legend(loc="lower right")
-    axis.set_ylim(-1.05, 1.05)
-    axis.set_title("Correlation over the first epochs only")
-    axis.set_xlabel("target epochs used")
-    axis.set_ylabel("Pearson's r")
+    axis.set(
+        title="Correlation over the first epochs only",
+        xlabel="target epochs used",
+        ylabel="Pearson's r",
+    )
     epoch_axis(np.array([axis]), [3, 5, 8, 13, 25, 50, 100])
     return rows.reset_index()
 
 
 def _search(axis: Axes, found: pd.DataFrame, looks: dict[str, Look]) -> None:
     """Draw r of every aggregate, best first, and the paper's among them."""
-    for (series, *_), part in found[found["r"].notna()].groupby(LINE):
-        colour, marker = looks[str(series)]
-        line = part.sort_values("r", ascending=False).reset_index(drop=True)
-        axis.plot(line.index + 1, line["r"], "-", color=colour, linewidth=1.1)
-        last = line["last_layer"].max()
-        own = line[
-            (line["aggregate"] == "forgetting")
-            & (line["first_layer"] == 2)
-            & (line["last_layer"] == last)
-            & (line["statistic"] == "std")
-        ]
-        axis.plot(own.index + 1, own["r"], marker, color=colour, markersize=6, mfc="white")
-    axis.axhline(0, color=GREY, linewidth=0.8)
-    axis.set_ylim(-1.05, 1.05)
-    axis.set_title("All aggregates of every run, best first")
-    axis.set_xlabel("rank of the aggregate")
-    axis.set_ylabel("Pearson's r")
+    tried = found[found["r"].notna()].sort_values("r", ascending=False, kind="stable")
+    tried = tried.assign(rank=tried.groupby("line").cumcount() + 1)
+    draw_lines(axis, tried, looks, "rank", "r", units="line", marked=False, linewidth=1.1)
+    own = tried[
+        (tried["aggregate"] == "forgetting")
+        & (tried["first_layer"] == 2)
+        & (tried["last_layer"] == tried.groupby("line")["last_layer"].transform("max"))
+        & (tried["statistic"] == "std")
+    ]
+    open_marks: dict[str, Any] = {
+        "markerfacecolor": "white",
+        "markeredgecolor": "auto",
+        "markeredgewidth": 1.2,
+    }
+    draw_lines(axis, own, looks, "rank", "r", linewidth=0, markersize=6, **open_marks)
+    axis.set(
+        title="All aggregates of every run, best first",
+        xlabel="rank of the aggregate",
+        ylabel="Pearson's r",
+    )
 
 
 def _caption(ours: pd.DataFrame, found: pd.DataFrame) -> str:
-    epochs = ours.groupby(LINE).size()
-    tried = found[found["r"].notna()].groupby(LINE)
+    epochs = ours.groupby("line").size()
+    tried = found[found["r"].notna()].groupby("line")
     alone, chosen = (tried[name].min().max() for name in ("p_independent", "p_selected"))
     left_out = int(found["left_out"].max()) if len(found) else 0
     undefined = f", of which up to {left_out} are undefined at some epoch" if left_out else ""
     return (
-        f"n = {in_words(len(epochs), 'run')} of {epochs.min()} epochs each; small numbers: first and last "
+        f"n = {pluralize(len(epochs), 'run')} of {epochs.min()} epochs each; small numbers: first and last "
         "epoch. Debiased CKA, self-STIR measured; thin, to compare with the published: biased CKA, 1 in "
         "place of self-STIR. Open markers: the published aggregate, one of "
         f"{(found['hypotheses'] + found['left_out']).max()} here{undefined}. The best of all "

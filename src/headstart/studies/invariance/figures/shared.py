@@ -1,12 +1,18 @@
-"""What the figures of the invariance study share: which rows are drawn, colours, words."""
+"""What the figures of the invariance study share: which rows are drawn, lines, colours, words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
+from headstart.figures.labels import sample_size
 from headstart.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
+from headstart.statistics.words import pluralize
 from headstart.studies.invariance.network_tables import NETWORK, of_form
 
 Look = tuple[str, str]
@@ -28,9 +34,9 @@ SPARE: tuple[Look, ...] = (
 )
 
 
-def drawn_rows(measurements: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Return the values of measures: debiased where there is a choice, of the first kind of seed."""
-    return named(of_form(measurements[measurements["measure"].isin(measures)]))
+def drawn_rows(measurements: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return the values of metrics: debiased where there is a choice, of one kind of seed."""
+    return named(of_form(measurements[measurements["metric"].isin(metrics)]))
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,15 +78,47 @@ def looks_of(table: pd.DataFrame, looks: Mapping[str, Look] = LOOKS) -> dict[str
     return found
 
 
-def in_words(number: int, thing: str) -> str:
-    """Return a number of things."""
-    return f"{number} {thing}" + ("" if number == 1 else "s")
+def draw_lines(
+    axis: Axes,
+    table: pd.DataFrame,
+    looks: Mapping[str, Look],
+    x: str,
+    y: str = "value",
+    *,
+    marked: bool = True,
+    **options: Any,
+) -> None:
+    """Draw the values of every series as they stand in the table, in its colour and with its marker."""
+    if table.empty:
+        return
+    if marked:
+        markers = {name: marker for name, (_, marker) in looks.items()}
+        options = {"markersize": 4, "markeredgewidth": 0, **options}
+        options |= {"style": "series", "markers": markers, "dashes": False}
+    sns.lineplot(
+        table.astype({x: float, y: float}),
+        x=x,
+        y=y,
+        hue="series",
+        palette={name: colour for name, (colour, _) in looks.items()},
+        estimator=None,
+        errorbar=None,
+        legend=False,
+        ax=axis,
+        **options,
+    )
+
+
+def legend_handles(looks: Mapping[str, Look], size: float) -> list[Line2D]:
+    """Return an entry of the legend for every series."""
+    return [
+        Line2D([], [], color=colour, marker=marker, markersize=size, label=name)
+        for name, (colour, marker) in looks.items()
+    ]
 
 
 def sample_words(runs: pd.DataFrame) -> str:
     """Return the sentence on numbers that stands under a figure."""
-    networks = in_words(len(runs[NETWORK].drop_duplicates()), "source network")
-    return (
-        f"n = {networks}, {runs['images'].max()} test images × "
-        f"{in_words(int(runs['inversion_seeds'].max()), 'inversion seed')}"
-    )
+    networks = len(runs[NETWORK].drop_duplicates())
+    seeds = pluralize(int(runs["inversion_seeds"].max()), "inversion seed")
+    return f"{sample_size(networks)}, {runs['images'].max()} test images × {seeds}"

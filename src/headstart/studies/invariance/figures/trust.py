@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.labels import write_caption
@@ -12,7 +11,9 @@ from headstart.figures.style import GREY, ORANGE, paper_style
 from headstart.studies.invariance.figures.shared import LOOKS as RUNS
 from headstart.studies.invariance.figures.shared import (
     Look,
+    draw_lines,
     drawn_rows,
+    legend_handles,
     looks_of,
     named,
     sample_words,
@@ -20,7 +21,7 @@ from headstart.studies.invariance.figures.shared import (
 )
 from headstart.studies.invariance.network_tables import NETWORK, at_end
 
-MEASURES = {
+METRICS = {
     "residual": ("Residual", "median share of the\ndistance to other images"),
     "pass_rate": ("Pass rate", "images that converged (share)"),
     "self_stir": ("Self-STIR", "STIR of a network given itself"),
@@ -44,12 +45,12 @@ def trust_figure(
     looks = looks_of(table, LOOKS)
     with paper_style():
         figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.1), squeeze=False)
-        for axis, (measure, (title, unit)) in zip(axes[0], MEASURES.items(), strict=False):
-            _panel(axis, table[table["measure"] == measure], "layer", looks)
+        for axis, (metric, (title, unit)) in zip(axes[0], METRICS.items(), strict=False):
+            draw_lines(axis, table[table["metric"] == metric], looks, "layer", linewidth=1.2)
             axis.set(title=title, ylabel=unit, xlabel="block")
             axis.set_xticks(sorted(table["layer"].dropna().astype(int).unique()))
         last = axes[0, -1]
-        _panel(last, table[table["measure"] == "group"], "group", looks)
+        draw_lines(last, table[table["metric"] == "group"], looks, "group", linewidth=1.2)
         last.set(title="… by residual", ylabel="self-STIR", xlabel="best to worst inverted images")
         last.set_xticks([])
         axes[0, 0].set_yscale("log")
@@ -57,7 +58,7 @@ def trust_figure(
         for axis in axes[0, 2:]:
             # Differences of a millionth are nothing to look at.
             axis.set_ylim(min(0.95, axis.get_ylim()[0]), 1.003)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+        figure.legend(handles=legend_handles(looks, 4), loc="outside upper center", ncols=5)
         write_caption(figure, _caption(runs))
     return figure, table
 
@@ -65,13 +66,13 @@ def trust_figure(
 def trust_table(
     measurements: pd.DataFrame, residuals: pd.DataFrame, runs: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return means over networks. Columns: series, does, measure, layer or group, value, networks."""
+    """Return means over networks. Columns: series, does, metric, layer or group, value, networks."""
     rows = at_end(drawn_rows(measurements, list(COLUMNS)), runs)
     rows = rows[rows["layer"] == rows["reference_layer"]]
-    told = pd.DataFrame([COLUMNS[each] for each in rows["measure"]], index=rows.index)
-    rows = rows.assign(measure=told[0], network=told[1])
+    renamed = pd.DataFrame([COLUMNS[each] for each in rows["metric"]], index=rows.index)
+    rows = rows.assign(metric=renamed[0], network=renamed[1])
     groups = named(residuals[residuals["form"] == "debiased"])
-    groups = groups.assign(measure="group", layer=float("nan"))
+    groups = groups.assign(metric="group", layer=float("nan"))
     both = pd.concat([rows, groups], ignore_index=True)
     start = both["network"] == "pt"
     both["does"] = (
@@ -79,25 +80,10 @@ def trust_table(
     )
     both["series"] = both["series"].mask(start, start_names(both))
     both["of"] = both[NETWORK].astype(str).agg("-".join, axis=1)
-    keys = ["series", "does", "measure", "layer", "group"]
+    keys = ["series", "does", "metric", "layer", "group"]
     return both.groupby(keys, as_index=False, dropna=False).agg(
         value=("value", "mean"), networks=("of", "nunique")
     )
-
-
-def _panel(axis: Axes, table: pd.DataFrame, x: str, looks: dict[str, Look]) -> None:
-    for name, part in table.groupby("series"):
-        colour, marker = looks[str(name)]
-        line = part.sort_values(x)
-        axis.plot(
-            line[x].astype(float),
-            line["value"],
-            marker=marker,
-            markersize=4,
-            color=colour,
-            linewidth=1.2,
-            label=name,
-        )
 
 
 def _caption(runs: pd.DataFrame) -> str:

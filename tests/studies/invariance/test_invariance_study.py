@@ -19,17 +19,16 @@ from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Artifact, describe_files, open_artifact
 from headstart.metrics.representations.corruptions import corrupt
 from headstart.params.reading import ParamsError
-from headstart.params.types import complete
 from headstart.plan import Plan
 from headstart.registry import Params, parse
+from headstart.statistics.measurements import MEASURED, select
 from headstart.steps import data, pretrain, trajectory
 from headstart.steps.check import Facts
-from headstart.studies.early_stopping import tables
 from headstart.studies.invariance import compare as invariance
-from headstart.studies.invariance import inversions
+from headstart.studies.invariance import inversions, tables
 from headstart.studies.invariance.checks import data_problems
+from headstart.studies.invariance.columns import MEASUREMENTS, null
 from headstart.studies.invariance.network_tables import of_form
-from headstart.studies.invariance.reference_images import draw_reference_images
 from headstart.studies.invariance.rows import NOT_IDENTIFIABLE
 from headstart.tasks.dataset import read
 from headstart.tasks.errors import TaskError
@@ -68,7 +67,7 @@ STUDY: dict[str, Any] = {
             "inversions": {
                 "images": 10,
                 "seeds": [0, 1],
-                "descent": {"steps": 40, "step_size": 0.1, "method": "adam", "decay": True},
+                "optimizer": {"steps": 40, "step_size": 0.1, "method": "adam", "decay": True},
             },
             "control": ["random", "scratch"],
             "components": 3,
@@ -87,7 +86,7 @@ MAKES = {
     "inversions": inversions.make,
     "invariance": invariance.make,
 }
-RUN = ["arm", "target_epoch", "form", "measure", "reference_layer", "layer"]
+RUN = ["arm", "target_epoch", "form", "metric", "condition", "reference_layer", "layer"]
 
 
 def changed(**options: Any) -> Params:
@@ -123,7 +122,10 @@ def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.fixture
 def gathered(finished: Path) -> dict[str, pd.DataFrame]:
     (folder,) = (finished / "results" / "tables").glob("invariance-*")
-    return {path.stem: read_table(path) for path in folder.glob("*.parquet")}
+    tables = {path.stem: read_table(path) for path in folder.glob("*.parquet")}
+    measurements = tables["measurements"]
+    assert list(measurements) == list(MEASUREMENTS.columns)
+    return tables
 
 
 def job_of(plan: Plan, step: str, arm: str, source_epoch: str | None = None) -> Job:
@@ -159,7 +161,7 @@ def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -
     represent = network.pixels(2).until(2)
     (letters,) = job.inputs["data"]
     whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
-    probes = draw_reference_images(whole, changed().section("invariance")["vit"].inversions)
+    probes = inversions.draw_reference_images(whole, changed().invariance["vit"].inversions)
     assert rows["image"].tolist() == probes.positions[1].tolist()
     target, found = represent(probes.pixels[1]), represent(stored[1].float())
     expected = (found - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
@@ -177,10 +179,10 @@ def test_what_a_network_sees_is_the_normalised_picture(copied: Plan) -> None:
 
 def test_at_epoch_0_nothing_is_forgotten_or_learnt(gathered: dict[str, pd.DataFrame]) -> None:
     table = gathered["measurements"].query("arm == 'finetune' and target_epoch == 0")
-    for measure in ("forgetting", "learning", "cka_divergence"):
-        values = table.loc[table["measure"] == measure, "value"].dropna()
+    for metric in ("forgetting", "learning", "cka_divergence"):
+        values = table.loc[table["metric"] == metric, "value"].dropna()
         np.testing.assert_allclose(values, 0, atol=1e-9)
-    same = table.loc[table["measure"] == "subspace_similarity", "value"]
+    same = table.loc[table["metric"] == "subspace_similarity", "value"]
     np.testing.assert_allclose(same, 1, atol=1e-6)
 
 
@@ -188,7 +190,7 @@ def test_every_value_is_a_number_or_has_a_reason(gathered: dict[str, pd.DataFram
     table = gathered["measurements"]
     assert (table["reason"][table["value"].isna()] != "").all()
     assert not table.duplicated([*RUN, "kind", "first_replaced"]).any()
-    ended = table[(table["measure"] == "forgetting") & table["low"].notna()]
+    ended = table[(table["metric"] == "forgetting") & table["low"].notna()]
     assert (ended["low"] <= ended["value"]).all()
     assert (ended["high"] >= ended["value"]).all()
 
@@ -197,7 +199,7 @@ def test_forgetting_is_measured_against_self_stir_and_its_published_form_against
     gathered: dict[str, pd.DataFrame],
 ) -> None:
     table = gathered["measurements"].query("arm == 'reconstruct' and kind == 'noise'")
-    keyed = table.pivot_table(index=["form", "reference_layer", "layer"], columns="measure",
+    keyed = table.pivot_table(index=["form", "reference_layer", "layer"], columns="metric",
                               values="value")  # fmt: skip
     given = keyed["stir_ft_given_pt"]
     np.testing.assert_allclose(keyed["forgetting"], keyed["stir_pt_given_pt"] - given)
@@ -211,13 +213,14 @@ def test_excess_compression_is_the_difference_of_what_both_networks_share(
     table = table[(table["form"] == "debiased") & table["first_replaced"].isna()]
     cell = ["arm", "reference_layer", "layer"]
     keyed = table[table["target_epoch"] == 2].pivot_table(
-        index=cell, columns="measure", values="value"
+        index=cell, columns="metric", values="value"
     )
     earlier = keyed[
         keyed.index.get_level_values("layer") < keyed.index.get_level_values("reference_layer")
     ]
     excess = gathered["measurements"].query(
-        "measure == 'excess_compression' and form == 'debiased' and layer < reference_layer"
+        "metric == 'excess_compression' and condition == 'measured' and form == 'debiased' "
+        "and layer < reference_layer"
     )
     assert len(excess) == len(earlier) == 3 * 3
     given = earlier["stir_ft_given_pt"] - earlier["stir_pt_given_pt"]
@@ -231,7 +234,7 @@ def test_runs_say_which_share_of_the_data_processing_check_fails(
     checks = gathered["measurements"].query("target_epoch == 2")
     for run in gathered["runs"].to_dict("records"):
         for network in ("pt", "ft"):
-            mine = checks["measure"].eq(f"data_processing_{network}") & checks["arm"].eq(run["arm"])
+            mine = checks["metric"].eq(f"data_processing_{network}") & checks["arm"].eq(run["arm"])
             assert mine.sum() == 6
             assert run[f"broken_{network}"] == checks.loc[mine, "value"].mean()
 
@@ -240,18 +243,18 @@ def test_expansion_is_not_identifiable_and_compression_is_compared_with_controls
     gathered: dict[str, pd.DataFrame],
 ) -> None:
     table = gathered["measurements"].query("arm == 'finetune' and form == 'debiased'")
-    excess = table[table["measure"] == "excess_compression"]
+    excess = select(table, metric="excess_compression", condition=MEASURED)
     later = excess["layer"] >= excess["reference_layer"]
     assert set(excess["reason"][later]) == {NOT_IDENTIFIABLE}
     earlier = excess[~later].set_index(["reference_layer", "layer"])["value"]
     for kind in ("random", "scratch"):
-        beyond = table[table["measure"] == f"excess_over_{kind}"]
+        beyond = table[table["metric"] == f"excess_over_{kind}"]
         beyond = beyond.set_index(["reference_layer", "layer"])["value"].reindex(earlier.index)
-        controls = table[table["measure"] == f"compression_{kind}"]
+        controls = select(table, metric="excess_compression", condition=null(kind))
         strictest = controls.groupby(["reference_layer", "layer"])["value"].max()
         expected = earlier - strictest.reindex(earlier.index)
         np.testing.assert_allclose(beyond, expected, atol=1e-9)
-    scratch = gathered["measurements"].query("arm == 'scratch'")["measure"]
+    scratch = gathered["measurements"].query("arm == 'scratch'")["metric"]
     assert "excess_over_scratch" not in set(scratch)
 
 
@@ -327,32 +330,32 @@ def compared(**options: Any) -> pd.DataFrame:
     return read_table(artifact.file("measurements.parquet"))
 
 
-def identifiable(table: pd.DataFrame, measure: str) -> pd.DataFrame:
-    rows = table[(table["measure"] == measure) & (table["reason"] != NOT_IDENTIFIABLE)]
+def identifiable(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    rows = table[(table["metric"] == metric) & (table["reason"] != NOT_IDENTIFIABLE)]
     assert len(rows)
     return rows
 
 
 def test_a_layer_that_was_not_inverted_gives_nan_with_its_reason(copied: Plan) -> None:
-    short = {"images": 10, "seeds": [0], "descent": {"steps": 1}}
+    short = {"images": 10, "seeds": [0], "optimizer": {"steps": 1}}
     table = compared(inversions=short, control=["random"])
-    for measure in RESTING:
-        rows = identifiable(table, measure)
-        assert rows["reason"].str.contains("inversion did not converge: 0 of 10").all(), measure
-        assert rows["value"].isna().all(), measure
-    assert table.loc[table["measure"] == "cka_divergence", "value"].notna().all()
+    for metric in RESTING:
+        rows = identifiable(table, metric)
+        assert rows["reason"].str.contains("inversion did not converge: 0 of 10").all(), metric
+        assert rows["value"].isna().all(), metric
+    assert table.loc[table["metric"] == "cka_divergence", "value"].notna().all()
 
 
 def test_what_was_not_inverted_is_kept_with_the_reason_for_chosen_layers_and_kinds_of_seeds(
     copied: Plan,
 ) -> None:
     short = {"images": 6, "seeds": [0], "layers": [1, 3], "kinds": ["noise", "other_image"],
-             "descent": {"steps": 1}}  # fmt: skip
-    table = compared(inversions=short, control=["random"], gate={"unconverged": "keep"})
-    for measure in RESTING:
-        rows = identifiable(table, measure)
-        assert rows["value"].notna().all(), measure
-        assert rows["reason"].str.contains("did not converge: 0 of 6").all(), measure
+             "optimizer": {"steps": 1}}  # fmt: skip
+    table = compared(inversions=short, control=["random"], convergence={"unconverged": "keep"})
+    for metric in RESTING:
+        rows = identifiable(table, metric)
+        assert rows["value"].notna().all(), metric
+        assert rows["reason"].str.contains("did not converge: 0 of 6").all(), metric
         assert rows["reason"].str.contains("half-samples need 8 images or more, found 6").all()
         assert set(rows["kind"]) == {"noise", "other_image"}
         assert set(rows["reference_layer"]) | set(rows["layer"]) == {1, 3}
@@ -369,13 +372,13 @@ def test_constant_features_give_nan_with_their_reason(copied: Plan) -> None:
 
     run = job_of(copied, "trajectory", "finetune")
     disguise(run, "epoch-0002.safetensors", flat)
-    table = compared(control=[], gate={"unconverged": "keep"})
+    table = compared(control=[], convergence={"unconverged": "keep"})
     table = table[table["form"].isin(["", "debiased"])]
-    for measure in ("forgetting", "learning", "cka_divergence", "subspace_similarity"):
-        rows = table[table["measure"] == measure]
+    for metric in ("forgetting", "learning", "cka_divergence", "subspace_similarity"):
+        rows = table[table["metric"] == metric]
         assert len(rows)
-        assert rows["value"].isna().all(), measure
-        assert rows["reason"].str.contains("constant features").all(), measure
+        assert rows["value"].isna().all(), metric
+        assert rows["reason"].str.contains("constant features").all(), metric
 
 
 def test_accuracy_under_corruption_is_that_of_the_network_on_the_corrupted_pictures(
@@ -404,9 +407,9 @@ def test_accuracy_under_corruption_is_that_of_the_network_on_the_corrupted_pictu
         assert ended.at[place, "n"] == 6
 
 
-def counted(channels: int = 1) -> dict[str, ClassCounts]:
+def counted() -> dict[str, ClassCounts]:
     images = dict.fromkeys("ABCDEF", 4)
-    return {"letters": ClassCounts(tuple("ABCDEF"), {}, images, images, (channels, 12, 12))}
+    return {"letters": ClassCounts(tuple("ABCDEF"), {}, images, images, (1, 12, 12))}
 
 
 @pytest.mark.parametrize(
@@ -427,17 +430,17 @@ def test_images_and_corruptions_that_there_are_not_are_named_before_anything_run
     options: dict[str, Any], channels: int, problem: str | None
 ) -> None:
     params = changed(**options)
-    facts = Facts(params, counted(channels), {"letters": (channels, 12, 12)})
-    found = list(data_problems({"invariance": complete(params.section("invariance"))}, facts))
+    facts = Facts(params, counted(), {"letters": (channels, 12, 12)})
+    found = list(data_problems(params.model_dump(), facts))
     assert found == ([problem] if problem else [])
 
 
 def test_more_images_than_the_task_has_are_refused_by_the_step_too(copied: Plan) -> None:
     (letters,) = job_of(copied, "trajectory", "finetune").inputs["data"]
     whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
-    asked = changed(inversions={"images": 13}, components=3).section("invariance")["vit"].inversions
-    with pytest.raises(TaskError, match="13 are asked for, but target has 12 test images"):
-        draw_reference_images(whole, asked)
+    requested = changed(inversions={"images": 13}, components=3).invariance["vit"].inversions
+    with pytest.raises(TaskError, match="13 are requested, but target has 12 test images"):
+        inversions.draw_reference_images(whole, requested)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from checkout import ROOT
 from numpy import ndarray
 from scipy import stats
 
@@ -18,7 +17,7 @@ from headstart.studies.invariance.series import (
     undefined_correlation,
 )
 
-PUBLISHED = Path(__file__).parents[2] / "published" / "invariance_figures.csv"
+PUBLISHED = ROOT / "published" / "invariance_figures.csv"
 LEARNING = {"cifar10": "fig5a_learning_cifar10", "cifar100": "fig11a_learning_cifar100"}
 FORGETTING = {"cifar10": "fig5b_forgetting_cifar10", "cifar100": "fig11b_forgetting_cifar100"}
 ACCURACY = {"cifar10": "fig5c_accuracy_cifar10", "cifar100": "fig13_accuracy_cifar100"}

@@ -14,6 +14,8 @@ from headstart.metrics.representations.inversion import invert, seed_images
 from headstart.metrics.representations.optimizer import InversionOptimizer
 from headstart.metrics.representations.stir import TargetGrams, target_grams
 from headstart.networks.blocks import every_block, late_blocks_replaced, truncated
+from headstart.statistics.measurements import MEASURED, select
+from headstart.studies.invariance.columns import MEASUREMENTS, null
 from headstart.studies.invariance.flow_claims import compression
 from headstart.studies.invariance.inverted import Convergence
 from headstart.studies.invariance.network_tables import Networks
@@ -25,7 +27,7 @@ KEPT = (34, 28, 22, 16, 10)  # directions of the image that each block of pt sti
 SHORTENED = (34, 28, 16, 10, 4)  # the third block deleted, its successors moved up
 DELETED = 3
 LAYERS = range(1, len(KEPT) + 1)
-DESCENT = InversionOptimizer(60, 0.1, "adam", decay=True)
+OPTIMIZER = InversionOptimizer(60, 0.1, "adam", decay=True)
 OPTIONS = Invariance(arms=("finetune",), resamples=20)
 
 
@@ -51,7 +53,7 @@ def pictures() -> Tensor:
 def inverted(reference: nn.Sequential) -> Tensor:
     seeds = seed_images(pictures(), "noise", seeded(2))
     blocks = [truncated(reference, block) for block in range(len(KEPT))]
-    return torch.stack([invert(m, m(pictures()), seeds, DESCENT).images for m in blocks])
+    return torch.stack([invert(m, m(pictures()), seeds, OPTIMIZER).images for m in blocks])
 
 
 class Planted:
@@ -76,8 +78,8 @@ class Planted:
             for kind, by_layer in self.controls.items()
         }
         fine = dict.fromkeys(LAYERS, Convergence(1.0, 1.0, 0.0, None))
-        made = Rows(pair, list(LAYERS), {"pt": fine, "ft": fine}, OPTIONS).whole(controls)
-        return pd.DataFrame(list(made)).query("form == 'debiased'")
+        made = Rows(pair, list(LAYERS), {"pt": fine, "ft": fine}, OPTIONS).complete(controls)
+        return MEASUREMENTS.tidy(made).query("form == 'debiased'")
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +87,9 @@ def planted() -> Planted:
     return Planted()
 
 
-def cells(table: pd.DataFrame, measure: str) -> pd.DataFrame:
-    rows = table[(table["measure"] == measure) & (table["layer"] < table["reference_layer"])]
+def cells(table: pd.DataFrame, metric: str, condition: str = MEASURED) -> pd.DataFrame:
+    rows = select(table, metric=metric, condition=condition)
+    rows = rows[rows["layer"] < rows["reference_layer"]]
     return rows.set_index(["reference_layer", "layer"])
 
 
@@ -100,23 +103,23 @@ def test_a_deleted_block_is_excess_compression_where_it_was_and_not_in_the_contr
     assert excess.loc[~moved, "value"].abs().max() < 1e-9
     beyond = cells(table, "excess_over_random")
     assert (beyond.loc[moved, "low"] > 0.02).all()
-    assert cells(table, "compression_random")["value"].max() < 0.01
+    assert cells(table, "excess_compression", null("random"))["value"].max() < 0.01
 
 
 def test_without_fine_tuning_all_is_zero_and_nothing_lies_above_the_control(
     planted: Planted,
 ) -> None:
     table = planted.rows(planted.of_pt)
-    for measure in ("forgetting", "learning"):
-        assert table.loc[table["measure"] == measure, "value"].abs().max() == 0
-    divergence = table[table["measure"] == "cka_divergence"]
+    for metric in ("forgetting", "learning"):
+        assert table.loc[table["metric"] == metric, "value"].abs().max() == 0
+    divergence = table[table["metric"] == "cka_divergence"]
     own = divergence[divergence["layer"] == divergence["reference_layer"]]
     assert own["value"].abs().max() < 1e-9
     excess = cells(table, "excess_compression")
     assert excess[["value", "low", "high"]].abs().to_numpy().max() == 0
     assert cells(table, "excess_over_random")["value"].max() <= 0
     expansion = table[
-        (table["measure"] == "excess_compression") & (table["layer"] >= table["reference_layer"])
+        (table["metric"] == "excess_compression") & (table["layer"] >= table["reference_layer"])
     ]
     assert set(expansion["reason"]) == {NOT_IDENTIFIABLE}
     assert expansion["value"].isna().all()

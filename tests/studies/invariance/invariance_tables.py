@@ -10,7 +10,8 @@ from checkout import ROOT
 
 LAYERS, EPOCHS = 4, (1, 2, 3, 5, 8, 13)
 PLACE = {"study": "invariance", "source": "latin", "model": "vit", "target": "cyrillic", "source_epoch": 9,
-         "target_seed": 0, "given_weights": False, "device": "cpu"}  # fmt: skip
+         "target_seed": 0, "given_weights": False, "condition": "measured",
+         "device": "cpu"}  # fmt: skip
 ARMS = {"finetune": ("finetune", False), "reconstruct": ("reconstruct", False),
         "scratch": ("finetune", True)}  # fmt: skip
 Plant = Callable[[str, int, int, int], float]
@@ -30,17 +31,17 @@ def noise(*names: object) -> float:
     return float(np.random.default_rng(seed).normal(0, 0.004))
 
 
-def default_value(arm: str, measure: str, reference: int, layer: int, epoch: int) -> float:
+def default_value(arm: str, metric: str, reference: int, layer: int, epoch: int) -> float:
     """Return what was planted: reconstruction forgets early, scratch everything, fine-tuning late."""
     height = {"finetune": 0.1, "reconstruct": 0.5, "scratch": 0.7}[arm]
-    if measure.startswith("stir"):
+    if metric.startswith("stir"):
         return 0.99
-    if measure.startswith(("flow", "excess")):
+    if metric.startswith(("flow", "excess")):
         return 0.05 if layer < reference else -0.05
     rise = 1 + layer / LAYERS if arm == "finetune" else 1.0
     bump = 1.5 if epoch == 5 and layer > LAYERS // 2 else 1.0
     first = 0.12 if layer == 1 else 0.0
-    scale = {"forgetting": 1.0, "learning": 0.8, "cka_divergence": 0.2}[measure]
+    scale = {"forgetting": 1.0, "learning": 0.8, "cka_divergence": 0.2}[metric]
     return scale * (height * rise * bump * (1 - np.exp(-epoch)) + first)
 
 
@@ -52,36 +53,36 @@ def measurements(arms: tuple[str, ...] = tuple(ARMS), seeds: int = 3) -> pd.Data
             run = {**PLACE, "arm": arm, "mode": mode, "random_start": random, "seed": seed}
             for epoch in EPOCHS:
                 end = epoch == EPOCHS[-1]
-                for measure in GRIDS:
+                for metric in GRIDS:
                     for reference in range(1, LAYERS + 1):
                         for layer in range(1, LAYERS + 1):
-                            if not end and (layer != reference or measure not in GRIDS[:3]):
+                            if not end and (layer != reference or metric not in GRIDS[:3]):
                                 continue
-                            if measure.startswith("excess") and layer >= reference:
+                            if metric.startswith("excess") and layer >= reference:
                                 value = float("nan")
                             else:
-                                value = default_value(arm, measure, reference, layer, epoch)
-                                value += noise(arm, seed, epoch, measure, reference, layer)
+                                value = default_value(arm, metric, reference, layer, epoch)
+                                value += noise(arm, seed, epoch, metric, reference, layer)
                             row = {**run, "target_epoch": epoch, "kind": "noise", "form": "debiased",
-                                   "measure": measure, "reference_layer": reference, "layer": layer,
+                                   "metric": metric, "reference_layer": reference, "layer": layer,
                                    "value": value, "low": value - 0.02, "high": value + 0.02, "n": 64,
                                    "reason": ""}  # fmt: skip
                             rows.append(row)
-                            if measure in AS_PUBLISHED and layer == reference:
+                            if metric in AS_PUBLISHED and layer == reference:
                                 published_form = {
                                     "form": "biased",
-                                    "measure": AS_PUBLISHED[measure],
+                                    "metric": AS_PUBLISHED[metric],
                                 }
                                 rows.append({**row, **published_form, "value": value + 0.01})
                 for layer in range(1, LAYERS + 1):
                     cell = {**run, "target_epoch": epoch, "reference_layer": layer, "layer": layer,
                             "low": np.nan, "high": np.nan, "n": 64, "reason": ""}  # fmt: skip
-                    rows.append({**cell, "kind": "", "form": "", "measure": "subspace_similarity",
+                    rows.append({**cell, "kind": "", "form": "", "metric": "subspace_similarity",
                                  "value": 1 - 0.01 * epoch * layer + noise(arm, seed, epoch, layer)})  # fmt: skip
                     for name in ("residual_pt", "pass_rate_pt", "residual_ft", "pass_rate_ft"):
                         value = 0.01 if "residual" in name else 1.0
                         rows.append(
-                            {**cell, "kind": "noise", "form": "", "measure": name, "value": value}
+                            {**cell, "kind": "noise", "form": "", "metric": name, "value": value}
                         )
     return pd.DataFrame(rows)
 

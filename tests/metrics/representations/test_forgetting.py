@@ -156,12 +156,12 @@ def pictures(count: int = 40, seed: int = 0) -> Tensor:
 
 
 def inverted_images(
-    reference: nn.Module, images: Tensor, descent: InversionOptimizer = FAST
+    reference: nn.Module, images: Tensor, optimizer: InversionOptimizer = FAST
 ) -> Tensor:
     """X′ of every block of the reference for one seed."""
     seeds = seed_images(images, "noise", seeded(1))
     blocks = [truncated(reference, block) for block in range(number_of_blocks(reference))]
-    return torch.stack([invert(m, m(images), seeds, descent).images for m in blocks])
+    return torch.stack([invert(m, m(images), seeds, optimizer).images for m in blocks])
 
 
 def grams(target: nn.Module, images: Tensor, inverted: Tensor) -> TargetGrams:
@@ -382,14 +382,14 @@ def test_the_grid_does_not_depend_on_the_order_of_images_or_on_the_batch_size() 
 
 def test_500_images_give_the_same_grid_in_batches_of_50_250_and_500() -> None:
     pt, images = network(2, width=12), pictures(500)
-    seeds, descent = (
+    seeds, optimizer = (
         seed_images(images, "noise", seeded(1)),
         InversionOptimizer(20, 0.1, "adam", decay=True),
     )
     found = []
     for size in (50, 250, 500):
         blocks = [truncated(pt, block) for block in range(2)]
-        x = torch.stack([invert(m, m(images), seeds, descent, size).images for m in blocks])
+        x = torch.stack([invert(m, m(images), seeds, optimizer, size).images for m in blocks])
         found.append(stir_grid(target_grams(every_block(pt), images[None], x[None], size)))
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(found[0], found[2])

@@ -33,13 +33,13 @@ def vision_transformer() -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("descent", [replace(LONG, decay=True), FAST], ids=["decaying", "adam"])
+@pytest.mark.parametrize("optimizer", [replace(LONG, decay=True), FAST], ids=["decaying", "adam"])
 @pytest.mark.parametrize("kind", ["noise", "other_image"])
 def test_inversion_reaches_the_representation_without_returning_the_image(
-    kind: SeedKind, descent: InversionOptimizer
+    kind: SeedKind, optimizer: InversionOptimizer
 ) -> None:
     represent, images = truncated(small_network(), 1), pictures()
-    result = invert(represent, represent(images), seed_images(images, kind, seeded()), descent)
+    result = invert(represent, represent(images), seed_images(images, kind, seeded()), optimizer)
     assert result.pass_rate(0.1) == 1
     torch.testing.assert_close(
         result.residual,
@@ -82,16 +82,16 @@ def test_the_residual_never_rises_with_the_number_of_steps() -> None:
     assert torch.equal(results[0].images, seeds.clamp(0, 1))
 
 
-@pytest.mark.parametrize("descent", [PAPER, replace(FAST, steps=20)], ids=["paper", "fast"])
+@pytest.mark.parametrize("optimizer", [PAPER, replace(FAST, steps=20)], ids=["paper", "fast"])
 def test_the_result_does_not_depend_on_the_batch_size_or_on_the_order(
-    descent: InversionOptimizer,
+    optimizer: InversionOptimizer,
 ) -> None:
     represent, images = truncated(small_network(), 1), pictures()
     seeds, targets = seed_images(images, "noise", seeded()), represent(images)
-    whole = invert(represent, targets, seeds, descent)
+    whole = invert(represent, targets, seeds, optimizer)
     order = torch.randperm(12, generator=seeded(1))
     for size in (1, 5):
-        parts = invert(represent, targets[order], seeds[order], descent, batch_size=size)
+        parts = invert(represent, targets[order], seeds[order], optimizer, batch_size=size)
         torch.testing.assert_close(parts.images, whole.images[order])
         torch.testing.assert_close(parts.residual, whole.residual[order])
 
@@ -144,7 +144,7 @@ def test_an_unfinished_inversion_is_flagged_with_its_pass_rate() -> None:
     assert result.unconverged_reason(minimum_pass_rate=0.5) is None
 
 
-def test_a_large_common_offset_fools_the_plain_residual_but_not_the_gate() -> None:
+def test_a_large_common_offset_fools_the_plain_residual_but_not_the_criterion() -> None:
     images = pictures()
     represent = lambda x: x.flatten(1) + 100  # noqa: E731
     result = invert(represent, represent(images), torch.rand_like(images), replace(PAPER, steps=0))

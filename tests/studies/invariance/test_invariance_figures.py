@@ -77,17 +77,17 @@ def test_every_figure_is_drawn_and_gives_the_same_bytes_twice(
 def test_layers_hold_means_runs_and_published_values(drawn: dict[str, Drawn]) -> None:
     table = drawn["tasks"][1]
     ours = table[(table["drawn"] == "here") & (table["series"] == "fine-tuned")]
-    forgetting = ours[ours["measure"] == "forgetting"].sort_values("layer")
+    forgetting = ours[ours["metric"] == "forgetting"].sort_values("layer")
     ended = MEASURED.query(
-        "measure == 'forgetting' and arm == 'finetune' and target_epoch == 13 and layer == reference_layer"
+        "metric == 'forgetting' and arm == 'finetune' and target_epoch == 13 and layer == reference_layer"
     )
     np.testing.assert_allclose(forgetting["value"], ended.groupby("layer")["value"].mean())
     assert (forgetting["runs"] == 3).all()
-    theirs = table[(table["drawn"] == "published") & (table["measure"] == "forgetting")]
+    theirs = table[(table["drawn"] == "published") & (table["metric"] == "forgetting")]
     first = theirs[(theirs["series"] == "fine-tuned") & (theirs["layer"] == 1)]["value"].iloc[0]
     assert first == pytest.approx(0.1264)
     compared = table[(table["drawn"] == "published form") & (table["series"] == "fine-tuned")]
-    compared = compared[compared["measure"] == "forgetting"].sort_values("layer")
+    compared = compared[compared["metric"] == "forgetting"].sort_values("layer")
     np.testing.assert_allclose(compared["value"], forgetting["value"] + 0.01)
     assert set(table["series"]) == {"fine-tuned", "reconstructing"}
 
@@ -97,7 +97,7 @@ def at_target(table: pd.DataFrame, target: str, source: str = "latin") -> pd.Dat
 
 
 def first_published(
-    target: str, source: str, given: bool, does: str, measure: str = "forgetting"
+    target: str, source: str, given: bool, does: str, metric: str = "forgetting"
 ) -> list[float]:
     """Return the published value at layer 1 that stands beside such runs."""
     moved = [
@@ -105,7 +105,7 @@ def first_published(
     ]
     table = invariance_layers.layers_table(*moved, PUBLISHED, (does,))
     theirs = table[(table["drawn"] == "published") & (table["layer"] == 1)]
-    return theirs.loc[theirs["measure"] == measure, "value"].tolist()
+    return theirs.loc[theirs["metric"] == metric, "value"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_two_models_are_drawn_apart_each_beside_its_own_published_values() -> No
         measured, listed, PUBLISHED, ("fine-tuned", "reconstructing")
     )
     assert drawn
-    table = drawn[1][drawn[1]["measure"] == "forgetting"]
+    table = drawn[1][drawn[1]["metric"] == "forgetting"]
     trained, given = "fine-tuned (cifar100, vit)", "fine-tuned (photos, imagenet)"
     here = table[table["drawn"] == "here"].pivot(index="layer", columns="series", values="value")
     np.testing.assert_allclose(here[given], 2 * here[trained])
@@ -174,7 +174,7 @@ def test_published_numbers_are_drawn_as_the_paper_gives_them(drawn: dict[str, Dr
     prefix = drawn["robustness"][1].query("drawn == 'published prefix'")
     third = prefix.loc[prefix["epoch"].round() == 3, "cifar10"]
     assert third.tolist() == pytest.approx([0.954], abs=0.001)
-    dynamics = drawn["dynamics"][1].query("drawn == 'published' and measure == 'accuracy'")
+    dynamics = drawn["dynamics"][1].query("drawn == 'published' and metric == 'accuracy'")
     clean = dynamics.query("level == 0 and target_epoch == 100")["value"]
     assert clean.tolist() == pytest.approx([0.973], abs=0.001)
 
@@ -187,7 +187,7 @@ def test_flow_and_dynamics_of_cifar100_stand_beside_those_of_cifar100() -> None:
     }
     assert flow["value"].max() == pytest.approx(0.10, abs=0.005)
     clean = invariance_dynamics.published_table(PUBLISHED, "cifar100").query(
-        "measure == 'accuracy' and level == 0"
+        "metric == 'accuracy' and level == 0"
     )
     rows = PUBLISHED[
         (PUBLISHED["figure"] == "fig13_accuracy_cifar100") & (PUBLISHED["series"] == "clean")
@@ -203,7 +203,7 @@ def test_the_published_form_of_ours_is_drawn_beside_the_published_correlations(
     assert table.loc[table["drawn"] == "epochs", "std_forgetting_paper"].notna().all()
     assert table.loc[table["drawn"] == "prefix", "r_paper"].notna().all()
     courses = drawn["dynamics"][1].query("drawn == 'published form' and series == 'fine-tuned'")
-    assert set(courses["measure"]) == {"forgetting", "learning", "cka_divergence"}
+    assert set(courses["metric"]) == {"forgetting", "learning", "cka_divergence"}
     assert set(courses["target_epoch"]) == set(EPOCHS)
 
 
@@ -217,13 +217,13 @@ def test_arms_that_break_the_data_processing_check_are_flagged(drawn: dict[str, 
 
 
 def test_flow_marks_what_lies_beyond_zero_in_every_network(drawn: dict[str, Drawn]) -> None:
-    table = drawn["flow"][1].query("measure == 'excess_compression' and series == 'fine-tuned'")
+    table = drawn["flow"][1].query("metric == 'excess_compression' and series == 'fine-tuned'")
     earlier = table["layer"] < table["reference_layer"]
     assert table["value"].notna().tolist() == earlier.tolist()
     assert table.loc[earlier, "beyond_zero"].all()
     weaker = MEASURED.assign(low=np.where(MEASURED["seed"] == 1, -1, MEASURED["low"]))
     again = invariance_flow.flow_table(weaker, RUNS)
-    assert not again.loc[again["measure"] == "excess_compression", "beyond_zero"].any()
+    assert not again.loc[again["metric"] == "excess_compression", "beyond_zero"].any()
 
 
 def test_dynamics_have_a_row_of_published_values_and_clean_accuracy(
@@ -231,7 +231,7 @@ def test_dynamics_have_a_row_of_published_values_and_clean_accuracy(
 ) -> None:
     table = drawn["dynamics"][1]
     assert "published, ViT-B/32,\nImageNet to CIFAR-10" in set(table["series"])
-    tuned = table[(table["series"] == "fine-tuned") & (table["measure"] == "accuracy")]
+    tuned = table[(table["series"] == "fine-tuned") & (table["metric"] == "accuracy")]
     assert set(tuned["level"]) == set(range(6))
     assert set(tuned["target_epoch"]) == set(EPOCHS)
     said = words(drawn["dynamics"][0])
@@ -240,7 +240,7 @@ def test_dynamics_have_a_row_of_published_values_and_clean_accuracy(
 
 
 def test_learning_that_was_not_followed_is_said_to_be_so() -> None:
-    learning = MEASURED["measure"].isin(["learning", "learning_paper"])
+    learning = MEASURED["metric"].isin(["learning", "learning_paper"])
     without = MEASURED[
         ~learning | ((MEASURED["target_epoch"] == EPOCHS[-1]) & (MEASURED["arm"] != "finetune"))
     ]

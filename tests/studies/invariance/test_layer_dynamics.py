@@ -19,10 +19,10 @@ def replayed(dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the published series in the columns of the study's tables."""
     table, (learning, forgetting, accuracy) = published(), FIGURES[dataset]
     parts = []
-    for measure, figure in (("learning", learning), ("forgetting", forgetting)):
+    for metric, figure in (("learning", learning), ("forgetting", forgetting)):
         rows = table[table["figure"] == figure]
         layer = rows["series"].str.removeprefix("layer_").astype(int)
-        parts.append(rows.assign(measure=measure, layer=layer, reference_layer=layer))
+        parts.append(rows.assign(metric=metric, layer=layer, reference_layer=layer))
     values = pd.concat(parts).assign(kind="noise", form="debiased", **RUN)
     values["target_epoch"] = values["x"].astype(int)
     severities = table[(table["figure"] == accuracy) & (table["series"] != "clean")]
@@ -52,7 +52,7 @@ def test_the_published_series_give_the_published_correlation_that_shrinks_withou
 
 def test_a_run_without_learning_on_the_way_is_searched_over_forgetting_alone() -> None:
     table = measurements(("finetune",))
-    table = table[(table["measure"] != "learning") | (table["target_epoch"] == EPOCHS[-1])]
+    table = table[(table["metric"] != "learning") | (table["target_epoch"] == EPOCHS[-1])]
     found = correlations(table, robustness(("finetune",)))
     tried = found["left_out"].eq(0) | found["r"].notna()
     assert set(found.loc[tried & (found["family"] == FAMILY), "series"]) == {"forgetting"}
@@ -65,7 +65,7 @@ def test_a_run_without_learning_on_the_way_is_searched_over_forgetting_alone() -
 
 def test_aggregates_of_a_layer_that_failed_at_one_epoch_are_counted_and_say_so() -> None:
     table = measurements(("finetune",), 1)
-    failed = (table["measure"] == "forgetting") & (table["layer"] == LAYERS)
+    failed = (table["metric"] == "forgetting") & (table["layer"] == LAYERS)
     table.loc[failed & (table["target_epoch"] == 3), "value"] = float("nan")
     found = correlations(table, robustness(("finetune",), 1)).query("family == @FAMILY")
     undefined = found[found["r"].isna()]
@@ -80,7 +80,7 @@ def test_aggregates_of_a_layer_that_failed_at_one_epoch_are_counted_and_say_so()
     assert whole.at["whole", "reason"] == "undefined at 1 of 6 epochs"
     assert whole.at["differences", "reason"] == "2 values, fewer than 3"
     table, accuracy = measurements(("finetune",), 2), robustness(("finetune",), 2)
-    failed = (table["measure"] == "forgetting") & (table["layer"] == LAYERS) & (table["seed"] == 0)
+    failed = (table["metric"] == "forgetting") & (table["layer"] == LAYERS) & (table["seed"] == 0)
     table.loc[failed & (table["target_epoch"] == 3), "value"] = float("nan")
     assert held_out(table, accuracy)["left_out"].tolist() == [36, 36]
 
@@ -89,7 +89,7 @@ def test_the_published_form_is_that_of_biased_cka_with_1_for_self_stir() -> None
     found = papers_aggregate(measurements(("finetune",), 1), robustness(("finetune",), 1))
     np.testing.assert_allclose(found["std_forgetting_paper"], found["std_forgetting"])
     table = measurements(("finetune",), 1)
-    biased = table["measure"] == "forgetting_paper"
+    biased = table["metric"] == "forgetting_paper"
     table.loc[biased, "value"] *= 2
     doubled = papers_aggregate(table, robustness(("finetune",), 1))
     np.testing.assert_allclose(doubled["std_forgetting"], found["std_forgetting"])

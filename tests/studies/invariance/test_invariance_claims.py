@@ -9,13 +9,13 @@ from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, se
 
 from headstart.statistics.claim_results import ClaimResult
 from headstart.steps.claims import read_claims
-from headstart.studies.invariance import dynamics_claims as courses
-from headstart.studies.invariance import flow_claims as flows
-from headstart.studies.invariance import layer_claims as findings
-from headstart.studies.invariance.claims import EVALUATORS, FUNCTIONS, ON_SOURCES, ClaimEvaluator
+from headstart.studies.invariance import dynamics_claims, flow_claims, layer_claims
+from headstart.studies.invariance.claims import FUNCTIONS, ON_SOURCES, ClaimEvaluator
 from headstart.studies.invariance.layer_dynamics import correlations
 from headstart.studies.invariance.network_tables import RUN, Networks
 from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
+
+EVALUATORS = ClaimEvaluator.evaluators
 
 
 def networks(
@@ -40,19 +40,19 @@ def planted(change: pd.Series, factor: float) -> Networks:
 
 
 @pytest.mark.parametrize(
-    ("judge", "value"),
+    ("evaluate", "value"),
     [
-        (findings.similar_yet_forgotten, None),
-        (findings.new_task_learns_more, None),
-        (findings.low_level_task_forgets_earlier, 0.5 - 0.1375),
-        (findings.reusable_early_invariances, 0.8 * (0.7 - 0.1375)),
-        (flows.compression, 0.05),
-        (findings.early_layers_change, None),
-        (courses.peak_on_the_way, None),
+        (layer_claims.similar_yet_forgotten, None),
+        (layer_claims.new_task_learns_more, None),
+        (layer_claims.low_level_task_forgets_earlier, 0.5 - 0.1375),
+        (layer_claims.reusable_early_invariances, 0.8 * (0.7 - 0.1375)),
+        (flow_claims.compression, 0.05),
+        (layer_claims.early_layers_change, None),
+        (dynamics_claims.peak_on_the_way, None),
     ],
 )
-def test_what_was_planted_is_found(judge, value: float | None) -> None:
-    found: ClaimResult = judge(PLANTED)
+def test_what_was_planted_is_found(evaluate, value: float | None) -> None:
+    found: ClaimResult = evaluate(PLANTED)
     assert found.status == "supported", found.reason
     assert 0 < found.low <= found.value <= found.high
     assert "n = 3 source networks" in found.reason
@@ -61,19 +61,19 @@ def test_what_was_planted_is_found(judge, value: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "judge",
-    [findings.low_level_task_forgets_earlier, findings.new_task_learns_more, flows.compression,
-     findings.early_layers_change],
+    "evaluate",
+    [layer_claims.low_level_task_forgets_earlier, layer_claims.new_task_learns_more, flow_claims.compression,
+     layer_claims.early_layers_change],
 )  # fmt: skip
-def test_the_opposite_is_contradicted(judge) -> None:
-    found = judge(planted(PLANTED.measurements["layer"] > 0, -1))
+def test_the_opposite_is_contradicted(evaluate) -> None:
+    found = evaluate(planted(PLANTED.measurements["layer"] > 0, -1))
     assert found.status == "contradicted"
     assert found.high < 0
 
 
 def test_compression_that_is_not_above_the_control_is_left_open() -> None:
-    beyond = PLANTED.measurements["measure"].str.startswith("excess_over")
-    found = flows.compression(planted(beyond, -1))
+    beyond = PLANTED.measurements["metric"].str.startswith("excess_over")
+    found = flow_claims.compression(planted(beyond, -1))
     assert found.status == "undetermined"
     assert found.high < 0
     assert "not above the control" in found.reason
@@ -86,8 +86,8 @@ def test_learning_and_forgetting_differ_where_they_do_not_go_together_over_layer
     arm: str, status: str
 ) -> None:
     table = PLANTED.measurements
-    turned = (table["arm"] == arm) & (table["measure"] == "learning")
-    found = findings.learning_is_not_forgetting(planted(turned, -1))
+    turned = (table["arm"] == arm) & (table["metric"] == "learning")
+    found = layer_claims.learning_is_not_forgetting(planted(turned, -1))
     assert found.status == status, found.reason
 
 
@@ -120,7 +120,7 @@ PARTS = ("whole", "differences", "prefix")
 def test_robustness_follows_where_the_changes_do_too(
     whole: float, differences: float, status: str
 ) -> None:
-    found = courses.std_follows_robustness(
+    found = dynamics_claims.std_follows_robustness(
         correlated(whole=whole, differences=differences, prefix=0.9)
     )
     assert found.status == status
@@ -129,7 +129,7 @@ def test_robustness_follows_where_the_changes_do_too(
 
 @pytest.mark.parametrize(("prefix", "status"), [(0.95, "supported"), (0.5, "contradicted")])
 def test_the_first_epochs_correlate_more_or_less_than_all(prefix: float, status: str) -> None:
-    found = courses.early_prefix_correlates_more(
+    found = dynamics_claims.early_prefix_correlates_more(
         correlated(whole=0.8, differences=0, prefix=prefix)
     )
     assert found.status == status
@@ -140,7 +140,7 @@ def test_the_first_epochs_correlate_more_or_less_than_all(prefix: float, status:
 def test_one_setting_of_the_optimiser_decides_whether_the_correlation_holds_in_all(
     slow: float, status: str
 ) -> None:
-    found = courses.holds_across_settings(correlated(("fast", "slow"), fast=0.9, slow=slow))
+    found = dynamics_claims.holds_across_settings(correlated(("fast", "slow"), fast=0.9, slow=slow))
     assert found.status == status
     assert found.value == pytest.approx(slow, abs=0.02)
     assert "fast +0.90" in found.reason
@@ -148,28 +148,28 @@ def test_one_setting_of_the_optimiser_decides_whether_the_correlation_holds_in_a
 
 def test_a_setting_without_a_correlation_leaves_the_claim_open() -> None:
     some = correlated(("fast", "slow"), fast=0.9, slow=np.nan)
-    assert courses.holds_across_settings(some).status == "undetermined"
+    assert dynamics_claims.holds_across_settings(some).status == "undetermined"
 
 
 def test_one_network_decides_nothing() -> None:
     alone = networks(seeds=1)
-    for judge in FUNCTIONS:
-        assert judge(alone).status in ("undetermined", "not measured here"), judge
-    assert "no interval" in flows.compression(alone).reason
+    for evaluate in FUNCTIONS:
+        assert evaluate(alone).status in ("undetermined", "not measured here"), evaluate
+    assert "no interval" in flow_claims.compression(alone).reason
 
 
-def judged(tables: Networks, **asked: str) -> dict[str, ClaimResult]:
+def evaluated(tables: Networks, **requested: str) -> dict[str, ClaimResult]:
     by_name = {name: getattr(tables, name) for name in TABLES}
-    opened = ClaimEvaluator(by_name, {}, asked)
+    opened = ClaimEvaluator(by_name, {}, requested)
     return {name: evaluate(opened) for name, evaluate in EVALUATORS.items()}
 
 
 def test_networks_of_another_model_with_the_same_seeds_do_not_enter_a_judgement() -> None:
     both = Networks(*(second_model(getattr(PLANTED, name), -1) for name in TABLES))
-    alone, chosen = judged(PLANTED), judged(both, model="vit")
+    alone, chosen = evaluated(PLANTED), evaluated(both, model="vit")
     on_sources = {function.__name__ for function in ON_SOURCES}
     assert {name for name in EVALUATORS if repr(alone[name]) != repr(chosen[name])} == on_sources
-    other = judged(both, source="photos")["similar_yet_forgotten"]
+    other = evaluated(both, source="photos")["similar_yet_forgotten"]
     assert other.value == pytest.approx(-alone["similar_yet_forgotten"].value)
     first = ClaimEvaluator({name: getattr(both, name) for name in TABLES}, {})
     assert (first.source, first.model) == ("photos", "imagenet")
@@ -180,33 +180,33 @@ def test_the_end_of_a_run_is_the_one_its_table_names_and_not_its_last_epoch() ->
     best = replace(PLANTED, runs=PLANTED.runs.assign(target_epoch=5))
     found = best.diagonal("fine-tuned", "forgetting")
     rows = PLANTED.measurements.query(
-        "arm == 'finetune' and measure == 'forgetting' and form == 'debiased' and target_epoch == 5"
+        "arm == 'finetune' and metric == 'forgetting' and form == 'debiased' and target_epoch == 5"
     )
     expected = rows.pivot(index="seed", columns="layer", values="value").to_numpy()
     np.testing.assert_allclose(found, expected)
 
 
 def test_expansion_is_never_decided() -> None:
-    found = flows.expansion(PLANTED)
+    found = flow_claims.expansion(PLANTED)
     assert found.status == "undetermined"
     assert "not identifiable" in found.reason
     assert np.isnan(found.value)
 
 
 @pytest.mark.parametrize(
-    "judge",
-    [findings.learning_is_not_forgetting, findings.new_task_learns_more,
-     findings.low_level_task_forgets_earlier, findings.large_source_helps_late, findings.cka_misses_it,
-     courses.holds_across_settings, findings.reusable_early_invariances],
+    "evaluate",
+    [layer_claims.learning_is_not_forgetting, layer_claims.new_task_learns_more,
+     layer_claims.low_level_task_forgets_earlier, layer_claims.large_source_helps_late, layer_claims.cka_misses_it,
+     dynamics_claims.holds_across_settings, layer_claims.reusable_early_invariances],
 )  # fmt: skip
-def test_what_no_run_does_is_not_measured_here(judge) -> None:
-    assert judge(networks(("finetune",))).status == "not measured here"
+def test_what_no_run_does_is_not_measured_here(evaluate) -> None:
+    assert evaluate(networks(("finetune",))).status == "not measured here"
 
 
 def test_undefined_layers_leave_a_claim_open_with_the_reason() -> None:
     table = PLANTED.measurements.copy()
-    table.loc[table["measure"] == "forgetting", ["value", "low", "high"]] = np.nan
-    found = findings.similar_yet_forgotten(replace(PLANTED, measurements=table))
+    table.loc[table["metric"] == "forgetting", ["value", "low", "high"]] = np.nan
+    found = layer_claims.similar_yet_forgotten(replace(PLANTED, measurements=table))
     assert found.status == "undetermined"
     assert "not finite" in found.reason
 
@@ -224,10 +224,10 @@ def test_two_sources_are_compared_where_one_has_given_weights(
         runs=second_model(PLANTED.runs),
     )
     table = both.measurements
-    for measure, factor in (("forgetting", forgetting), ("cka_divergence", divergence)):
-        table.loc[table["given_weights"] & (table["measure"] == measure), "value"] *= factor
-    assert findings.large_source_helps_late(both).status == status
-    assert findings.cka_misses_it(both).status == status
+    for metric, factor in (("forgetting", forgetting), ("cka_divergence", divergence)):
+        table.loc[table["given_weights"] & (table["metric"] == metric), "value"] *= factor
+    assert layer_claims.large_source_helps_late(both).status == status
+    assert layer_claims.cka_misses_it(both).status == status
 
 
 def test_a_common_transient_does_not_decide_that_robustness_follows() -> None:
@@ -239,13 +239,13 @@ def test_a_common_transient_does_not_decide_that_robustness_follows() -> None:
         values = {"target_epoch": epochs, "std_forgetting": std, "std_forgetting_paper": std}
         parts.append(pd.DataFrame(values).assign(robust_accuracy=accuracy, **run))
     both = replace(PLANTED, transients=transients(pd.concat(parts)))
-    found = courses.std_follows_robustness(both)
+    found = dynamics_claims.std_follows_robustness(both)
     assert found.low > 0
     assert found.status == "undetermined"
 
 
 def test_the_best_of_other_aggregates_stands_beside_that_of_forgetting() -> None:
-    reason = courses.std_follows_robustness(PLANTED).reason
+    reason = dynamics_claims.std_follows_robustness(PLANTED).reason
     for family in ("cka_divergence", "forgetting and learning", "subspace_similarity"):
         rows = PLANTED.correlations.query("arm == 'finetune' and family == @family")
         best = rows.groupby("seed")["r"].max().mean()
@@ -256,14 +256,14 @@ def test_the_peak_is_not_chosen_on_the_network_that_is_judged() -> None:
     table = PLANTED.measurements
     noise = np.random.default_rng(0).normal(size=len(table))
     flat = table.assign(
-        value=np.where(table["measure"] == "forgetting", 0.5 + 0.05 * noise, table["value"])
+        value=np.where(table["metric"] == "forgetting", 0.5 + 0.05 * noise, table["value"])
     )
-    found = courses.peak_on_the_way(replace(PLANTED, measurements=flat))
+    found = dynamics_claims.peak_on_the_way(replace(PLANTED, measurements=flat))
     assert found.status == "undetermined"
     assert (LAYERS, EPOCHS[-1]) == (4, 13)
 
 
-def test_every_claim_of_the_paper_has_a_judge_and_every_judge_a_claim() -> None:
+def test_every_claim_of_the_paper_has_an_evaluator_and_every_evaluator_a_claim() -> None:
     claims = read_claims().of("invariance")
     assert list(claims) == [f"I{number}" for number in range(1, 15)]
     assert [claim.evaluated_by for claim in claims.values()] == list(EVALUATORS)
