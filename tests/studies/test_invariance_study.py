@@ -29,8 +29,8 @@ from headstart.studies.invariance.checks import image_problems
 from headstart.studies.invariance.network_tables import of_form
 from headstart.studies.invariance.reference_images import draw_reference_images
 from headstart.studies.invariance.rows import NOT_IDENTIFIABLE
+from headstart.tasks import TaskError
 from headstart.tasks.dataset import read
-from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts
 from headstart.tasks.task import make_task
 from headstart.training.checkpoint_series import CheckpointSeries

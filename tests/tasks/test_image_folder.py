@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from headstart.params.datasets import ImageFolder
+from headstart.tasks import TaskError
 from headstart.tasks.build import build
 from headstart.tasks.dataset import count, read
-from headstart.tasks.errors import TaskError
 from headstart.tasks.image_folder import content_hash, make
 from headstart.tasks.pictures import to_array
 

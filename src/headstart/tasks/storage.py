@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 
 IMAGES_FILE = "images.safetensors"
 CLASSES_FILE = "classes.json"
@@ -37,7 +37,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many images of each class the training and the test part hold.
+    """Number of images of each class in the training and the test part.
 
     `shape` is (channels, height, width).
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
 from headstart.studies.invariance.params import Inversions
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 from headstart.tasks.task import Task
 
 
