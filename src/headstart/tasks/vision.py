@@ -13,8 +13,7 @@ from headstart.params.datasets import Torchvision
 from headstart.tasks import TaskError, cifar100
 from headstart.tasks.downloads import archives, unpacking_root
 from headstart.tasks.pictures import channels_first, resized, with_channels
-from headstart.tasks.splits import stratified_test
-from headstart.tasks.storage import Contents
+from headstart.tasks.storage import Contents, stratified_test
 
 _GREY = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")
 _MANY_SIZES = ("OxfordIIITPet", "Flowers102", "Caltech101")
