@@ -23,9 +23,9 @@ from headstart.steps.sections import model_of, task_of
 from headstart.studies.knowledge import subjects, values
 from headstart.studies.knowledge.errors import KnowledgeError
 from headstart.studies.knowledge.params import Baseline, GridPlayers, MaskPlayers, Scores
+from headstart.tasks import TaskError
 from headstart.tasks.batches import Normalization
 from headstart.tasks.dataset import read
-from headstart.tasks.errors import TaskError
 from headstart.tasks.task import Task, make_task
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.checkpoints import load

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.params.recipe import Augmentation
+from headstart.tasks import TaskError
 from headstart.tasks.batches import (
     EvaluationBatches,
     Normalization,
@@ -11,7 +12,6 @@ from headstart.tasks.batches import (
     _bounds,
     normalization,
 )
-from headstart.tasks.errors import TaskError
 from headstart.tasks.task import TestImages, TrainImages
 
 OFF = Augmentation()

@@ -2,7 +2,7 @@ import numpy as np
 
 from headstart.params.datasets import Digits
 from headstart.tasks import digits
-from headstart.tasks.splits import stratified_test
+from headstart.tasks.storage import stratified_test
 
 
 def test_digits_are_all_of_scikit_learns_and_enlarged() -> None:

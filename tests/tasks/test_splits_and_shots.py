@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.params.datasets import Task
+from headstart.tasks import TaskError
 from headstart.tasks.checks import find_problems
 from headstart.tasks.classes import resolve_classes
 from headstart.tasks.dataset import StoredDataset
-from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts
 from headstart.tasks.task import (
     TestImages,
@@ -184,7 +184,7 @@ COUNTS = ClassCounts(
         (
             section(("cat", "dog")),
             10,
-            "shots: 10 images per class are asked for, but task 't' has 9",
+            "shots: 10 images per class are requested, but task 't' has 9",
         ),
         (section(("cat", "dog"), train_per_class=4), 5, "has 4 training images of 'cat'"),
     ],

@@ -11,8 +11,7 @@ import torchvision.datasets as tv
 from torchvision_files import MAKERS, empty, spoil
 
 from headstart.params.datasets import Torchvision
-from headstart.tasks import cifar100, downloads, vision
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError, cifar100, downloads, vision
 from headstart.tasks.storage import Contents
 
 EXPECTED = {  # training images, test images, classes, shape

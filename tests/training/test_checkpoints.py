@@ -5,8 +5,8 @@ import torch
 from in_memory import network, run
 
 from headstart.networks.weights import state_digest
+from headstart.training import TrainingError
 from headstart.training.checkpoints import distance, load, save
-from headstart.training.errors import TrainingError
 
 
 def test_a_checkpoint_comes_back_bit_for_bit_and_nothing_else_is_written(tmp_path: Path) -> None:

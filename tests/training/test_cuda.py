@@ -135,6 +135,7 @@ def test_values_of_masked_images_are_computed_there_and_agree_with_the_cpu(
         "convnet": {
             "finetune": {**arms, "source_epochs": [2]},
             "scratch": {**arms, "source_epochs": [0]},
+            "probe": {**arms, "mode": "probe", "source_epochs": [0, 2]},
         }
     }
     grid = {"kind": "grid", "rows": 2, "columns": 2}

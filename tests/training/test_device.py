@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from headstart.training import device
+from headstart.training import TrainingError, device
 from headstart.training.device import choose_device, one_thread, reproducible
-from headstart.training.errors import TrainingError
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

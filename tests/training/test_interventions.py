@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from headstart.networks.build import fresh_backbone
 from headstart.networks.weights import state_digest
 from headstart.params.models import Model
-from headstart.training.errors import TrainingError
+from headstart.training import TrainingError
 from headstart.training.interventions import batch_norms, recalibrate, shrink_perturb
 
 SHAPE = (10, 1, 8, 8)

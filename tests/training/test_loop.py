@@ -21,8 +21,7 @@ import headstart.training.run as run_module
 from headstart.networks.network import Network
 from headstart.networks.weights import state_digest
 from headstart.params.recipe import Selection
-from headstart.training import evaluation
-from headstart.training.errors import TrainingError
+from headstart.training import TrainingError, evaluation
 from headstart.training.evaluation import evaluate
 from headstart.training.loop import EpochRecord, Progress, fit
 

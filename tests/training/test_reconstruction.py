@@ -93,8 +93,8 @@ def test_a_network_that_knows_nothing_draws_the_mean_image() -> None:
     images = (images - images.mean()) / images.std()
     labels = torch.zeros(500, dtype=torch.int64)
     lost = RECONSTRUCTION.loss(torch.zeros_like(images), images, labels, 0.0).item()
-    assert 0.7 < lost <= RECONSTRUCTION.blind(2)[0]
-    assert CLASSIFICATION.blind(7) == (math.log(7), "ln 7")
+    assert 0.7 < lost <= RECONSTRUCTION.chance_loss(2)[0]
+    assert CLASSIFICATION.chance_loss(7) == (math.log(7), "ln 7")
 
 
 def test_a_network_without_tokens_says_so() -> None:

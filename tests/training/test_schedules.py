@@ -1,7 +1,7 @@
 import pytest
 
 from headstart.params.recipe import Schedule
-from headstart.training.schedules import learning_rate
+from headstart.training.rules import learning_rate
 
 PUBLISHED = Schedule(name="step", drops=(60, 120, 160), factor=0.2)
 

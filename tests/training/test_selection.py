@@ -4,7 +4,7 @@ import pytest
 
 from headstart.params.recipe import Selection
 from headstart.training.records import EpochRecord
-from headstart.training.selection import best_epoch, divergence
+from headstart.training.rules import best_epoch, divergence
 
 
 def history(

@@ -50,7 +50,7 @@ def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str
     if entry is None:
         if size is None:
             raise ParamsError(
-                f"data add: datasets.{name} is new: say the side of its images, such as --size 32"
+                f"data add: datasets.{name} is new: give the side of its images, such as --size 32"
             )
         entry = {"kind": "image_folder", "path": folder, "size": size}
         document["datasets"][name] = entry

@@ -45,7 +45,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def watched(network: nn.Module, observe: Callable[[Call], None]) -> Iterator[None]:
-    """Tell `observe` of every torch function that yields tensors, in the order in which they run.
+    """Call `observe` with every torch function that yields tensors, in the order in which they run.
 
     An observer must copy what it wants to keep, because a later function may work in place.
     """

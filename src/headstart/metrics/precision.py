@@ -70,7 +70,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def _legacy_precision() -> tuple[str, bool] | None:
-    """The older global switches; None where the caller uses only the newer ones and they cannot be
+    """Return the older global switches; None where the caller uses only the newer ones and they cannot be
     read.
     """
     try:

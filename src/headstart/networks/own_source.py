@@ -136,7 +136,7 @@ def _installed(name: str, folder: Path) -> bool:
 
 
 class _Sources(MetaPathFinder, Loader):
-    """Imports local modules from the very bytes that were verified, whatever their files hold by now."""
+    """Imports local modules from the very bytes that were verified, whatever their files contain by now."""
 
     def __init__(self, source: OwnSource) -> None:
         self.source = source

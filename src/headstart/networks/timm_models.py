@@ -104,8 +104,8 @@ def _check_name(name: str) -> None:
     architecture = name.split(".")[0]
     if "/" in name or ":" in name or not timm.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        remedy = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() names them"
-        raise NetworkError(f"name: timm has no model {name!r}; {remedy}")
+        fix = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() names them"
+        raise NetworkError(f"name: timm has no model {name!r}; {fix}")
 
 
 def _check_connection(name: str, hub: str | None) -> None:

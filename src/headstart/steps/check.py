@@ -23,8 +23,8 @@ from headstart.networks.network import Network
 from headstart.networks.reconstruction import reconstruction_problem
 from headstart.params.core import CoreParams
 from headstart.params.recipe import Training
+from headstart.tasks import TaskError
 from headstart.tasks.checks import find_problems
-from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts, count
 from headstart.training.device import choose_device
 from headstart.training.interventions import batch_norms

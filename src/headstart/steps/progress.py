@@ -10,7 +10,7 @@ from headstart.training.loop import EpochRecord
 
 
 class Reporter:
-    """Says one line per epoch: loss, accuracies, the best so far, the time left.
+    """Logs one line per epoch: loss, accuracies, the best so far, the time left.
 
     Short runs of a bundle (`quiet_seconds`) keep their epochs to the log: the console shows an epoch
     only where nothing was shown for so long.

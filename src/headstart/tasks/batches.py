@@ -13,8 +13,8 @@ from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
 from headstart.params.recipe import Augmentation
+from headstart.tasks import TaskError
 from headstart.tasks.augmentation import augment, draw_changes
-from headstart.tasks.errors import TaskError
 from headstart.tasks.task import LabelledImages, TestImages, TrainImages, ValidationImages
 
 Batch = tuple[Float32[Tensor, "b channels height width"], Int64[Tensor, " b"]]

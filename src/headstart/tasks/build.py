@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.params.datasets import Dataset, Digits, Glyphs, ImageFolder
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 from headstart.tasks.storage import Contents, write
 
 

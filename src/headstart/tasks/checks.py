@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from headstart.params.datasets import Task
+from headstart.tasks import TaskError
 from headstart.tasks.classes import resolve_classes
-from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts
 
 
@@ -23,7 +23,7 @@ def find_problems(
         name: the task's key under `tasks:`.
         task: its params.
         counts: what its dataset holds, by `headstart.tasks.storage.count`.
-        shots: the largest number of images per class that is asked of it.
+        shots: the largest number of images per class that is requested.
         shots_path: the params key where that number stands.
     """
     path = f"tasks.{name}"
@@ -74,7 +74,7 @@ def _too_few_shots(
     if shots <= available:
         return None
     return (
-        f"{shots_path}: {shots} images per class are asked for, but task {name!r} has {available} "
+        f"{shots_path}: {shots} images per class are requested, but task {name!r} has {available} "
         f"training images of {smallest!r}; ask for fewer"
     )
 

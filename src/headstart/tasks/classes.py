@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Protocol, runtime_checkable
 
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 
 
 @runtime_checkable

@@ -9,10 +9,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from headstart.tasks.classes import resolve_classes
-from headstart.tasks.storage import ClassCounts, count, read_arrays, read_names
-
-__all__ = ["ClassCounts", "StoredDataset", "count", "read", "resolve_classes"]
+from headstart.tasks.storage import read_arrays, read_names
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.params.datasets import Digits
-from headstart.tasks.splits import stratified_test
-from headstart.tasks.storage import Contents
+from headstart.tasks.storage import Contents, stratified_test
 
 _BRIGHTEST = 16  # the pixels of load_digits count ink from 0 to 16
 

@@ -17,7 +17,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from headstart.params.datasets import Torchvision, TorchvisionName
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 
 _PATIENCE = 60  # seconds without an answer
 

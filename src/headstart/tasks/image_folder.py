@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 
 from headstart.params.datasets import ImageFolder
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 from headstart.tasks.pictures import open_picture, to_array
-from headstart.tasks.splits import stratified_test
-from headstart.tasks.storage import Contents
+from headstart.tasks.storage import Contents, stratified_test
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 
 Resize = Literal["crop", "squash"]
 

@@ -1,4 +1,4 @@
-"""The files of a stored dataset: written once by a build, counted without reading any image.
+"""The files of a stored dataset: handed over and written by a build, counted without reading an image.
 
 A stored dataset is a folder with `images.safetensors` (images, labels, test flags) and
 `classes.json` (class names, named groups of classes, licence, source). Nothing here needs torch.
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from headstart.tasks.errors import TaskError
+from headstart.artifacts.seeds import derive_seed
+from headstart.tasks import TaskError
 
 IMAGES_FILE = "images.safetensors"
 CLASSES_FILE = "classes.json"
@@ -37,7 +38,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many images of each class the training and the test part hold.
+    """Number of images of each class in the training and the test part.
 
     `shape` is (channels, height, width).
     """
@@ -134,3 +135,20 @@ def _damaged(path: Path, error: Exception) -> TaskError:
     return TaskError(
         f"{path}: {reason}; delete this dataset's folder and run `snakemake` to make it again"
     )
+
+
+def stratified_test(
+    labels: Int64[np.ndarray, " images"], fraction: float, seed: int
+) -> UInt8[np.ndarray, " images"]:
+    """Mark `fraction` of each class as test part (1), chosen by `seed`, the rest as training (0).
+
+    Each class with two images or more keeps at least one on either side; a single image is trained
+    on.
+    """
+    test = np.zeros(len(labels), dtype=np.uint8)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        number = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        random = np.random.default_rng(derive_seed("test part", seed, int(label)))
+        test[random.permutation(members)[:number]] = 1
+    return test

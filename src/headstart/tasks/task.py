@@ -12,9 +12,9 @@ from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
 from headstart.params.datasets import Task as TaskParams
+from headstart.tasks import TaskError
 from headstart.tasks.classes import resolve_classes
 from headstart.tasks.dataset import StoredDataset
-from headstart.tasks.errors import TaskError
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def draw_shots(task: Task, shots: int | Literal["all"], draw: int) -> TrainImage
     source network; the images of fewer shots are among those of more shots.
 
     Raises:
-        TaskError: a class has fewer images than asked for.
+        TaskError: a class has fewer images than requested.
     """
     if shots == "all":
         return task.train
@@ -139,7 +139,7 @@ def draw_shots(task: Task, shots: int | Literal["all"], draw: int) -> TrainImage
         members = torch.nonzero(task.train.labels == label).flatten()
         if shots > len(members):
             raise TaskError(
-                f"shots: {shots} of {name!r} are asked for, but task {task.name!r} has "
+                f"shots: {shots} of {name!r} are requested, but task {task.name!r} has "
                 f"{len(members)} training images of it; ask for fewer"
             )
         chosen.append(members[_permutation(len(members), "shots", task.name, draw, name)[:shots]])

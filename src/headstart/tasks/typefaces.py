@@ -14,7 +14,7 @@ from typing import Literal
 
 from PIL import ImageFont
 
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 
 Alphabet = Literal["latin", "cyrillic", "greek"]
 Part = Literal["train", "test"]
@@ -76,8 +76,8 @@ def load_face(name: str, pixels: int) -> ImageFont.FreeTypeFont:
     try:
         return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
     except OSError:
-        remedy = "install the matplotlib version that the constraints file names"
-        raise TaskError(f"{path}: matplotlib's typeface is missing or damaged; {remedy}") from None
+        fix = "install the matplotlib version that the constraints file names"
+        raise TaskError(f"{path}: matplotlib's typeface is missing or damaged; {fix}") from None
 
 
 @cache

@@ -10,12 +10,10 @@ from jaxtyping import Int64, UInt8
 from PIL.Image import Image
 
 from headstart.params.datasets import Torchvision
-from headstart.tasks import cifar100
+from headstart.tasks import TaskError, cifar100
 from headstart.tasks.downloads import archives, unpacking_root
-from headstart.tasks.errors import TaskError
 from headstart.tasks.pictures import channels_first, resized, with_channels
-from headstart.tasks.splits import stratified_test
-from headstart.tasks.storage import Contents
+from headstart.tasks.storage import Contents, stratified_test
 
 _GREY = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")
 _MANY_SIZES = ("OxfordIIITPet", "Flowers102", "Caltech101")
@@ -92,7 +90,7 @@ def _open(path: str, dataset: Torchvision, root: Path) -> list[Part]:
 
 
 def _arguments(dataset: Torchvision) -> list[tuple[dict[str, Any], bool]]:
-    """Return what each part is asked for by, and whether it is a test part."""
+    """Return the arguments that request each part, and whether it is a test part."""
     if dataset.name in ("EuroSAT", "Caltech101"):
         return [({}, False)]
     if dataset.name in ("SVHN", "STL10"):

@@ -9,13 +9,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from headstart.training.errors import TrainingError
+from headstart.training import TrainingError
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def save(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state dict; `path` holds either the whole of it or what it held before."""
+    """Write a state dict; `path` then contains all of it, or what it contained before."""
     partial = path.with_name(f".{path.name}.partial")
     tensors = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
@@ -50,7 +50,7 @@ def distance(
 ) -> float:
     """Return the Euclidean distance between the parameters of two state dicts of one network.
 
-    Buffers do not count. A state dict does not tell them from parameters, so batch normalisation's
+    Buffers do not count. A state dict does not mark them, so batch normalisation's
     running statistics and all tensors of integers are left out; for a network with other
     floating-point buffers, name its `parameters`.
 

@@ -10,7 +10,7 @@ from typing import IO, Literal
 import torch
 from torch import Tensor, nn
 
-from headstart.training.errors import TrainingError
+from headstart.training import TrainingError
 
 _held: list[IO[str]] = []
 
@@ -31,7 +31,7 @@ def choose_device(
     count = 0 if name == "cpu" else torch.cuda.device_count()
     if name == "cuda" and not count:
         raise TrainingError(
-            "runtime.device: 'cuda', but torch finds no GPU; use auto or cpu, or mend its driver"
+            "runtime.device: 'cuda', but torch finds no GPU; use auto or cpu, or fix its driver"
         )
     if not count:
         return torch.device("cpu")
@@ -74,7 +74,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a network's compiled forward pass, as deterministic as torch was told to be."""
+    """Return a network's compiled forward pass, as deterministic as torch is set to be."""
     torch.use_deterministic_algorithms(
         torch.are_deterministic_algorithms_enabled(),
         warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from headstart.training.data import Batch
 from headstart.training.objectives import CLASSIFICATION, Objective
+from headstart.training.records import Batch
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks.network import Network
-from headstart.training.data import Batch, EvaluationData, TrainingBatches
 from headstart.training.evaluation import evaluation_mode
+from headstart.training.records import Batch, EvaluationData, TrainingBatches
 
 
 def head_only(network: Network) -> Network:

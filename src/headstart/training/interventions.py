@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from headstart.training.data import Batch
-from headstart.training.errors import TrainingError
+from headstart.training import TrainingError
 from headstart.training.evaluation import evaluation_mode
+from headstart.training.records import Batch
 
 
 def shrink_perturb(network: nn.Module, fresh: nn.Module, shrink: float, perturb: float) -> None:

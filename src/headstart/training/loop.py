@@ -9,9 +9,14 @@ import torch
 
 from headstart.networks.network import Network
 from headstart.params.recipe import Selection, Training
-from headstart.training.data import EvaluationData, TrainingBatches
 from headstart.training.objectives import CLASSIFICATION, Objective
-from headstart.training.records import EpochRecord, Outcome, Progress
+from headstart.training.records import (
+    EpochRecord,
+    EvaluationData,
+    Outcome,
+    Progress,
+    TrainingBatches,
+)
 from headstart.training.resume import read_state, write_state
 from headstart.training.run import Run
 from headstart.training.updates import Updates

@@ -22,10 +22,10 @@ class Objective(Protocol):
     def loss_sum(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of the losses of a batch, without label smoothing."""
 
-    def blind(self, classes: int) -> tuple[float, str]:
+    def chance_loss(self, classes: int) -> tuple[float, str]:
         """Return the loss of a network that knows nothing, and how that is written."""
 
-    def misfit(self, network: Network, classes: int) -> str:
+    def head_mismatch(self, network: Network, classes: int) -> str:
         """Return why a network's head cannot serve, or an empty text."""
 
 
@@ -42,11 +42,11 @@ class Classification:
         """Return the sum of cross-entropies."""
         return F.cross_entropy(outputs, labels, reduction="sum")
 
-    def blind(self, classes: int) -> tuple[float, str]:
+    def chance_loss(self, classes: int) -> tuple[float, str]:
         """Return that of equal probabilities."""
         return math.log(classes), f"ln {classes}"
 
-    def misfit(self, network: Network, classes: int) -> str:
+    def head_mismatch(self, network: Network, classes: int) -> str:
         """Compare the head with the number of classes."""
         outputs = network.head.out_features
         if outputs == classes:
@@ -67,11 +67,11 @@ class Reconstruction:
         """Return the sum over images of the mean over an image's values."""
         return torch.linalg.vector_norm((outputs - inputs).flatten(1), 1) / inputs[0].numel()
 
-    def blind(self, classes: int) -> tuple[float, str]:
+    def chance_loss(self, classes: int) -> tuple[float, str]:
         """Return a bound on that of the mean image: values have a standard deviation of 1."""
         return 1.0, "1, of the mean image"
 
-    def misfit(self, network: Network, classes: int) -> str:
+    def head_mismatch(self, network: Network, classes: int) -> str:
         """Any network that gives images will do; another fails at the first batch."""
         return ""
 

@@ -1,10 +1,43 @@
-"""What a training run leaves behind: a record of every epoch, and its outcome."""
+"""What a training run reads, batches, and leaves behind: a record of every epoch, and its outcome."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
 State = dict[str, Tensor]
+Batch = tuple[Tensor, Tensor]
+
+
+class TrainingBatches(Protocol):
+    """Batches for updates; their order and content depend on a seed and the epoch only."""
+
+    @property
+    def num_images(self) -> int:
+        """Return the number of images of an epoch."""
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes."""
+
+    @property
+    def steps(self) -> int:
+        """Return the number of batches of an epoch."""
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield (inputs [b, …], labels [b]) of each step of an epoch, counted from 0."""
+
+
+class EvaluationData(Protocol):
+    """Batches for evaluation, the same at every iteration."""
+
+    @property
+    def num_images(self) -> int:
+        """Return the number of images."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield (inputs [b, …], labels [b]) of each batch."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +73,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, told to whoever keeps checkpoints.
+    """How far a run is, for whoever keeps checkpoints.
 
     Attributes:
         history: records of all epochs so far, the current one last.

@@ -10,12 +10,18 @@ import torch
 
 from headstart.networks.network import Network
 from headstart.params.recipe import Selection, Training
-from headstart.training.data import EvaluationData, TrainingBatches
-from headstart.training.errors import TrainingError
+from headstart.training import TrainingError
 from headstart.training.evaluation import Evaluation, evaluate
 from headstart.training.interventions import batch_norms, recalibrate
-from headstart.training.records import EpochRecord, Outcome, Progress, State
-from headstart.training.selection import best_epoch, divergence
+from headstart.training.records import (
+    EpochRecord,
+    EvaluationData,
+    Outcome,
+    Progress,
+    State,
+    TrainingBatches,
+)
+from headstart.training.rules import best_epoch, divergence
 from headstart.training.updates import Updates
 
 
@@ -37,14 +43,14 @@ class Run:
         self.epochs = updates.training.epochs
         self.test_epochs = range(self.epochs) if test_epochs == "all" else test_epochs
         # A probe's network has no norm: its features were cached by one that has.
-        asked = updates.training.recalibrate_batch_norm
-        self.recalibrates = asked and bool(batch_norms(network))
+        requested = updates.training.recalibrate_batch_norm
+        self.recalibrates = requested and bool(batch_norms(network))
         self.history: list[EpochRecord] = []
         self.best_state: State = {}
         self.lost_at: int | None = None
         self.objective = updates.objective
-        if misfit := self.objective.misfit(network, self.train.num_classes):
-            raise TrainingError(misfit)
+        if head_mismatch := self.objective.head_mismatch(network, self.train.num_classes):
+            raise TrainingError(head_mismatch)
 
     @property
     def finished(self) -> bool:
@@ -80,7 +86,7 @@ class Run:
         return record
 
     def progress(self) -> Progress:
-        """Return what the caller is told between epochs."""
+        """Return how far the run is, for whoever keeps checkpoints."""
         best, reason = self._verdict()
         return Progress(tuple(self.history), best, bool(reason))
 

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from headstart.artifacts.seeds import derive_seed
 from headstart.networks.network import Network
 from headstart.params.recipe import Training
-from headstart.training.data import TrainingBatches
+from headstart.training import TrainingError
 from headstart.training.device import compiled, seed_generators
-from headstart.training.errors import TrainingError
 from headstart.training.evaluation import Evaluation, Tally, device_of
 from headstart.training.objectives import CLASSIFICATION, Objective
 from headstart.training.optimizers import build_optimizer
-from headstart.training.schedules import learning_rate
+from headstart.training.records import TrainingBatches
+from headstart.training.rules import learning_rate
 
 
 class Updates:

@@ -1,4 +1,4 @@
-"""Readings of hand-made networks have the values that their definitions give."""
+"""Measurements of hand-made networks have the values that their definitions give."""
 
 import math
 
@@ -10,10 +10,10 @@ from headstart.networks.network import Network
 from headstart.params.recipe import Pretrain
 from headstart.studies.early_stopping.checkpoint_measurements import (
     Measurement,
-    feature_readings,
-    probe_readings,
-    start_readings,
-    weight_readings,
+    measure_features,
+    measure_random_labels,
+    measure_start,
+    measure_weights,
 )
 from headstart.studies.early_stopping.params import RandomLabels
 from headstart.studies.early_stopping.plasticity import rate_at
@@ -36,31 +36,31 @@ def unit_images(size: int) -> torch.Tensor:
     return torch.eye(size).view(size, 1, 1, size)
 
 
-def by_metric(readings: list[Measurement]) -> dict[str, Measurement]:
-    return {reading.metric: reading for reading in readings}
+def by_metric(measurements: list[Measurement]) -> dict[str, Measurement]:
+    return {measurement.metric: measurement for measurement in measurements}
 
 
 def test_orthonormal_features_have_full_rank_and_silent_rows_are_dormant() -> None:
     weights = torch.eye(8)
     weights[6:] = -1.0  # two of eight units never fire
     batches = [(unit_images(8), torch.zeros(8, dtype=torch.long))]
-    readings = by_metric(feature_readings(linear_network(weights, nn.ReLU()), batches, 0.025))
-    assert readings["effective_rank"].value == pytest.approx(6)
-    assert readings["stable_rank"].value == pytest.approx(6)
-    assert readings["rank99"].value == 6
-    assert readings["spectrum_ratio"].value == pytest.approx(1)
-    assert readings["lop_dormant_fraction"].value == 2 / 8
-    assert readings["redo_dormant_fraction"].value == 2 / 8
+    measurements = by_metric(measure_features(linear_network(weights, nn.ReLU()), batches, 0.025))
+    assert measurements["effective_rank"].value == pytest.approx(6)
+    assert measurements["stable_rank"].value == pytest.approx(6)
+    assert measurements["rank99"].value == 6
+    assert measurements["spectrum_ratio"].value == pytest.approx(1)
+    assert measurements["lop_dormant_fraction"].value == 2 / 8
+    assert measurements["redo_dormant_fraction"].value == 2 / 8
 
 
-def test_readings_do_not_depend_on_how_images_are_batched() -> None:
+def test_measurements_do_not_depend_on_how_images_are_batched() -> None:
     network = linear_network(torch.randn(5, 6), nn.ReLU())
     images, labels = torch.randn(12, 1, 2, 3), torch.arange(12) % CLASSES
     whole = [(images, labels)]
     parts = list(zip(images.split(5), labels.split(5), strict=True))
     for one, other in zip(
-        feature_readings(network, whole, 0.1) + start_readings(network, whole, False),
-        feature_readings(network, parts, 0.1) + start_readings(network, parts, False),
+        measure_features(network, whole, 0.1) + measure_start(network, whole, False),
+        measure_features(network, parts, 0.1) + measure_start(network, parts, False),
         strict=True,
     ):
         assert one.value == pytest.approx(other.value, rel=1e-5)
@@ -68,52 +68,54 @@ def test_readings_do_not_depend_on_how_images_are_batched() -> None:
 
 def test_a_network_without_relu_and_gelu_has_no_dormant_units_but_a_reason() -> None:
     batches = [(unit_images(4), torch.zeros(4, dtype=torch.long))]
-    readings = by_metric(feature_readings(linear_network(torch.eye(4), nn.Tanh()), batches, 0.025))
+    measurements = by_metric(
+        measure_features(linear_network(torch.eye(4), nn.Tanh()), batches, 0.025)
+    )
     for metric in ("lop_dormant_fraction", "redo_dormant_fraction"):
-        assert math.isnan(readings[metric].value)
-        assert "neither ReLU nor GELU" in readings[metric].reason
-    assert readings["effective_rank"].reason == ""
+        assert math.isnan(measurements[metric].value)
+        assert "neither ReLU nor GELU" in measurements[metric].reason
+    assert measurements["effective_rank"].reason == ""
 
 
 def test_weights_of_a_normalised_convolution() -> None:
     backbone = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.Flatten())
     nn.init.constant_(backbone[0].weight, -0.5)
-    readings = by_metric(weight_readings(backbone, torch.randn(2, 1, 4, 4), 0.1))
+    measurements = by_metric(measure_weights(backbone, torch.randn(2, 1, 4, 4), 0.1))
     norm = 18 * 0.25
-    assert readings["squared_weight_norm"].value == pytest.approx(norm)
-    assert readings["effective_learning_rate"].value == pytest.approx(0.1 / norm)
+    assert measurements["squared_weight_norm"].value == pytest.approx(norm)
+    assert measurements["effective_learning_rate"].value == pytest.approx(0.1 / norm)
     # 18 weights of 0.5, 2 scales of 1, 2 shifts of 0.
-    assert readings["mean_absolute_weight"].value == pytest.approx((18 * 0.5 + 2) / 22)
+    assert measurements["mean_absolute_weight"].value == pytest.approx((18 * 0.5 + 2) / 22)
 
 
 def test_without_normalised_convolutions_there_is_no_effective_rate_but_a_reason() -> None:
     network = linear_network(torch.eye(4), nn.ReLU())
-    readings = by_metric(weight_readings(network.backbone, unit_images(4)[:2], 0.1))
-    assert math.isnan(readings["effective_learning_rate"].value)
-    assert "batch normalisation" in readings["effective_learning_rate"].reason
+    measurements = by_metric(measure_weights(network.backbone, unit_images(4)[:2], 0.1))
+    assert math.isnan(measurements["effective_learning_rate"].value)
+    assert "batch normalisation" in measurements["effective_learning_rate"].reason
 
 
 def test_the_gradient_under_a_head_of_zeros() -> None:
     # All probabilities are 1/3: ∂L/∂b = p − y, ∂L/∂W = (p − y) x̄ᵀ, and no gradient passes the head.
     network = linear_network(torch.eye(4), nn.ReLU())
     batches = [(torch.ones(6, 1, 2, 2), torch.zeros(6, dtype=torch.long))]
-    (gradient,) = start_readings(network, batches, hessian=False)
+    (gradient,) = measure_start(network, batches, hessian=False)
     assert gradient.value == pytest.approx(math.sqrt(6 / 9 * (1 + 4)), rel=1e-5)
 
 
 def test_the_hessian_is_read_on_request() -> None:
     network = linear_network(torch.eye(4), nn.ReLU())
     batches = [(torch.rand(6, 1, 2, 2), torch.arange(6) % CLASSES)]
-    assert "top_hessian_eigenvalue" in by_metric(start_readings(network, batches, hessian=True))
+    assert "top_hessian_eigenvalue" in by_metric(measure_start(network, batches, hessian=True))
 
 
 def test_random_labels_are_fitted_and_the_network_stays_as_it_was() -> None:
     network = linear_network(torch.eye(16), nn.ReLU())
     before = {name: value.clone() for name, value in network.state_dict().items()}
     options = RandomLabels(images=16, batch_size=16, steps=50, learning_rate=0.1)
-    readings = by_metric(probe_readings(network, unit_images(16), options, seed=0))
-    assert readings["random_label_loss"].value < 0.1
-    assert readings["random_label_accuracy"].value == 1
+    measurements = by_metric(measure_random_labels(network, unit_images(16), options, seed=0))
+    assert measurements["random_label_loss"].value < 0.1
+    assert measurements["random_label_accuracy"].value == 1
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 

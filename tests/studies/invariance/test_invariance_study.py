@@ -30,8 +30,8 @@ from headstart.studies.invariance.checks import data_problems
 from headstart.studies.invariance.columns import MEASUREMENTS, null
 from headstart.studies.invariance.network_tables import of_form
 from headstart.studies.invariance.rows import NOT_IDENTIFIABLE
+from headstart.tasks import TaskError
 from headstart.tasks.dataset import read
-from headstart.tasks.errors import TaskError
 from headstart.tasks.storage import ClassCounts
 from headstart.tasks.task import make_task
 from headstart.training.checkpoint_series import CheckpointSeries

@@ -123,7 +123,7 @@ def _dormancy(layers: Sequence[UnitActivity], dormant: list[Bool[Tensor, " _"]])
 
 
 def collect_activity(network: nn.Module, batches: Batches) -> dict[str, UnitActivity]:
-    """The activity after every ReLU and GELU of a network in evaluation mode, module or function.
+    """Return the activity after every ReLU and GELU of a network in evaluation mode, module or function.
 
     Keys, in the order of computation, are the names of the modules in which they run; a second one
     in the same module has `#2` behind it, and those outside all children begin with `network`.
@@ -158,7 +158,7 @@ def _require_rectifiers(layers: dict[str, UnitActivity], network: nn.Module) -> 
 
 
 class _Collector:
-    """The activity of each layer in one pass."""
+    """Return the activity of each layer in one pass."""
 
     def __init__(self) -> None:
         self.layers: dict[str, UnitActivity] = {}

@@ -29,7 +29,7 @@ class RandomLabelProbe(NamedTuple):
     classes: int
     images: int
     steps: int
-    """Steps made, fewer than asked for where training diverged."""
+    """Steps made, fewer than requested where training diverged."""
     reason: str | None
 
 

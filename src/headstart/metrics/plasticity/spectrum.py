@@ -87,7 +87,7 @@ def stable_rank(values: SingularValues) -> float:
 
 
 def rank99(values: SingularValues, share: float = 0.99) -> float:
-    """The fewest singular values whose sum is at least `share` of the sum of all.
+    """Return the fewest singular values whose sum is at least `share` of the sum of all.
 
     A tie counts as reached, within a relative rounding of 1e-12: 100 equal values have rank 99.
     """
@@ -161,7 +161,7 @@ def normalised_convolutions(
 ) -> tuple[str, ...]:
     """Names of the weights of convolutions whose output goes to batch normalisation and only there.
 
-    This is read off one forward pass over any image. The order of modules does not tell: the last
+    This is read off one forward pass over any image. The order of modules does not decide: the last
     convolution of a pre-activation residual block stands before the norm of the next block, but is
     added to the shortcut first. Weights that the network computes from others are left out.
     """

@@ -38,7 +38,7 @@ class Measurement(NamedTuple):
     reason: str = ""
 
 
-def weight_readings(backbone: nn.Module, images: Tensor, learning_rate: float) -> list[Measurement]:
+def measure_weights(backbone: nn.Module, images: Tensor, learning_rate: float) -> list[Measurement]:
     """Measure the weights that transfer, the source head left out: mean |w|, Σ‖w‖² and mean η/‖w‖².
 
     The last is the mean over convolutions whose output goes to batch normalisation and only there;
@@ -57,7 +57,7 @@ def weight_readings(backbone: nn.Module, images: Tensor, learning_rate: float) -
     ]
 
 
-def feature_readings(network: Network, batches: list[Batch], tau: float) -> list[Measurement]:
+def measure_features(network: Network, batches: list[Batch], tau: float) -> list[Measurement]:
     """Measure what the head sees of all images, and which units in front of it are dormant."""
     with evaluation_mode(network), torch.no_grad():
         features = torch.cat([network.features(images) for images, _ in batches])
@@ -85,17 +85,17 @@ def _dormancy(network: Network, batches: list[Batch], tau: float) -> list[Measur
     ]
 
 
-def start_readings(network: Network, batches: Batches, hessian: bool) -> list[Measurement]:
+def measure_start(network: Network, batches: Batches, hessian: bool) -> list[Measurement]:
     """Measure the loss surface where fine-tuning starts: the network must have the new head."""
     gradient = gradient_norm(network, batches)
-    readings = [Measurement("gradient_norm", gradient.value, gradient.reason or "")]
+    measurements = [Measurement("gradient_norm", gradient.value, gradient.reason or "")]
     if hessian:
         top = top_hessian_eigenvalue(network, batches)
-        readings.append(Measurement("top_hessian_eigenvalue", top.value, top.reason or ""))
-    return readings
+        measurements.append(Measurement("top_hessian_eigenvalue", top.value, top.reason or ""))
+    return measurements
 
 
-def probe_readings(
+def measure_random_labels(
     network: Network, images: Tensor, options: RandomLabels, seed: int
 ) -> list[Measurement]:
     """Measure how well a copy of the network, with a new head, fits random labels in a few steps."""

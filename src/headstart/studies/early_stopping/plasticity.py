@@ -24,10 +24,10 @@ from headstart.params.recipe import Pretrain
 from headstart.steps.sections import model_of, pretrain_of
 from headstart.studies.early_stopping.checkpoint_measurements import (
     Measurement,
-    feature_readings,
-    probe_readings,
-    start_readings,
-    weight_readings,
+    measure_features,
+    measure_random_labels,
+    measure_start,
+    measure_weights,
 )
 from headstart.studies.early_stopping.params import Plasticity
 from headstart.tasks.batches import Batch, EvaluationBatches
@@ -35,7 +35,7 @@ from headstart.tasks.dataset import read
 from headstart.tasks.task import ValidationImages, make_task
 from headstart.training.assembly import EVALUATION_BATCH
 from headstart.training.checkpoint_series import CheckpointSeries
-from headstart.training.schedules import learning_rate
+from headstart.training.rules import learning_rate
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -83,38 +83,39 @@ class Subject:
         """
         network = self.checkpoints.network(epoch)
         pair = self.batches[self.source][0][0][:2]
-        weights = weight_readings(network.backbone, pair, rate_at(self.pretrain, epoch))
-        rows = [(self.source, 0, reading) for reading in weights]
+        weights = measure_weights(network.backbone, pair, rate_at(self.pretrain, epoch))
+        rows = [(self.source, 0, measurement) for measurement in weights]
         for name, images in self.held.items():
-            readings = self._task_readings(network, name)
-            rows += [(name, len(images.labels), reading) for reading in readings]
+            measurements = self._measure_task(network, name)
+            rows += [(name, len(images.labels), measurement) for measurement in measurements]
         probed = self._probed()
         rows += [
-            (self.source, len(probed), reading) for reading in self._probe_readings(network, probed)
+            (self.source, len(probed), measurement)
+            for measurement in self._fit_random_labels(network, probed)
         ]
         return pd.DataFrame(
-            [(epoch, target, *reading, number) for target, number, reading in rows],
+            [(epoch, target, *measurement, number) for target, number, measurement in rows],
             columns=["source_epoch", "target", "metric", "value", "reason", "images"],
         )
 
-    def _task_readings(self, network: Network, name: str) -> list[Measurement]:
+    def _measure_task(self, network: Network, name: str) -> list[Measurement]:
         batches = self.batches[name]
         self._give_new_head(network, name)
         return [
-            *feature_readings(network, batches, self.options.tau),
-            *start_readings(network, batches, self.options.hessian),
+            *measure_features(network, batches, self.options.tau),
+            *measure_start(network, batches, self.options.hessian),
         ]
 
     def _probed(self) -> Tensor:
         images = torch.cat([images for images, _ in self.batches[self.source]])
         return images[: self.options.random_labels.images]
 
-    def _probe_readings(self, network: Network, images: Tensor) -> list[Measurement]:
+    def _fit_random_labels(self, network: Network, images: Tensor) -> list[Measurement]:
         """Fit labels that all checkpoints of a network share and that differ between networks."""
         self._give_new_head(network, self.source)
         names = (self.source, self.job.wildcards["model"], self.job.wildcards["seed"])
         seed = derive_seed("random labels", *names)
-        return probe_readings(network, images, self.options.random_labels, seed)
+        return measure_random_labels(network, images, self.options.random_labels, seed)
 
     def _give_new_head(self, network: Network, name: str) -> None:
         """Give a network the head that transfer to a task starts with."""

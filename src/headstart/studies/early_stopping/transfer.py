@@ -1,4 +1,4 @@
-"""Step `transfer`: from every checkpoint asked for, over crossed shots, draws and learning rates.
+"""Step `transfer`: from every requested checkpoint, over crossed shots, draws and learning rates.
 
 Source epoch 0 is the untrained network: training from scratch, bit for bit. A job bundles all runs of
 one source seed; each finished run is kept under its own key, so a wider grid trains only what is new.
@@ -93,7 +93,7 @@ class Bundle:
         self.normalization = self.source.normalization_by(by, self.task.train)
 
     def grid(self) -> Iterator[Run]:
-        """Yield all runs, those of one checkpoint together; `best` where it names no epoch asked for already."""
+        """Yield all runs, those of one checkpoint together; `best` where it names an epoch of its own."""
         epochs = {self.source.epoch(epoch) for epoch in self.options.source_epochs}
         lists = (
             sorted(epochs),

@@ -12,8 +12,8 @@ from headstart.networks.network import Network
 from headstart.params.core import suggest
 from headstart.steps.check import Facts, Sections
 from headstart.studies.invariance.params import Invariance
+from headstart.tasks import TaskError
 from headstart.tasks.classes import resolve_classes
-from headstart.tasks.errors import TaskError
 
 
 def data_problems(sections: Sections, facts: Facts) -> Iterator[str]:

@@ -25,7 +25,7 @@ from headstart.metrics.representations.inversion import Inversion, Represent, in
 from headstart.metrics.representations.optimizer import FAST, LONG, PAPER, InversionOptimizer
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.invariance.params import Inversions
-from headstart.tasks.errors import TaskError
+from headstart.tasks import TaskError
 from headstart.tasks.task import Task
 from headstart.training.checkpoint_series import CheckpointSeries, Pixels
 from headstart.training.checkpoints import load, save

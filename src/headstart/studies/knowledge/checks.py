@@ -10,8 +10,8 @@ from headstart.networks.network import Network
 from headstart.steps.check import Facts, Sections
 from headstart.studies.knowledge.params import Knowledge
 from headstart.studies.knowledge.subjects import check_subjects
+from headstart.tasks import TaskError
 from headstart.tasks.classes import resolve_classes
-from headstart.tasks.errors import TaskError
 
 
 def data_problems(sections: Sections, facts: Facts) -> Iterator[str]:

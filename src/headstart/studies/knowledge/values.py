@@ -29,9 +29,9 @@ from headstart.steps.sections import model_of, read_task
 from headstart.studies.knowledge.errors import KnowledgeError
 from headstart.studies.knowledge.params import Scores
 from headstart.studies.knowledge.subjects import choose_subjects, masked_inputs
+from headstart.training import TrainingError
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.checkpoints import load, save
-from headstart.training.errors import TrainingError
 
 PART = 16
 """Images whose values are kept together."""
