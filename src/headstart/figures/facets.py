@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -12,8 +13,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.labels import Label
-from headstart.figures.style import ORANGE
+from headstart.figures.labels import Label, write_caption
+from headstart.figures.style import ORANGE, paper_style
 
 DASHED = (0, (4, 2))
 
@@ -56,6 +57,22 @@ def facets(
     figure.set_size_inches(np.add(figure.get_size_inches(), (0.4, 0.5)))
     figure.set_layout_engine("constrained")
     return figure, grid.axes
+
+
+def panel_figure(
+    panels: Sequence[tuple[str, pd.DataFrame]],
+    draw: Callable[[Axes, pd.DataFrame], None],
+    caption: str,
+    **options: Any,
+) -> Figure:
+    """Return a figure with a facet for each title and table, drawn by `draw`, and its caption."""
+    with paper_style():
+        figure, axes = facets(len(panels), **options)
+        for axis, (title, table) in zip(axes.flat, panels, strict=True):
+            axis.set_title(title)
+            draw(axis, table)
+        write_caption(figure, caption)
+    return figure
 
 
 def mean_line(

@@ -94,10 +94,15 @@ def save(figure: Figure, name: str, table: pd.DataFrame, folder: Path, dots_per_
         "svg": {"Date": None, "Creator": "headstart"},
         "png": {"Software": "headstart"},
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    save_table(table, name, folder)
     with paper_style():
         for kind in FORMATS:
             figure.savefig(folder / f"{name}.{kind}", dpi=dots_per_inch, metadata=dates[kind])
             # Where things lie was solved for the first format; solving it again takes as long as drawing.
             figure.set_layout_engine("none")
+
+
+def save_table(table: pd.DataFrame, name: str, folder: Path) -> None:
+    """Write a table as CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")

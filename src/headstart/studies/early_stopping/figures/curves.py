@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from headstart.figures.facets import facets, mean_line
+from headstart.figures.facets import facets, mean_line, panel_figure
 from headstart.figures.labels import (
     caption,
     label_edge,
@@ -26,6 +26,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     at_source_best,
     by_start,
     common_epochs,
+    headed,
     mean_over_seeds,
     panels_of,
     source_history,
@@ -42,15 +43,8 @@ def curves_figure(
     """Draw figure (b) for one model: validation accuracy while the target trains, three starts compared."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
     table = curve_table(runs, history, curves, model, confidence)
-    panels = panels_of(table)
-    with paper_style():
-        figure, axes = facets(len(panels), x="target epoch", y="target validation accuracy (%)")
-        for axis, (names, part) in zip(axes.flat, panels, strict=True):
-            axis.set_title(panel_heading(*names))
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _compare(axis, part)
-        write_caption(figure, caption(runs, confidence))
-    return figure, table
+    axes = {"x": "target epoch", "y": "target validation accuracy (%)"}
+    return panel_figure(headed(table), _compare, caption(runs, confidence), **axes), table
 
 
 def curve_table(
@@ -140,6 +134,7 @@ def _compare(axis: Axes, table: pd.DataFrame) -> None:
         last = part.iloc[-1]
         name = f"from epoch {last['source_epoch']:.0f}" if start == FAVOURITE else start
         labels.append((float(last["mean"]), name, colour))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     within_percent(axis)
     label_edge(axis, labels, lines=1)
 

@@ -8,15 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from headstart.figures.facets import facets
-from headstart.figures.labels import panel_heading, sample_size, write_caption
-from headstart.figures.style import BLUE, paper_style
+from headstart.figures.facets import panel_figure
+from headstart.figures.labels import sample_size
+from headstart.figures.style import BLUE
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     all_runs,
     at_source_best,
     common_epochs,
-    panels_of,
+    headed,
     source_history,
 )
 
@@ -36,16 +36,10 @@ def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     table = table[several].reset_index(drop=True)
     if table.empty:
         return None
-    panels = panels_of(table)
     columns, rates = table.groupby(PANEL)[CELL].nunique().max()
     size = (0.5 + 0.36 * columns, 1.1 + 0.28 * rates)
-    with paper_style():
-        figure, axes = facets(len(panels), size=size, x="source epoch", y="learning rate")
-        for axis, (names, part) in zip(axes.flat, panels, strict=True):
-            axis.set_title(panel_heading(*names))
-            _panel(axis, part)
-        write_caption(figure, _caption(table))
-    return figure, table
+    axes = {"x": "source epoch", "y": "learning rate"}
+    return panel_figure(headed(table), _panel, _caption(table), size=size, **axes), table
 
 
 def rate_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:

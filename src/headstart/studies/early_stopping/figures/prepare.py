@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from headstart.figures.labels import panel_heading
 from headstart.statistics.intervals import mean_interval
 
 PANEL = ["target", "arm", "mode", "shots"]
@@ -16,6 +17,11 @@ def panels_of(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]
     """Return target, arm, mode and shots of every panel with its rows; few shots come before many."""
     panels = [(tuple(map(str, names)), part) for names, part in table.groupby(PANEL)]
     return sorted(panels, key=lambda panel: (*panel[0][:3], by_number(panel[0][3])))
+
+
+def headed(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the heading of every panel with its rows."""
+    return [(panel_heading(*names), part) for names, part in panels_of(table)]
 
 
 def by_number(shots: str) -> float:

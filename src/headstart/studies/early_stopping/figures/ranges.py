@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import Scale, scale_of
-from headstart.figures.facets import DASHED, facets, level, star, with_bars
-from headstart.figures.labels import Label, label_edge, panel_heading, sample_size, write_caption
-from headstart.figures.style import BLUE, DARK_ORANGE, GREEN, GREY, paper_style
+from headstart.figures.facets import DASHED, level, panel_figure, star, with_bars
+from headstart.figures.labels import Label, label_edge, panel_heading, sample_size
+from headstart.figures.style import BLUE, DARK_ORANGE, GREEN, GREY
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     SOURCE_BEST,
@@ -49,20 +49,11 @@ def ranges_figure(
     """
     history = source_history(measurements, model)
     panels = list(_panels(measurements, published, model))
-    tables = [range_table(runs, history, beside) for _, runs, beside in panels]
-    with paper_style():
-        figure, axes = facets(len(panels), size=(3.0, 2.5), x="source epoch")
-        figure.set_figwidth(max(6.0, figure.get_figwidth()))
-        for index, (axis, table) in enumerate(zip(axes.flat, tables, strict=True)):
-            title, _, beside = panels[index]
-            axis.set_title(title)
-            what = (
-                "target test accuracy (%)" if beside.empty else "largest target test accuracy (%)"
-            )
-            axis.set_ylabel(what if index % 3 == 0 else "")
-            _panel(axis, table)
-        write_caption(figure, _caption(panels))
-    return figure, pd.concat(tables, ignore_index=True)
+    tables = [(title, range_table(runs, history, beside)) for title, runs, beside in panels]
+    axes = {"x": "source epoch", "y": "target test accuracy (%)"}
+    size = (max(3.0, 5.6 / len(panels)), 2.5)
+    figure = panel_figure(tables, _panel, _caption(panels), size=size, **axes)
+    return figure, pd.concat([table for _, table in tables], ignore_index=True)
 
 
 def range_table(runs: pd.DataFrame, history: pd.DataFrame, beside: pd.DataFrame) -> pd.DataFrame:
@@ -117,11 +108,14 @@ def _panel(axis: Axes, table: pd.DataFrame) -> None:
     parts = {str(name): part for name, part in table.groupby("drawn")}
     scale = scale_of(parts["runs"]["source_epoch"])
     _source(axis, parts["source"], scale)
+    words = axis.get_ylabel()
     for name, look in LOOKS.items():
         if name not in parts:
             continue
         x = scale.position(parts[name]["source_epoch"])
         if name.startswith("published"):
+            # As published, the panel is one of largest accuracies.
+            axis.set_ylabel(f"largest {words}" if words else "")
             axis.plot(x, parts[name]["median"], **look)
         else:
             with_bars(axis, x, parts[name], "median", **look)

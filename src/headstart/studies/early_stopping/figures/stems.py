@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.epochs import Scale, scale_of
-from headstart.figures.facets import DASHED, facets, level, star
-from headstart.figures.labels import label_edge, panel_heading, sample_size, write_caption
-from headstart.figures.style import BLUE, GREY, ORANGE, paper_style
+from headstart.figures.facets import DASHED, level, panel_figure, star
+from headstart.figures.labels import label_edge, sample_size
+from headstart.figures.style import BLUE, GREY, ORANGE
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     at_source_best,
     common_epochs,
-    panels_of,
+    headed,
     source_history,
     tuned_runs,
     with_peaks,
@@ -30,14 +30,8 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     """Draw stems for one source and model; return the figure and the table of all it draws."""
     runs = with_peaks(tuned_runs(measurements, model), measurements, model)
     table = stem_table(runs, source_history(measurements, model))
-    panels = panels_of(table)
-    with paper_style():
-        figure, axes = facets(len(panels), x="source epoch", y="target test accuracy (%)")
-        for axis, (names, part) in zip(axes.flat, panels, strict=True):
-            axis.set_title(panel_heading(*names))
-            _panel(axis, part)
-        write_caption(figure, _caption(runs))
-    return figure, table
+    axes = {"x": "source epoch", "y": "target test accuracy (%)"}
+    return panel_figure(headed(table), _panel, _caption(runs), **axes), table
 
 
 def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from headstart.statistics.intervals import mean_interval
+from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.curve_measures import median_time, restricted_mean_time
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
@@ -31,16 +30,8 @@ READ = {
     "when_fitted": ("accuracy_when_fitted", "test"),
 }
 COLUMNS = [
-    *("source", "model", *PANEL, "start", "runs", "seeds", "censored"),
-    *(
-        "mean_time",
-        "low",
-        "high",
-        "median_time",
-        "train_accuracy",
-        "fitted",
-        "accuracy_when_fitted",
-    ),
+    *("source", "model", *PANEL, "start", "runs", "seeds", "censored", "mean_time", "low", "high"),
+    *("median_time", "train_accuracy", "fitted", "accuracy_when_fitted"),
 ]
 
 
@@ -64,32 +55,23 @@ def trainability_table(measurements: pd.DataFrame, confidence: float) -> pd.Data
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def save(table: pd.DataFrame, folder: Path) -> None:
-    """Write the whole table as `trainability.csv`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "trainability.csv", index=False, float_format="%.6g")
-
-
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table as text for a person: times in epochs with their interval, accuracies in %."""
     rows = table.to_dict("records")
-    return pd.DataFrame(
+    shown = table[["source", "model", "target", "arm", "shots", "start"]].reset_index(drop=True)
+    times = [format_interval(row["mean_time"], row["low"], row["high"]) for row in rows]
+    never = [f"{row['censored']:.0f} of {row['runs']}" for row in rows]
+    words = pd.DataFrame(
         {
-            **{name: table[name].tolist() for name in ("source", "model", "target", "arm")},
-            **{name: table[name].tolist() for name in ("shots", "start")},
-            "epochs to scratch's end": [_interval(row) for row in rows],
-            "median": [_number(row["median_time"], "g") for row in rows],
-            "never": [
-                f"{row['censored']:.0f} of {row['runs']}" if row["censored"] >= 0 else "–"
-                for row in rows
-            ],
-            "training accuracy": [_number(row["train_accuracy"], ".1f") for row in rows],
+            "epochs to scratch's end": times,
+            "median": [_number(value, "g") for value in table["median_time"]],
+            "never": np.where(table["censored"] >= 0, never, "–"),
+            "training accuracy": [_number(value) for value in table["train_accuracy"]],
             "fitted": [f"{row['fitted']} of {row['runs']}" for row in rows],
-            "test accuracy when fitted": [
-                _number(row["accuracy_when_fitted"], ".1f") for row in rows
-            ],
+            "test accuracy when fitted": [_number(v) for v in table["accuracy_when_fitted"]],
         }
     )
+    return pd.concat([shown, words], axis=1)
 
 
 def _rows(mine: pd.DataFrame, model: str, confidence: float) -> Iterator[dict[str, object]]:
@@ -102,34 +84,36 @@ def _rows(mine: pd.DataFrame, model: str, confidence: float) -> Iterator[dict[st
     for names, part in panels_of(runs):
         about = dict(zip(PANEL, names, strict=True))
         for start, group in by_start(part, history).groupby("start", sort=False):
-            yield {**about, "start": start, **_row(group, confidence)}
+            yield {**about, "start": start, **_row(group), **_times(group, confidence)}
 
 
-def _row(group: pd.DataFrame, confidence: float) -> dict[str, object]:
-    seeds = [part for _, part in group.groupby("seed")]
-    timed = group["time"].notna().all()
-    times = [restricted_mean_time(part["time"], part["reached"]) for part in seeds if timed]
-    mean = mean_interval(times, confidence) if timed else None
+def _row(group: pd.DataFrame) -> dict[str, object]:
     return {
         "runs": len(group),
-        "seeds": len(seeds),
-        "censored": int((group["reached"] == 0).sum()) if timed else np.nan,
-        "mean_time": mean.estimate if mean else np.nan,
-        "low": mean.low if mean else np.nan,
-        "high": mean.high if mean else np.nan,
-        "median_time": median_time(group["time"], group["reached"]) if timed else np.nan,
+        "seeds": group["seed"].nunique(),
         "train_accuracy": group["train"].mean() * PERCENT,
         "fitted": int(group["when_fitted"].notna().sum()),
         "accuracy_when_fitted": group["when_fitted"].mean() * PERCENT,
     }
 
 
-def _interval(row: Mapping[Any, Any]) -> str:
-    mean = _number(row["mean_time"], ".1f")
-    return mean if np.isnan(row["low"]) else f"{mean} [{row['low']:.1f}, {row['high']:.1f}]"
+def _times(group: pd.DataFrame, confidence: float) -> dict[str, float]:
+    """Return what a start takes to get to the end of scratch; nothing where that was not measured."""
+    if group["time"].isna().any():
+        return {}
+    by_seed = [part for _, part in group.groupby("seed")]
+    means = [restricted_mean_time(part["time"], part["reached"]) for part in by_seed]
+    mean = mean_interval(means, confidence)
+    return {
+        "censored": int((group["reached"] == 0).sum()),
+        "mean_time": mean.estimate,
+        "low": mean.low,
+        "high": mean.high,
+        "median_time": median_time(group["time"], group["reached"]),
+    }
 
 
-def _number(value: float, spec: str) -> str:
+def _number(value: float, spec: str = ".1f") -> str:
     if np.isnan(value):
         return "–"
     return format(value, spec) if np.isfinite(value) else "never"

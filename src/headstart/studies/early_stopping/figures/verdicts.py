@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from headstart.figures.labels import sample_size, shots_words
+from headstart.statistics.words import format_interval
 
 CONTRAST = ["source", "model", "target", "arm", "shots"]
 WIDTH = 100
 
 
-def save(verdicts: pd.DataFrame, folder: Path) -> None:
-    """Write the whole table of verdicts as `verdicts.csv`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    verdicts.to_csv(folder / "verdicts.csv", index=False, float_format="%.6g")
-
-
 def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
     """Return one row of text per verdict: effect and interval in points, corrected p, n, epoch."""
-    intervals = zip(verdicts["interval_low"], verdicts["interval_high"], strict=True)
+    bounds = zip(verdicts["interval_low"], verdicts["interval_high"], strict=True)
     sizes = zip(verdicts["n_seeds"], verdicts["n_draws"], strict=True)
     return pd.DataFrame(
         {
@@ -32,9 +26,7 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
             **{name: verdicts[name].tolist() for name in CONTRAST},
             "verdict": verdicts["verdict"].tolist(),
             "effect": [_number(value, "+.1f") for value in verdicts["effect"]],
-            "interval": [
-                f"[{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else "–" for low, high in intervals
-            ],
+            "interval": [f"[{a:+.1f}, {b:+.1f}]" if np.isfinite(a) else "–" for a, b in bounds],
             "p": [_number(value, ".3g") for value in verdicts["p_adjusted"]],
             "n": [f"{seeds} × {draws}" for seeds, draws in sizes],
             "epoch": ["–" if pd.isna(e) else str(e) for e in verdicts["chosen_epoch"]],
@@ -46,10 +38,9 @@ def sentence(row: Mapping[Any, Any]) -> str:
     """Return one verdict as a sentence with effect, interval and n, then its reason."""
     words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {shots_words(row['shots'])}: {row['verdict']}"
     if np.isfinite(row["effect"]):
-        words += f", {row['effect']:+.1f} points"
-        if np.isfinite(row["interval_low"]):
-            words += f" [{row['interval_low']:+.1f}, {row['interval_high']:+.1f}]"
-        words += f" from epoch {row['chosen_epoch']}"
+        numbers = (row["effect"], row["interval_low"], row["interval_high"])
+        effect = format_interval(*numbers, signed=True, unit="points")
+        words += f", {effect} from epoch {row['chosen_epoch']}"
     size = sample_size(row["n_seeds"], row["n_draws"])
     first = "Primary contrast. " if row["primary"] else ""
     return f"{first}{words} ({size}). {row['reason']}"

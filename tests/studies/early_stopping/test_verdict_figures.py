@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot as plt
 from study_tables import EARLIER, FLAT, joined, measurements
 
-from headstart.figures import labels
+from headstart.figures import labels, style
 from headstart.studies.early_stopping.figures import gains, learning_rates, verdicts
 from headstart.studies.early_stopping.figures.prepare import all_runs, source_history
 from headstart.studies.early_stopping.params import Statistics
@@ -93,7 +93,7 @@ def test_the_printed_table_has_n_and_intervals_and_every_reason(tmp_path: Path) 
     assert shown["interval"].str.startswith("[").all()
     words = " ".join(verdicts.reasons(JUDGED).split())
     assert all(" ".join(reason.split()) in words for reason in JUDGED["reason"])
-    verdicts.save(JUDGED, tmp_path / "figures")
+    style.save_table(JUDGED, "verdicts", tmp_path / "figures")
     assert (tmp_path / "figures" / "verdicts.csv").read_text().count("\n") == 3
     assert verdicts.reasons(JUDGED.iloc[:0]) == "No contrast was run."
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from study_tables import EARLIER, TARGET_EPOCHS, curves, measurements
 
+from headstart.figures.style import save_table
 from headstart.studies.early_stopping.convergence import convergence_rows
-from headstart.studies.early_stopping.figures.trainability import save, summary, trainability_table
+from headstart.studies.early_stopping.figures.trainability import summary, trainability_table
 from headstart.studies.early_stopping.trainability import trainability_rows
 
 
@@ -60,7 +61,7 @@ def test_a_person_reads_times_with_intervals_and_how_many_never_got_there(table,
     assert shown["never"].tolist() == ["0 of 4", "0 of 4", "2 of 4", "0 of 4", "0 of 4"]
     assert shown.loc["4", "epochs to scratch's end"].startswith(f"{table['mean_time'][2]:.1f} [")
     assert shown.loc["4", "test accuracy when fitted"] == "–"
-    save(table, tmp_path)
+    save_table(table, "trainability", tmp_path)
     assert (tmp_path / "trainability.csv").read_text().count("\n") == 6
     without = summary(trainability_table(measurements(EARLIER, n_seeds=1), 0.95))
     assert set(without["never"]) == set(without["training accuracy"]) == {"–"}
