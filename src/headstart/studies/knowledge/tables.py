@@ -10,9 +10,22 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext, check_lineage
-from headstart.studies.knowledge.columns import tidy
+from headstart.statistics.measurements import Schema
 
 NAMES = ("source", "model", "target")
+SCHEMA = Schema(
+    "knowledge",
+    {
+        "role": "str",
+        "init_epoch": "str",
+        "subset": "str",
+        "order": "Int64",
+        "variant": "str",
+        "networks": "Int64",
+        "undefined": "Int64",
+    },
+)
+"""The columns of the study's measurements; `docs/knowledge.md` describes every one."""
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -20,7 +33,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     check_lineage(job)
     artifacts = context.inputs["knowledge"]
     context.log(f"gathering {len(artifacts)} comparisons")
-    measurements = tidy(pd.concat([_read(one, "measurements") for one in artifacts]))
+    measurements = SCHEMA.tidy(pd.concat([_read(one, "measurements") for one in artifacts]))
     write_table(context.out / "measurements.parquet", measurements)
     for name in ("sparsity", "example_pixels", "example_interactions"):
         parts = [_read(one, name).assign(**_names(one)) for one in artifacts]

@@ -26,7 +26,7 @@ from headstart.metrics.precision import evaluation_mode, full_precision
 from headstart.networks.network import Network
 from headstart.params.types import canonical
 from headstart.steps.sections import model_of, task_of
-from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge import KnowledgeError
 from headstart.studies.knowledge.params import Scores
 from headstart.studies.knowledge.subjects import choose_subjects, masked_inputs
 from headstart.tasks.dataset import read
@@ -68,7 +68,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         accuracy = float((tensors["logits"].argmax(-1) == subjects.labels).float().mean())
         margin = float(tensors["values"][:, -1].mean())
         context.log(
-            f"{index + 1}/{len(states)}  source epoch {entries[-1]['start']}, run "
+            f"{index + 1}/{len(states)}  source epoch {entries[-1]['init_epoch']}, run "
             f"{entries[-1]['target_seed']}, target epoch {state.target_epoch}: {accuracy:.1%} of the "
             f"images right, mean log-odds {margin:+.2f}"
         )
@@ -108,15 +108,15 @@ class Evaluation:
         )
 
     def states(self) -> list[State]:
-        """Return the states asked for, `best` and `last` as numbers, each once."""
+        """Return the states requested, `best` and `last` as numbers, each once."""
         found = []
-        for index, (trajectory, asked) in enumerate(
+        for index, (trajectory, requested) in enumerate(
             zip(self.trajectories, self.job.params["epochs"], strict=True)
         ):
             entries = trajectory.checkpoints["checkpoints"]
             best, last = trajectory.epoch("best"), max(entry["epoch"] for entry in entries)
             numbers = {"best": best, "last": last}
-            for epoch in sorted({numbers.get(each, each) for each in asked}):
+            for epoch in sorted({numbers.get(each, each) for each in requested}):
                 digest = trajectory.entry(epoch)["sha256"]
                 found.append(State(index, epoch, digest, epoch == best, epoch == last))
         return found
@@ -126,7 +126,7 @@ class Evaluation:
         wildcards = self.trajectories[state.trajectory].artifact.manifest["wildcards"]
         return {
             "file": name,
-            "start": wildcards["source_epoch"],
+            "init_epoch": wildcards["source_epoch"],
             "source_epoch": self._source_epoch(state),
             "target_seed": int(wildcards["target_seed"]),
             "target_epoch": state.target_epoch,
@@ -140,14 +140,15 @@ class Evaluation:
         return int(manifest["summary"]["source_epoch"])
 
     def histories(self) -> pd.DataFrame:
-        """Return the histories of all trajectories, with start and run."""
+        """Return the histories of all trajectories, with `init_epoch` and `target_seed`."""
         parts = []
         for trajectory in self.trajectories:
             wildcards = trajectory.artifact.manifest["wildcards"]
             history = read_table(trajectory.artifact.file("history.parquet"))
             parts.append(
                 history.assign(
-                    start=wildcards["source_epoch"], target_seed=int(wildcards["target_seed"])
+                    init_epoch=wildcards["source_epoch"],
+                    target_seed=int(wildcards["target_seed"]),
                 )
             )
         return pd.concat(parts, ignore_index=True)
