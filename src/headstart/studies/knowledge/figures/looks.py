@@ -13,9 +13,9 @@ COLOURS = {"probe": BLUE, "finetuned": GREEN, "scratch": VERMILION}
 # Green and vermilion are one grey in print: lines and markers tell them apart.
 MARKERS = {"probe": "s", "finetuned": "o", "scratch": "D"}
 DASHES: dict[str, tuple[float, ...]] = {
-    "probe": (),
-    "finetuned": (4, 1.2),
-    "scratch": (4, 1.2, 1, 1.2),
+    "probe": (4, 1.2, 1, 1.2),
+    "finetuned": (),
+    "scratch": (4, 1.2),
 }
 
 

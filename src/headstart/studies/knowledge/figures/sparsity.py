@@ -97,7 +97,7 @@ def _draw_explained(axis: Axes, table: pd.DataFrame, legend: bool) -> None:
     axis.text(
         0.98,
         0.03,
-        "scores permuted over masks: below the axis until all are kept",
+        "grey: scores permuted over masks",
         transform=axis.transAxes,
         ha="right",
         fontsize=6.5,

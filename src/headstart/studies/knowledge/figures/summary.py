@@ -48,10 +48,10 @@ def shares(measurements: pd.DataFrame) -> pd.DataFrame:
     """Return one row per comparison, source epoch and share, in percent with intervals."""
     rows = []
     for name in comparisons(measurements):
-        part = select(
-            of(measurements, name), variant="normalised", subset="all", order=None, seed=None
-        )
-        for init_epoch, (metric, share) in product(init_epochs(part), SHARES.items()):
+        part = of(measurements, name)
+        epochs = init_epochs(part)
+        part = select(part, variant="normalised", subset="all", order=None, seed=None)
+        for init_epoch, (metric, share) in product(epochs, SHARES.items()):
             chosen = select(part, init_epoch=init_epoch, metric=metric)
             row = {"comparison": name.title, "source epoch": init_epoch_title(init_epoch)}
             row["share"] = share
