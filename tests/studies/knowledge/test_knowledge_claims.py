@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from headstart.statistics.claim_results import ClaimResult
-from headstart.studies.knowledge import claim_results as results
+from headstart.studies.knowledge import claims, share_claims
 from headstart.studies.knowledge.comparison_tables import ComparedNetworks, main_init_epoch
 from headstart.studies.knowledge.gains import (
     gains_and_ratios,
@@ -77,30 +77,34 @@ def explained(value: float, half: float = 0.01) -> ComparedNetworks:
 @pytest.mark.parametrize(
     ("evaluate", "given", "status"),
     [
-        (results.little_survives, preserved(0.3, over=0.05), "supported"),
-        (results.little_survives, preserved(0.7, over=0.05), "contradicted"),
-        (results.little_survives, preserved(0.5, over=0.05), "undetermined"),
-        (results.little_survives, preserved(0.3, over=0.0), "undetermined"),
-        (results.little_survives, compared(row("similarity", 0.3)), "not measured here"),
-        (results.complex_is_discarded, rising("discarded_of_pretrained", 0.1), "supported"),
-        (results.complex_is_discarded, rising("discarded_of_pretrained", -0.1), "contradicted"),
-        (results.complex_is_discarded, rising("discarded_of_pretrained", 0.0), "undetermined"),
-        (results.complex_is_new, rising("new_of_finetuned", 0.1), "supported"),
-        (results.complex_is_new, rising("new_of_finetuned", 0.1, share=0.3), "contradicted"),
-        (results.complex_is_new, rising("new_of_finetuned", -0.1), "contradicted"),
-        (results.complex_is_new, rising("new_of_finetuned", 0.1, share=0.5), "undetermined"),
-        (results.complex_is_new, rising("new_of_finetuned", 0.0), "undetermined"),
-        (results.scratch_finds_little, exclusive(0.1), "supported"),
-        (results.scratch_finds_little, exclusive(0.9), "contradicted"),
-        (results.scratch_finds_little, exclusive(0.5), "undetermined"),
-        (results.scratch_finds_little, exclusive(None), "undetermined"),
-        (results.finetuning_is_direct, ways(0.1, 0.1, -0.1), "supported"),
-        (results.finetuning_is_direct, ways(0.1, 0.1, 0.1), "contradicted"),
-        (results.finetuning_is_direct, ways(-0.1, 0.1, -0.1), "contradicted"),
-        (results.finetuning_is_direct, ways(0.1, 0.0, -0.1), "undetermined"),
-        (results.few_and_matching, explained(0.95), "supported"),
-        (results.few_and_matching, explained(0.5), "contradicted"),
-        (results.few_and_matching, explained(0.9), "undetermined"),
+        (share_claims.little_survives, preserved(0.3, over=0.05), "supported"),
+        (share_claims.little_survives, preserved(0.7, over=0.05), "contradicted"),
+        (share_claims.little_survives, preserved(0.5, over=0.05), "undetermined"),
+        (share_claims.little_survives, preserved(0.3, over=0.0), "undetermined"),
+        (share_claims.little_survives, compared(row("similarity", 0.3)), "not measured here"),
+        (share_claims.complex_is_discarded, rising("discarded_of_pretrained", 0.1), "supported"),
+        (
+            share_claims.complex_is_discarded,
+            rising("discarded_of_pretrained", -0.1),
+            "contradicted",
+        ),
+        (share_claims.complex_is_discarded, rising("discarded_of_pretrained", 0.0), "undetermined"),
+        (share_claims.complex_is_new, rising("new_of_finetuned", 0.1), "supported"),
+        (share_claims.complex_is_new, rising("new_of_finetuned", 0.1, share=0.3), "contradicted"),
+        (share_claims.complex_is_new, rising("new_of_finetuned", -0.1), "contradicted"),
+        (share_claims.complex_is_new, rising("new_of_finetuned", 0.1, share=0.5), "undetermined"),
+        (share_claims.complex_is_new, rising("new_of_finetuned", 0.0), "undetermined"),
+        (share_claims.scratch_finds_little, exclusive(0.1), "supported"),
+        (share_claims.scratch_finds_little, exclusive(0.9), "contradicted"),
+        (share_claims.scratch_finds_little, exclusive(0.5), "undetermined"),
+        (share_claims.scratch_finds_little, exclusive(None), "undetermined"),
+        (claims.finetuning_is_direct, ways(0.1, 0.1, -0.1), "supported"),
+        (claims.finetuning_is_direct, ways(0.1, 0.1, 0.1), "contradicted"),
+        (claims.finetuning_is_direct, ways(-0.1, 0.1, -0.1), "contradicted"),
+        (claims.finetuning_is_direct, ways(0.1, 0.0, -0.1), "undetermined"),
+        (claims.few_and_matching, explained(0.95), "supported"),
+        (claims.few_and_matching, explained(0.5), "contradicted"),
+        (claims.few_and_matching, explained(0.9), "undetermined"),
     ],
 )
 def test_a_claim_is_evaluated_by_where_its_interval_lies(
@@ -111,9 +115,9 @@ def test_a_claim_is_evaluated_by_where_its_interval_lies(
 
 def test_a_share_without_an_interval_supports_and_contradicts_nothing() -> None:
     unknown = preserved(0.3, over=0.05, half=float("nan"))
-    assert results.little_survives(unknown).status == "undetermined"
+    assert share_claims.little_survives(unknown).status == "undetermined"
     for value in (0.95, 0.5):
-        found = results.few_and_matching(explained(value, half=float("nan")))
+        found = claims.few_and_matching(explained(value, half=float("nan")))
         assert found.status == "undetermined"
 
 
@@ -142,7 +146,7 @@ def all_of(over: float) -> ComparedNetworks:
 def test_all_holds_everywhere_only_where_it_holds_in_every_comparison(
     comparisons: list[ComparedNetworks], status: str
 ) -> None:
-    assert results.holds_everywhere(comparisons).status == status
+    assert claims.holds_everywhere(comparisons).status == status
 
 
 def gained(

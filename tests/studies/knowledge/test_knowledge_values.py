@@ -82,7 +82,7 @@ def test_values_are_the_log_odds_of_the_network_on_images_masked_by_hand() -> No
     contents = read_json(artifact.file("states.json"))
     assert [state["target_epoch"] for state in contents["states"]] == [0, 1, 2]
     state = contents["states"][-1]
-    tensors = values.read_values(artifact, state)
+    tensors = load(artifact.file(state["file"]))
     source = store.open_artifact(job.inputs["trajectory"][0])
     network = Pretrained(source, model_of(job.params), images["pixels"].shape, "cpu").at(2).eval()
     seen = Normalization.from_dict(read_json(source.file("normalization.json")))
@@ -130,9 +130,7 @@ def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what
     more = of_arm(planned(images=7), "finetune")
     second = store.run(more, values.make)
     assert sum(computed[before:]) == 3 * 3  # parts of 2: images 5 to 7 lie in new ones
-    one, two = (
-        values.read_values(each, {"file": "state-000.safetensors"}) for each in (first, second)
-    )
+    one, two = (load(each.file("state-000.safetensors")) for each in (first, second))
     assert torch.equal(two["values"][:5], one["values"])
 
 
@@ -187,7 +185,7 @@ def test_players_may_be_parts_that_somebody_drew(project: Path) -> None:
     images = load(artifact.file("images.safetensors"))
     assert images["positions"].tolist() == [3, 1]
     assert images["players"].shape == (2, 2, 8, 8)
-    tensors = values.read_values(artifact, read_json(artifact.file("states.json"))["states"][0])
+    tensors = load(artifact.file("state-000.safetensors"))
     assert tensors["values"].shape == (2, 4)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from headstart.statistics.claim_results import ClaimResult, Status
 from headstart.statistics.measurements import MEASURED, select
 from headstart.statistics.words import format_interval, pluralize
 
@@ -129,3 +130,29 @@ class ComparedNetworks:
     def title(self) -> str:
         """The comparison for people."""
         return next(comparisons(self.table)).title
+
+
+def above(number: Number, limit: float) -> Status:
+    """Return whether a number is larger than a limit, by where its interval lies."""
+    if number.low > limit:
+        return "supported"
+    return "contradicted" if number.high < limit else "undetermined"
+
+
+def below(number: Number, limit: float) -> Status:
+    """Return whether a number is smaller than a limit, by where its interval lies."""
+    if number.high < limit:
+        return "supported"
+    return "contradicted" if number.low > limit else "undetermined"
+
+
+def result(status: Status, reason: str, number: Number) -> ClaimResult:
+    """Return the result of a claim with its number."""
+    return ClaimResult(status, reason, number.value, number.low, number.high)
+
+
+def unmeasured(what: str) -> ClaimResult:
+    """Return the result of a claim whose measurement is not there."""
+    return ClaimResult(
+        "not measured here", f"{what} is not in the tables, or undefined on every image."
+    )

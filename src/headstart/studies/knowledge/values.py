@@ -7,7 +7,7 @@ as it is done: a killed job goes on there, and more images or states compute wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from headstart.artifacts.files import read_table, write_json, write_table
 from headstart.artifacts.keys import Job, sha256_of
 from headstart.artifacts.runs import RUNS, run_key
-from headstart.artifacts.store import Artifact, JobContext, package_versions
+from headstart.artifacts.store import JobContext, package_versions
 from headstart.metrics.interactions.masking import MaskedInputs
 from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.precision import evaluation_mode, full_precision
@@ -233,15 +233,3 @@ class Evaluation:
 def another_chunk(size: int) -> int:
     """Return a third of a chunk size, or twice that of 1: the same size again would show no noise."""
     return max(1, size // 3) if size > 1 else 2
-
-
-def read_values(artifact: Artifact, entry: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of one entry of `states.json`."""
-    return load(artifact.file(entry["file"]))
-
-
-def wanted(entries: Sequence[Mapping[str, Any]], **values: Any) -> list[Mapping[str, Any]]:
-    """Return the entries of `states.json` with these values."""
-    return [
-        entry for entry in entries if all(entry[name] == value for name, value in values.items())
-    ]

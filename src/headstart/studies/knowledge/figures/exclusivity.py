@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from headstart.figures.labels import write_caption
 from headstart.figures.style import BLUE, GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.claim_results import PUBLISHED
 from headstart.studies.knowledge.comparison_tables import (
     PERCENT,
     ROLES,
@@ -23,6 +22,7 @@ from headstart.studies.knowledge.comparison_tables import (
     sample_size,
 )
 from headstart.studies.knowledge.figures.looks import COLOURS, MARKERS
+from headstart.studies.knowledge.share_claims import PUBLISHED
 
 NULLS = {
     "null_permuted": ("-", "null: permuted within orders"),
