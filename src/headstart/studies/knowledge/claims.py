@@ -18,12 +18,12 @@ from headstart.studies.knowledge.comparison_tables import (
     Number,
     above,
     comparisons,
-    main_init_epoch,
     of,
     result,
     unmeasured,
 )
 from headstart.studies.knowledge.gains import ratio_explains_accuracy
+from headstart.studies.knowledge.tables import main_init_epoch
 
 EXPLAINED = 90.0
 """Per cent of the variance of v that few interactions must explain to be called a match."""

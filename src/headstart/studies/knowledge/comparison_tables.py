@@ -54,12 +54,6 @@ def init_epochs(table: pd.DataFrame) -> list[str]:
     return sorted(order.index, key=lambda name: (float(order[name]), name != "best"))
 
 
-def main_init_epoch(table: pd.DataFrame) -> str:
-    """Return the source epoch that claims are evaluated at and figures show: `best`, else the last."""
-    known = set(select(table, role="finetuned")["init_epoch"])
-    return "best" if "best" in known else max(known, key=int)
-
-
 def init_epoch_title(init_epoch: str) -> str:
     """Return a source epoch as requested, for people."""
     return "source-best" if init_epoch == "best" else f"epoch {init_epoch}"

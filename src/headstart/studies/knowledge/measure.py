@@ -18,13 +18,13 @@ from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.resampling import Resampling
 from headstart.studies.knowledge import examples
 from headstart.studies.knowledge.compare import Comparer
-from headstart.studies.knowledge.comparison_tables import main_init_epoch
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
 from headstart.studies.knowledge.learning_dynamics import LearningDynamics
 from headstart.studies.knowledge.networks import PATHS, SCRATCH, TRAINED, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
+from headstart.studies.knowledge.tables import main_init_epoch
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:

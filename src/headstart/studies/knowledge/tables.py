@@ -10,7 +10,7 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext, check_lineage
-from headstart.statistics.measurements import Schema
+from headstart.statistics.measurements import Schema, select
 
 NAMES = ("source", "model", "target")
 SCHEMA = Schema(
@@ -47,3 +47,9 @@ def _read(artifact: Artifact, name: str) -> pd.DataFrame:
 
 def _names(artifact: Artifact) -> dict[str, str]:
     return {name: artifact.manifest["wildcards"][name] for name in NAMES}
+
+
+def main_init_epoch(table: pd.DataFrame) -> str:
+    """Return the source epoch that claims are evaluated at and figures show: `best`, else the last."""
+    known = set(select(table, role="finetuned")["init_epoch"])
+    return "best" if "best" in known else max(known, key=int)

@@ -19,12 +19,12 @@ from headstart.studies.knowledge.comparison_tables import (
     PERCENT,
     Comparison,
     init_epoch_title,
-    main_init_epoch,
     of,
     sample_size,
 )
 from headstart.studies.knowledge.figures.example import PARTS, draw_example
 from headstart.studies.knowledge.figures.looks import draw_bands
+from headstart.studies.knowledge.tables import main_init_epoch
 
 SHARES: dict[str, tuple[str, tuple[float, ...], str]] = {
     "measured": (BLUE, (), "measured"),
