@@ -5,7 +5,7 @@ follow the same authors' earlier work, where the shared effect of two interactio
 opposite signs, else the smaller magnitude with the common sign.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -62,18 +62,12 @@ def weighted_jaccard(first: Table, second: Table) -> Float[Tensor, "*batch"]:
     return common.sum(-1) / union.sum(-1)
 
 
-def normalise(interactions: Images, by: Literal["strength", "gain"] = "strength") -> Images:
+def normalise(interactions: Images) -> Images:
     """Return the interactions of one network divided by its scale over images; NaN where the scale
     is zero.
 
-    The scale is E_x Σ|I(S)| (`strength`), over all tables of an image, or E_x |v(N) − v(∅)|
-    (`gain`), so that networks whose log-odds differ by a factor can be compared. The gain is small,
-    and the result large, where v(N) ≈ v(∅).
+    The scale is E_x Σ|I(S)|, over all tables of an image, so that networks whose log-odds differ by
+    a factor can be compared.
     """
-    if by == "strength":
-        scale = strength(interactions).reshape(len(interactions), -1).sum(-1).mean()
-    elif by == "gain":
-        scale = without_empty_set(interactions).flatten(1).sum(-1).abs().mean()
-    else:
-        raise ValueError(f"the normalisation is {by!r}: choose 'strength' or 'gain'")
+    scale = strength(interactions).reshape(len(interactions), -1).sum(-1).mean()
     return interactions / scale.masked_fill(scale == 0, torch.nan)

@@ -14,7 +14,7 @@ from headstart.metrics.interactions.transform import count_players, orders, stre
 def permute_within_orders(
     interactions: Float[Tensor, "*batch subsets"], generator: torch.Generator
 ) -> Float[Tensor, "*batch subsets"]:
-    """Return the interactions of each sample dealt anew, at random, to the subsets of the same
+    """Return the interactions of each sample, permuted at random among the subsets of the same
     order.
 
     The null of a network with the same strength at every order that knows nothing of which players

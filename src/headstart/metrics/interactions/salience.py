@@ -137,10 +137,3 @@ def noise_floor(
     sizes = orders(players).to(first.device)
     total = mean_square.new_zeros(players + 1).index_add(0, sizes, mean_square)
     return (total / sizes.bincount())[1:].sqrt()
-
-
-def independent_noise(deviation: float, players: int) -> Float64[Tensor, " order"]:
-    """Return σ·2^{m/2} for m = 1 … n: the deviation of I(S) under independent noise σ in every
-    v(x_T).
-    """
-    return deviation * 2 ** (torch.arange(1, players + 1, dtype=torch.float64) / 2)

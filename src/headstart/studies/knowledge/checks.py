@@ -15,9 +15,9 @@ from headstart.tasks.classes import resolve_classes
 
 
 def data_problems(sections: Sections, facts: Facts) -> Iterator[str]:
-    """Yield players and images that are asked for and that a target does not have."""
-    asked = TypeAdapter(dict[str, Knowledge]).validate_python(sections.get("knowledge", {}))
-    for model, options in asked.items():
+    """Yield players and images that are requested and that a target does not have."""
+    requested = TypeAdapter(dict[str, Knowledge]).validate_python(sections.get("knowledge", {}))
+    for model, options in requested.items():
         arm = facts.params.trajectory[model][options.finetuned]
         for target in options.targets or arm.targets:
             known = facts.counted(target)

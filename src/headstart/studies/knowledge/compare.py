@@ -1,4 +1,4 @@
-"""Shares of all networks of a comparison as rows: by start, variant, images, order, null and ceiling."""
+"""Shares of all networks of a comparison as rows: by source epoch, variant, images, order, null and ceiling."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from headstart.studies.knowledge.shares import (
     RATIOS,
     RISING,
     Shares,
+    conditions,
     levels_of,
-    readings,
 )
 
 MISSING = {
     "null_random_backbone": "no probe of a random backbone was evaluated",
-    "ceiling_second_run": "no second run fine-tunes this start",
-    "ceiling_other_source": "no other source network was fine-tuned from this start",
+    "ceiling_second_run": "no second run fine-tunes this source epoch",
+    "ceiling_other_source": "no other source network was fine-tuned from this source epoch",
 }
 GIVEN = "the source networks are one: all begin with the same given weights"
 OWN_BACKBONE = "the random backbone is that of this source network at epoch 0: there is no other"
@@ -37,7 +37,7 @@ UNSOLVED = f"above the tolerance of {TOLERANCE:g}: the AND-OR split did not conv
 RELATIVE = (*RATIOS, "similarity")
 
 Estimates = dict[str, dict[str, Estimate]]
-"""Reading -> metric -> estimate."""
+"""Condition -> metric -> estimate."""
 
 
 class Comparer:
@@ -51,35 +51,41 @@ class Comparer:
         self.levels = levels_of(networks.count)
         self.alone = OWN_BACKBONE if len(networks.seeds) == 1 else ""
 
-    def add(self, start: str) -> None:
-        """Add all shares of one start."""
-        names: dict[str, Any] = {"start": start, "split": "test", "network": "finetuned"}
-        names["source_epoch"] = source_epoch(self.networks, start)
-        found = [self._readings(start, seed, names) for seed in self.networks.seeds]
-        right = torch.stack([right_under_all(self.networks, start, s) for s in self.networks.seeds])
+    def add(self, init_epoch: str) -> None:
+        """Add all shares of one source epoch."""
+        names: dict[str, Any] = {"init_epoch": init_epoch, "split": "test", "role": "finetuned"}
+        found = [self._conditions(init_epoch, seed, names) for seed in self.networks.seeds]
+        right = torch.stack(
+            [right_under_all(self.networks, init_epoch, s) for s in self.networks.seeds]
+        )
         subsets = {"all": torch.ones_like(right), "correct": right}
         for variant in found[0]:
             for subset, looked in subsets.items():
                 estimates = self._estimates([one[variant] for one in found], looked)
                 self._add(estimates, looked, {**names, "subset": subset, "variant": variant})
 
-    def _readings(
-        self, start: str, seed: int, names: dict[str, Any]
+    def _conditions(
+        self, init_epoch: str, seed: int, names: dict[str, Any]
     ) -> dict[str, dict[str, Shares | None]]:
-        """Return the readings of one source network: variant -> reading -> metric."""
-        found = variants(group_of(self.networks, self.networks.interactions, start, seed))
+        """Return the conditions of one source network: variant -> condition -> metric."""
+        found = variants(group_of(self.networks, self.networks.interactions, init_epoch, seed))
         if self.options.and_or:
-            values = group_of(self.networks, self.networks.values, start, seed)
+            values = group_of(self.networks, self.networks.values, init_epoch, seed)
             split, gap = and_or_variants(values)
             found |= split
-            told = {"seed": seed, "subset": "all", "variant": "and_or", "reading": "measured"}
+            described = {
+                "seed": seed,
+                "subset": "all",
+                "variant": "and_or",
+                "condition": "measured",
+            }
             largest = float(gap.max())
             reason = UNSOLVED if largest > TOLERANCE else ""
-            self.rows.add_number("and_or_gap", largest, reason=reason, **{**names, **told})
+            self.rows.add_number("and_or_gap", largest, reason=reason, **{**names, **described})
         generator = torch.Generator().manual_seed(
-            derive_seed("nulls", self.options.seed, seed, start)
+            derive_seed("nulls", self.options.seed, seed, init_epoch)
         )
-        return {name: readings(group, self.options, generator) for name, group in found.items()}
+        return {name: conditions(group, self.options, generator) for name, group in found.items()}
 
     def _estimates(self, found: list[dict[str, Shares | None]], looked: Tensor) -> Estimates:
         """Return all estimates over the images looked at [seeds, images].
@@ -87,10 +93,10 @@ class Comparer:
         A network that is not there was not looked at; one without interactions was, and has no share.
         """
         estimates: Estimates = {}
-        for reading in found[0]:
-            made = [one[reading] for one in found]
+        for condition in found[0]:
+            made = [one[condition] for one in found]
             present = next((one for one in made if one is not None), None)
-            estimates[reading] = {}
+            estimates[condition] = {}
             for metric, shape in (present or {}).items():
                 nothing = torch.full_like(shape.parts, torch.nan)
                 pairs = [one[metric] if one else None for one in made]
@@ -99,20 +105,20 @@ class Comparer:
                     [pair.wholes.nan_to_num(0.0) if pair else nothing for pair in pairs]
                 )
                 wholes = wholes.where(looked.unsqueeze(-1), torch.nan)
-                estimates[reading][metric] = self.resampling.ratio(parts, wholes)
-                if reading == "measured" and metric in RATIOS:
+                estimates[condition][metric] = self.resampling.ratio(parts, wholes)
+                if condition == "measured" and metric in RATIOS:
                     means = estimates.setdefault("mean_of_ratios", {})
                     means[metric] = self.resampling.mean_of_ratios(parts, wholes)
         return estimates
 
     def _add(self, estimates: Estimates, looked: Tensor, names: dict[str, Any]) -> None:
         nobody = "" if bool(looked.any()) else "no image is right under all three networks"
-        for reading, metrics in estimates.items():
+        for condition, metrics in estimates.items():
             for metric, estimate in metrics.items():
-                self._row(metric, estimate, reading, names, nobody or UNDEFINED)
+                self._row(metric, estimate, condition, names, nobody or UNDEFINED)
             if not metrics:
                 for metric in RELATIVE:
-                    self._missing(metric, reading, names)
+                    self._missing(metric, condition, names)
         for metric in (*RELATIVE, *(f"{name}_rise" for name in RISING)):
             for null in NULLS:
                 self._relative(metric, null, estimates, names, nobody)
@@ -120,7 +126,7 @@ class Comparer:
     def _relative(
         self, metric: str, null: str, estimates: Estimates, names: dict[str, Any], nobody: str
     ) -> None:
-        """Add by how much a measure exceeds a null, and how far that is on the way to the ceiling."""
+        """Add by how much a measure exceeds a null, and how far that is from the null to the ceiling."""
         base, kind = metric.removesuffix("_rise"), null.removeprefix("null_")
         measured, ceiling = estimates["measured"], estimates[CEILINGS[0]]
         if base not in measured or base not in estimates[null]:
@@ -133,23 +139,23 @@ class Comparer:
             self._row(metric, room, f"excess_{kind}", names, nobody or NO_ROOM)
 
     def _row(
-        self, metric: str, estimate: Estimate, reading: str, names: dict[str, Any], reason: str
+        self, metric: str, estimate: Estimate, condition: str, names: dict[str, Any], reason: str
     ) -> None:
-        options: dict[str, Any] = {"reading": reading, "reason": reason, **names}
-        options["note"] = self.alone if reading.endswith("random_backbone") else ""
+        options: dict[str, Any] = {"condition": condition, "reason": reason, **names}
+        options["note"] = self.alone if condition.endswith("random_backbone") else ""
         if estimate.points.shape[-1] == 1:
             self.rows.add(metric, estimate, **options)
             return
         kept = Estimate(*(part[..., : len(self.levels)] for part in estimate))
         self.rows.add(metric, kept, self.levels, **options)
-        if metric in RISING and reading in ("measured", *NULLS):
+        if metric in RISING and condition in ("measured", *NULLS):
             self.rows.add(f"{metric}_rise", rise(estimate), **options)
 
-    def _missing(self, metric: str, reading: str, names: dict[str, Any]) -> None:
-        reason = MISSING[reading]
-        if reading == "ceiling_other_source" and self.networks.shares(str(names["start"])):
+    def _missing(self, metric: str, condition: str, names: dict[str, Any]) -> None:
+        reason = MISSING[condition]
+        if condition == "ceiling_other_source" and self.networks.shares(str(names["init_epoch"])):
             reason = GIVEN
-        self.rows.add_missing(metric, reason, reading=reading, **names)
+        self.rows.add_missing(metric, reason, condition=condition, **names)
 
 
 def _risen(metric: str, estimate: Estimate) -> Estimate:
@@ -162,19 +168,12 @@ def rise(estimate: Estimate) -> Estimate:
     return difference(upper, lower)
 
 
-def right_under_all(networks: Networks, start: str, seed: int) -> Tensor:
+def right_under_all(networks: Networks, init_epoch: str, seed: int) -> Tensor:
     """Return which images the pretrained, the fine-tuned and the network from scratch classify rightly."""
     places = (
-        Place("probe", seed, start),
-        Place("finetuned", seed, start),
+        Place("probe", seed, init_epoch),
+        Place("finetuned", seed, init_epoch),
         Place("scratch", seed, SCRATCH),
     )
     found = [networks.right(place) for place in places]
     return torch.stack([right for right in found if right is not None]).all(0)
-
-
-def source_epoch(networks: Networks, start: str) -> float:
-    """Return the source epoch of a start, its mean over source networks where they differ (`best`)."""
-    entries = [networks.entry(Place("finetuned", seed, start)) for seed in networks.seeds]
-    epochs = [entry["source_epoch"] for entry in entries if entry]
-    return sum(epochs) / len(epochs)

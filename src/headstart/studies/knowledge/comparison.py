@@ -97,7 +97,7 @@ class Comparison:
             "null": [*self.place("random_probe")],
             "second": [self.model, again],
             "second_seeds": [*target_seeds],
-            "starts": [str(epoch) for epoch in self.source_epochs],
+            "init_epochs": [str(epoch) for epoch in self.source_epochs],
             "followed": [str(epoch) for epoch in self.followed],
             "target_epochs": [*self.target_epochs],
         }
@@ -142,7 +142,7 @@ def find_problems(params: CoreParams) -> list[str]:
 
 def _missing_arms(path: str, model: str, options: Knowledge, trajectory: Trajectories) -> list[str]:
     """Return roles whose arm does not exist, or trains what it should not."""
-    asked = {
+    requested = {
         "finetuned": (model, options.finetuned, "finetune"),
         "second": (model, options.second, "finetune"),
         "probe": (model, options.probe, "probe"),
@@ -154,7 +154,7 @@ def _missing_arms(path: str, model: str, options: Knowledge, trajectory: Traject
         ),
     }
     problems = []
-    for role, (of, arm, mode) in asked.items():
+    for role, (of, arm, mode) in requested.items():
         known = trajectory.get(of, {})
         if arm is None:
             continue
@@ -173,14 +173,14 @@ def _outside(path: str, comparison: Comparison) -> list[str]:
     arm, options = comparison.finetuned, comparison.options
     there = comparison._numbers(arm.source_epochs)
     runs = seeds_of(arm, comparison.pretrain[comparison.model])
-    asked: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    requested: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
         "source_epochs": (comparison.source_epochs, there),
         "followed": (comparison.followed, comparison.source_epochs),
         "targets": (comparison.targets, arm.targets),
         "seeds": (comparison.seeds, runs),
     }
     problems = []
-    for field, (wanted, known) in asked.items():
+    for field, (wanted, known) in requested.items():
         unknown = [value for value in wanted if value not in known]
         if unknown:
             problems.append(
@@ -196,18 +196,18 @@ def _not_run(
     trajectory: Trajectories,
     pretrain: Mapping[str, Pretrain],
 ) -> list[str]:
-    """Return starts, targets, seeds and sources that another arm of the comparison does not run."""
+    """Return source epochs, targets, seeds and sources that another arm of the comparison does not run."""
     problems = []
     for states in comparison.states():
         arm, source = trajectory[states.model][states.arm], pretrain[states.model]
         there = [source.epochs if epoch == "last" else epoch for epoch in arm.source_epochs]
-        asked: dict[str, tuple[tuple[Any, ...], Any]] = {
+        requested: dict[str, tuple[tuple[Any, ...], Any]] = {
             "source_epochs": (states.source_epochs, there),
             "targets": (comparison.targets, arm.targets),
             "seeds": (comparison.seeds, seeds_of(arm, source)),
             "sources": (pretrain[comparison.model].sources, source.sources),
         }
-        for field, (wanted, known) in asked.items():
+        for field, (wanted, known) in requested.items():
             missing = [value for value in wanted if value not in known]
             where = (
                 f"pretrain.{states.model}"

@@ -19,7 +19,6 @@ from headstart.metrics.interactions.decomposition import Decomposition, decompos
 from headstart.metrics.interactions.nulls import match_scale
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.transform import strength
-from headstart.studies.knowledge.compare import source_epoch
 from headstart.studies.knowledge.networks import Networks, Place
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
@@ -37,7 +36,7 @@ Measures = dict[str, dict[str, Tensor]]
 
 
 def add_counterfactuals(
-    networks: Networks, options: Analysis, resampling: Resampling, start: str, rows: Rows
+    networks: Networks, options: Analysis, resampling: Resampling, init_epoch: str, rows: Rows
 ) -> None:
     """Add margin v̂(N) and the share of images with v̂(N) > 0 of every part, and with players hidden.
 
@@ -45,31 +44,32 @@ def add_counterfactuals(
     brings the pretrained network to the scale of the fine-tuned one before both are compared.
     """
     for variant in VARIANTS:
-        names: dict[str, Any] = {"start": start, "network": "finetuned", "split": "test"}
-        names |= {"subset": "all", "variant": variant, "reading": "measured"}
-        names["source_epoch"] = source_epoch(networks, start)
+        names: dict[str, Any] = {"init_epoch": init_epoch, "role": "finetuned", "split": "test"}
+        names |= {"subset": "all", "variant": variant, "condition": "measured"}
         rebuilt, hidden = [], []
         for seed in networks.seeds:
             generator = torch.Generator().manual_seed(
-                derive_seed("parts", options.seed, seed, start)
+                derive_seed("parts", options.seed, seed, init_epoch)
             )
-            tuned, values = _tuned(networks, seed, start)
-            parts = _parts(networks, seed, start, tuned, variant)
+            tuned, values = _tuned(networks, seed, init_epoch)
+            parts = _parts(networks, seed, init_epoch, tuned, variant)
             rebuilt.append(_rebuilt(parts, tuned, values[:, 0], options, generator))
             hidden.append(_hidden(parts, values, options, generator))
         _add_rebuilt(_estimates(rebuilt, resampling), rows, names)
         _add_hidden(_estimates(hidden, resampling), rows, names)
 
 
-def _tuned(networks: Networks, seed: int, start: str) -> tuple[Tensor, Tensor]:
+def _tuned(networks: Networks, seed: int, init_epoch: str) -> tuple[Tensor, Tensor]:
     """Return I_ft and v_ft of one source network."""
-    tuned = Place("finetuned", seed, start)
+    tuned = Place("finetuned", seed, init_epoch)
     return networks.made(tuned), networks.scored(tuned)
 
 
-def _parts(networks: Networks, seed: int, start: str, tuned: Tensor, variant: str) -> Decomposition:
+def _parts(
+    networks: Networks, seed: int, init_epoch: str, tuned: Tensor, variant: str
+) -> Decomposition:
     """Return K_preserve, K_discard and K_new in the log-odds of the fine-tuned network."""
-    pretrained = networks.made(Place("probe", seed, start))
+    pretrained = networks.made(Place("probe", seed, init_epoch))
     return decompose(
         match_scale(pretrained, tuned) if variant == "normalised" else pretrained, tuned
     )

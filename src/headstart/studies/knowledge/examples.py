@@ -15,9 +15,9 @@ from headstart.studies.knowledge.networks import Networks
 STRONGEST = 3
 
 
-def choose(networks: Networks, start: str) -> int:
+def choose(networks: Networks, init_epoch: str) -> int:
     """Return the first image that all three networks of the first source network get right, or the first."""
-    right = right_under_all(networks, start, networks.seeds[0])
+    right = right_under_all(networks, init_epoch, networks.seeds[0])
     return int(right.to(torch.int8).argmax())
 
 
@@ -33,12 +33,12 @@ def pixel_table(networks: Networks, image: int) -> pd.DataFrame:
     return pd.DataFrame({name: value.flatten().tolist() for name, value in table.items()})
 
 
-def strongest_table(networks: Networks, image: int, start: str) -> pd.DataFrame:
+def strongest_table(networks: Networks, image: int, init_epoch: str) -> pd.DataFrame:
     """Return the strongest preserved, discarded and new interactions of an image, in log-odds.
 
-    Columns: image, label, start, part, rank, players (numbers, joined by spaces), order, value.
+    Columns: image, label, init_epoch, part, rank, players (numbers, joined by spaces), order, value.
     """
-    group = group_of(networks, networks.interactions, start, networks.seeds[0])
+    group = group_of(networks, networks.interactions, init_epoch, networks.seeds[0])
     parts = decompose(group.pretrained, group.finetuned)
     rows = []
     for part, table in parts._asdict().items():
@@ -46,7 +46,7 @@ def strongest_table(networks: Networks, image: int, start: str) -> pd.DataFrame:
             rows.append((part, rank, " ".join(map(str, players)), len(players), value))
     found = pd.DataFrame(rows, columns=["part", "rank", "players", "order", "value"])
     label = networks.classes[int(networks.labels[image])]
-    return found.assign(image=image, label=label, start=start)
+    return found.assign(image=image, label=label, init_epoch=init_epoch)
 
 
 def _strongest(table: Tensor, players: int) -> list[tuple[list[int], float]]:

@@ -1,32 +1,59 @@
 """Do networks gain more over scratch where scratch finds less of what they preserved?
 
-A source network is one point, whatever number of starts and targets it was fine-tuned from and for:
+A source network is one point, whatever number of source epochs and targets it was fine-tuned from and for:
 they share its pre-training. Comparisons differ in level, so points are deviations from the mean of
 their comparison, and only source networks of the same model and source task are exchanged.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
+from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.hypotheses import ALPHA
+from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.knowledge.comparison_tables import PERCENT
 
 PERMUTATIONS = 9999
+NETWORKS_TO_CORRELATE = 20
 BLOCK = ["source", "model"]
 NETWORK = [*BLOCK, "seed"]
-CELL = [*BLOCK, "target", "start"]
+CELL = [*BLOCK, "target", "init_epoch"]
 NUMBERS = ["ratio", "gain"]
 
 Array = npt.NDArray[np.float64]
 
 
+def ratio_explains_accuracy(table: pd.DataFrame) -> ClaimResult:
+    """K6: over source networks, does accuracy gain more where scratch finds less of what is preserved?"""
+    points = gains_and_ratios(table)
+    rho, p = rank_correlation(points)
+    if len(points) < NETWORKS_TO_CORRELATE or math.isnan(rho):
+        reason = (
+            f"A correlation over source networks needs {NETWORKS_TO_CORRELATE} or more, here are "
+            f"{len(points)} that have others of their model and source task beside them; and it would "
+            "say nothing of causes."
+        )
+        return ClaimResult("undetermined", reason)
+    text = (
+        f"Spearman's ρ = {rho:+.2f} (p = {p:.3g}, whole source networks permuted within their model and "
+        f"source task) between exclusivity ratio and gain in accuracy over scratch, {len(points)} source "
+        "networks, deviations from the mean of each comparison; a correlation, which says nothing of causes."
+    )
+    if p > 2 * ALPHA:
+        return ClaimResult("undetermined", text, rho)
+    return ClaimResult("supported" if rho < 0 else "contradicted", text, rho)
+
+
 def gains_and_ratios(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per source network: exclusivity ratio and gain in accuracy over scratch.
 
-    Columns: source, model, seed, ratio, gain (points); each is the mean, over starts and targets, of the
+    Columns: source, model, seed, ratio, gain (points); each is the mean, over source epochs and targets, of the
     deviation from the mean of all source networks there. A network that is alone there says nothing.
     """
     keys = [*CELL, "seed"]
@@ -52,10 +79,10 @@ def rank_correlation(
     # Sorted by block, then at random: every network takes the place of one of its block.
     places = np.argsort(blocks, kind="stable")
     keys = blocks + generator.random((permutations, len(blocks)))
-    dealt = np.empty_like(keys)
-    dealt[:, places] = y[np.argsort(keys, axis=1)]
+    permuted = np.empty_like(keys)
+    permuted[:, places] = y[np.argsort(keys, axis=1)]
     rho = _correlations(x, y[None])[0]
-    more = np.abs(_correlations(x, dealt)) >= abs(rho) - 1e-12
+    more = np.abs(_correlations(x, permuted)) >= abs(rho) - 1e-12
     return float(rho), float((1 + more.sum()) / (1 + permutations))
 
 
@@ -68,24 +95,23 @@ def _correlations(x: Array, many: Array) -> Array:
 
 
 def _ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the ratio of every source network, start and target."""
-    rows = table[
-        (table["metric"] == "exclusivity")
-        & (table["reading"] == "measured")
-        & (table["variant"] == "normalised")
-        & (table["subset"] == "all")
-        & table["order"].isna()
-    ].rename(columns={"value": "ratio"})
+    """Return the ratio of every source network, source epoch and target."""
+    rows = select(
+        table,
+        metric="exclusivity",
+        condition=MEASURED,
+        variant="normalised",
+        subset="all",
+        order=None,
+    ).rename(columns={"value": "ratio"})
     return rows.dropna(subset="seed")[[*CELL, "seed", "ratio"]]
 
 
 def _accuracy_gains(table: pd.DataFrame) -> pd.DataFrame:
     """Return by how many points a network is more accurate than that from scratch."""
-    ended = table[table["metric"] == "accuracy_at_validation_best"]
+    ended = select(table, metric="accuracy_at_validation_best")
     keys = [*BLOCK, "target", "seed"]
-    scratch = ended[ended["network"] == "scratch"].groupby(keys, as_index=False)["value"].mean()
-    tuned = ended[ended["network"] == "finetuned"].merge(
-        scratch, on=keys, suffixes=("", "_scratch")
-    )
+    scratch = ended[ended["role"] == "scratch"].groupby(keys, as_index=False)["value"].mean()
+    tuned = ended[ended["role"] == "finetuned"].merge(scratch, on=keys, suffixes=("", "_scratch"))
     tuned = tuned.assign(gain=PERCENT * (tuned["value"] - tuned["value_scratch"]))
     return tuned[[*CELL, "seed", "gain"]]

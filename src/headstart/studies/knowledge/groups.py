@@ -1,4 +1,4 @@
-"""The networks of one start and source network that are compared, and their interactions in every variant."""
+"""The networks of one source epoch and source network that are compared, and their interactions in every variant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, there
 
 @dataclass(frozen=True)
 class Group:
-    """Tables of the networks of one start and source network; None where there is no such network.
+    """Tables of the networks of one source epoch and source network; None where there is no such network.
 
     Tables are [images, 2^n], or [images, 2, 2^n] with AND and OR interactions.
     """
@@ -26,7 +26,7 @@ class Group:
     null: Tensor | None = None
     second: Tensor | None = None
     others: Sequence[Tensor] = ()
-    """Fine-tuned networks of other source networks, from the same start."""
+    """Fine-tuned networks of other source networks, from the same source epoch."""
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Group:
         """Return the group with every network's table changed."""
@@ -46,22 +46,22 @@ class Group:
 
 
 def group_of(
-    networks: Networks, table: Callable[[Place], Tensor | None], start: str, seed: int
+    networks: Networks, table: Callable[[Place], Tensor | None], init_epoch: str, seed: int
 ) -> Group:
-    """Return the tables of all networks of one start and source network.
+    """Return the tables of all networks of one source epoch and source network.
 
-    The random backbone is that of another source network, where there is one. A start that all source
+    The random backbone is that of another source network, where there is one. A source epoch whose weights all source
     networks share has no other source.
     """
-    tuned = Place("finetuned", seed, start)
-    others = [] if networks.shares(start) else [s for s in networks.seeds if s != seed]
+    tuned = Place("finetuned", seed, init_epoch)
+    others = [] if networks.shares(init_epoch) else [s for s in networks.seeds if s != seed]
     elsewhere = [table(tuned._replace(seed=other)) for other in others]
     return Group(
-        there(table(Place("probe", seed, start)), tuned),
+        there(table(Place("probe", seed, init_epoch)), tuned),
         there(table(tuned), tuned),
         there(table(Place("scratch", seed, SCRATCH)), tuned),
         table(Place("null", networks.unrelated(seed), SCRATCH)),
-        table(Place("second", seed, start)),
+        table(Place("second", seed, init_epoch)),
         [other for other in elsewhere if other is not None],
     )
 

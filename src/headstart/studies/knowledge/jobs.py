@@ -41,7 +41,7 @@ def _knowledge(jobs: Jobs, comparison: Comparison) -> None:
 
 
 def _roles(jobs: Jobs, comparison: Comparison) -> dict[str, Any]:
-    """Return which runs are what; `given` are starts that all source networks share.
+    """Return which runs are what; `given` are source epochs at which all source networks have the same weights.
 
     Where weights are given, every source network has them at source epoch 0.
     """
@@ -54,13 +54,13 @@ def _values(
 ) -> Job:
     """Add the job that evaluates all states of one arm that a comparison asks for."""
     model, arm = place
-    asked: dict[Job, list[Any]] = {}
+    requested: dict[Job, list[Any]] = {}
     for states in comparison.states():
         if (states.model, states.arm) == place:
             for source_epoch, run in product(states.source_epochs, states.target_seeds):
                 names = (source, model, target, arm, source_epoch, seed, run)
                 job = jobs.trajectories[tuple(map(str, names))]
-                known = asked.setdefault(job, [])
+                known = requested.setdefault(job, [])
                 known += [epoch for epoch in states.epochs if epoch not in known]
     trajectory = jobs.params.trajectory[model][arm]
     return jobs.add(
@@ -76,10 +76,10 @@ def _values(
         params={
             **jobs.learns(target, model),
             "scores": _part(comparison.options, Scores),
-            "epochs": list(asked.values()),
+            "epochs": list(requested.values()),
             **({"channels_last": True} if trajectory.channels_last else {}),
         },
-        inputs={"trajectory": tuple(asked), "data": (jobs.data_of(target),)},
+        inputs={"trajectory": tuple(requested), "data": (jobs.data_of(target),)},
     )
 
 

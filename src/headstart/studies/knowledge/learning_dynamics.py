@@ -14,7 +14,7 @@ from headstart.metrics.interactions.decomposition import normalise, weighted_jac
 from headstart.metrics.interactions.dynamics import directness, speed, stability, time_to
 from headstart.metrics.interactions.nulls import match_scale, permute_within_orders
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
-from headstart.studies.knowledge.compare import OWN_BACKBONE, source_epoch
+from headstart.studies.knowledge.compare import OWN_BACKBONE
 from headstart.studies.knowledge.networks import PATHS, SCRATCH, Epoch, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import NEVER, UNDEFINED, Rows
@@ -23,11 +23,11 @@ Change = Callable[[Tensor], Tensor]
 VARIANTS: dict[str, Change] = {"raw": lambda table: table, "normalised": normalise}
 NULLS = ("null_permuted", "null_random_backbone")
 Scalars = dict[str, dict[str, Estimate]]
-"""Reading -> scalar of a curve -> estimate."""
+"""Condition -> scalar of a curve -> estimate."""
 
 
-class Follower:
-    """Adds rows on the way of the fine-tuned network of one start, and of the one from scratch."""
+class LearningDynamics:
+    """Adds rows on the learning dynamics of the fine-tuned network from one source epoch, and of the one from scratch."""
 
     def __init__(
         self, networks: Networks, options: Analysis, resampling: Resampling, rows: Rows
@@ -35,25 +35,26 @@ class Follower:
         self.networks, self.options = networks, options
         self.resampling, self.rows = resampling, rows
 
-    def add(self, start: str) -> None:
+    def add(self, init_epoch: str) -> None:
         """Add similarity by epoch, and the scalars of its curve, of both networks and their difference."""
-        epochs = self._epochs(start)
+        epochs = self._epochs(init_epoch)
         for variant, change in VARIANTS.items():
-            names: dict[str, Any] = {"start": start, "variant": variant, "split": "test"}
-            names |= {"subset": "all", "source_epoch": source_epoch(self.networks, start)}
+            names: dict[str, Any] = {"init_epoch": init_epoch, "variant": variant, "split": "test"}
+            names["subset"] = "all"
             scalars = {
-                role: self._add_path(role, start, epochs[role], change, names) for role in PATHS
+                role: self._add_path(role, init_epoch, epochs[role], change, names)
+                for role in PATHS
             }
             self._add_gaps(scalars, names)
 
     def _add_gaps(self, scalars: dict[Role, Scalars], names: dict[str, Any]) -> None:
         """Add fine-tuned minus scratch: as measured, under the nulls, and by how much over chance."""
         gaps = {
-            reading: {
-                metric: difference(tuned, scalars["scratch"][reading][metric])
+            condition: {
+                metric: difference(tuned, scalars["scratch"][condition][metric])
                 for metric, tuned in metrics.items()
             }
-            for reading, metrics in scalars["finetuned"].items()
+            for condition, metrics in scalars["finetuned"].items()
         }
         # What scale and order profile alone would show; an epoch never reached has no difference.
         gaps["over_permuted"] = {
@@ -61,42 +62,44 @@ class Follower:
             for metric, gap in gaps["measured"].items()
             if not metric.startswith("epoch_of")
         }
-        for reading, metrics in gaps.items():
+        for condition, metrics in gaps.items():
             for metric, gap in metrics.items():
-                where = {"network": "finetuned-scratch", "reading": reading, **names}
+                where = {"role": "finetuned-scratch", "condition": condition, **names}
                 self._scalar(metric, gap, where)
 
-    def _epochs(self, start: str) -> dict[Role, list[int]]:
-        """Return the epochs of both paths: those asked for and the last; equal in number."""
+    def _epochs(self, init_epoch: str) -> dict[Role, list[int]]:
+        """Return the epochs of both paths: those requested and the last; equal in number."""
         found: dict[Role, list[int]] = {}
         for role in PATHS:
-            begin = start if role == "finetuned" else SCRATCH
-            entry = self.networks.entry(Place(role, self.networks.seeds[0], begin, "last"))
+            first_epoch = init_epoch if role == "finetuned" else SCRATCH
+            entry = self.networks.entry(Place(role, self.networks.seeds[0], first_epoch, "last"))
             last = {entry["target_epoch"]} if entry else set()
             found[role] = sorted({*self.networks.roles["target_epochs"], *last})
         return found
 
     def _add_path(
-        self, role: Role, start: str, epochs: list[int], change: Change, names: dict[str, Any]
+        self, role: Role, init_epoch: str, epochs: list[int], change: Change, names: dict[str, Any]
     ) -> Scalars:
         """Add the curves of one network, and its scalars; return them."""
-        begin = start if role == "finetuned" else SCRATCH
-        paths = [self._path(role, begin, seed, epochs, change) for seed in self.networks.seeds]
-        common = [self._end("finetuned", start, seed, change) for seed in self.networks.seeds]
+        first_epoch = init_epoch if role == "finetuned" else SCRATCH
+        paths = [
+            self._path(role, first_epoch, seed, epochs, change) for seed in self.networks.seeds
+        ]
+        common = [self._end("finetuned", init_epoch, seed, change) for seed in self.networks.seeds]
         targets = {"own_end": [path[-1] for path in paths], "common_target": common}
-        scalars: Scalars = self._directness(start, paths)
+        scalars: Scalars = self._directness(init_epoch, paths)
         for target, ends in targets.items():
-            curves = self._curves(start, paths, ends, change)
+            curves = self._curves(init_epoch, paths, ends, change)
             if target == "common_target":
-                curves |= self._ceiling(start, paths, ends, change)
-            self._add_curves(f"similarity_to_{target}", curves, epochs, {"network": role, **names})
-            for reading in ("measured", *NULLS):
-                if reading in curves:
-                    found = self._scalars(target, curves[reading], epochs)
-                    scalars[reading] = scalars.get(reading, {}) | found
-        for reading, metrics in scalars.items():
+                curves |= self._ceiling(init_epoch, paths, ends, change)
+            self._add_curves(f"similarity_to_{target}", curves, epochs, {"role": role, **names})
+            for condition in ("measured", *NULLS):
+                if condition in curves:
+                    found = self._scalars(target, curves[condition], epochs)
+                    scalars[condition] = scalars.get(condition, {}) | found
+        for condition, metrics in scalars.items():
             for metric, estimate in metrics.items():
-                self._scalar(metric, estimate, {"network": role, "reading": reading, **names})
+                self._scalar(metric, estimate, {"role": role, "condition": condition, **names})
         return scalars
 
     def _add_curves(
@@ -114,30 +117,34 @@ class Follower:
             if ceiling is not None and null in curves:
                 kind = null.removeprefix("null_")
                 found[f"excess_{kind}"] = excess(measured, curves[null], ceiling)
-        for reading, curve in found.items():
-            where: dict[str, Any] = {"reading": reading, "note": self._note(reading), **names}
+        for condition, curve in found.items():
+            where: dict[str, Any] = {"condition": condition, "note": self._note(condition), **names}
             self.rows.add(metric, curve, epochs, where="target_epoch", **where)
 
-    def _note(self, reading: str) -> str:
-        alone = len(self.networks.seeds) == 1 and reading.endswith("random_backbone")
+    def _note(self, condition: str) -> str:
+        alone = len(self.networks.seeds) == 1 and condition.endswith("random_backbone")
         return OWN_BACKBONE if alone else ""
 
     def _path(
-        self, role: Role, start: str, seed: int, epochs: list[int], change: Change
+        self, role: Role, init_epoch: str, seed: int, epochs: list[int], change: Change
     ) -> list[Tensor]:
-        tables = [self.networks.interactions(Place(role, seed, start, epoch)) for epoch in epochs]
+        tables = [
+            self.networks.interactions(Place(role, seed, init_epoch, epoch)) for epoch in epochs
+        ]
         return [change(table) for table in tables if table is not None]
 
-    def _end(self, role: Role, start: str, seed: int, change: Change) -> Tensor:
-        return change(self.networks.made(Place(role, seed, start, "last")))
+    def _end(self, role: Role, init_epoch: str, seed: int, change: Change) -> Tensor:
+        return change(self.networks.made(Place(role, seed, init_epoch, "last")))
 
     def _curves(
-        self, start: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
+        self, init_epoch: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
     ) -> dict[str, Estimate]:
         """Return J by epoch [seeds, images, times]: as measured, and under the nulls."""
-        generator = torch.Generator().manual_seed(derive_seed("paths", self.options.seed, start))
+        generator = torch.Generator().manual_seed(
+            derive_seed("paths", self.options.seed, init_epoch)
+        )
 
-        def dealt(table: Tensor, end: Tensor) -> Tensor:
+        def permuted(table: Tensor, end: Tensor) -> Tensor:
             draws = [
                 weighted_jaccard(permute_within_orders(table, generator), end)
                 for _ in range(self.options.permutations)
@@ -146,7 +153,7 @@ class Follower:
 
         found = {
             "measured": self._curve(paths, ends, weighted_jaccard),
-            "null_permuted": self._curve(paths, ends, dealt),
+            "null_permuted": self._curve(paths, ends, permuted),
         }
         unrelated = [self.networks.unrelated(seed) for seed in self.networks.seeds]
         nulls = self._stand_ins("null", SCRATCH, "best", unrelated, change)
@@ -156,17 +163,19 @@ class Follower:
         return found
 
     def _ceiling(
-        self, start: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
+        self, init_epoch: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
     ) -> dict[str, Estimate]:
         """Return what the end of a second fine-tuning run shares with the common target."""
-        second = self._stand_ins("second", start, "last", self.networks.seeds, change)
+        second = self._stand_ins("second", init_epoch, "last", self.networks.seeds, change)
         return {"ceiling_second_run": self._still(second, paths, ends)} if second else {}
 
     def _stand_ins(
-        self, role: Role, begin: str, epoch: Epoch, seeds: list[int], change: Change
+        self, role: Role, first_epoch: str, epoch: Epoch, seeds: list[int], change: Change
     ) -> list[Tensor]:
         """Return a network of every source network, or nothing where one has none."""
-        tables = [self.networks.interactions(Place(role, seed, begin, epoch)) for seed in seeds]
+        tables = [
+            self.networks.interactions(Place(role, seed, first_epoch, epoch)) for seed in seeds
+        ]
         found = [change(table) for table in tables if table is not None]
         return found if len(found) == len(seeds) else []
 
@@ -190,15 +199,17 @@ class Follower:
         )
         return self.resampling.mean(values, torch.ones(values.shape[:2], dtype=torch.bool))
 
-    def _directness(self, start: str, paths: list[list[Tensor]]) -> Scalars:
-        """Return directness as measured, and of checkpoints that are each dealt anew."""
-        generator = torch.Generator().manual_seed(derive_seed("detours", self.options.seed, start))
-        dealt = [[permute_within_orders(table, generator) for table in path] for path in paths]
+    def _directness(self, init_epoch: str, paths: list[list[Tensor]]) -> Scalars:
+        """Return directness as measured, and of checkpoints that are each permuted within orders."""
+        generator = torch.Generator().manual_seed(
+            derive_seed("detours", self.options.seed, init_epoch)
+        )
+        permuted = [[permute_within_orders(table, generator) for table in path] for path in paths]
         found: Scalars = {}
-        for reading, each in {"measured": paths, "null_permuted": dealt}.items():
+        for condition, each in {"measured": paths, "null_permuted": permuted}.items():
             shares = [directness(torch.stack(path)) for path in each]
             parts, wholes = (torch.stack([share[i] for share in shares]) for i in (0, 1))
-            found[reading] = {"directness": self.resampling.ratio(parts, wholes.nan_to_num(0.0))}
+            found[condition] = {"directness": self.resampling.ratio(parts, wholes.nan_to_num(0.0))}
         return found
 
     def _scalars(self, target: str, curve: Estimate, epochs: list[int]) -> dict[str, Estimate]:
@@ -221,5 +232,5 @@ class Follower:
         """Add a scalar; an epoch that one network never reaches has no mean over networks."""
         epoch = metric.startswith("epoch_of")
         reason = NEVER if epoch else UNDEFINED
-        note = self._note(str(names["reading"]))
+        note = self._note(str(names["condition"]))
         self.rows.add(metric, estimate, reason=reason, note=note, every=epoch, **names)

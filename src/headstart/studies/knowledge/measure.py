@@ -17,16 +17,14 @@ from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.resampling import Resampling
 from headstart.studies.knowledge import examples
-from headstart.studies.knowledge.columns import STUDY
 from headstart.studies.knowledge.compare import Comparer
-from headstart.studies.knowledge.comparison_tables import main_start
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
-from headstart.studies.knowledge.histories import add_histories
-from headstart.studies.knowledge.learning_dynamics import Follower
-from headstart.studies.knowledge.networks import Networks
+from headstart.studies.knowledge.learning_dynamics import LearningDynamics
+from headstart.studies.knowledge.networks import PATHS, SCRATCH, TRAINED, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
+from headstart.studies.knowledge.tables import main_init_epoch
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -34,53 +32,88 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     options = Analysis.model_validate(job.params["analysis"])
     networks = Networks(job, context)
     names = {name: job.wildcards[name] for name in ("source", "model", "target")}
-    rows = Rows(options.level, networks.seeds, study=STUDY, device=networks.device, **names)
+    rows = Rows(options.confidence, networks.source_epochs(), device=networks.device, **names)
     images = len(networks.labels)
     generator = torch.Generator().manual_seed(derive_seed("images", options.seed))
     resampling = Resampling(images, options.resamples, generator)
-    starts, followed = networks.roles["starts"], networks.roles["followed"]
+    init_epochs, followed = networks.roles["init_epochs"], networks.roles["followed"]
     context.log(
-        f"{len(networks.seeds)} source networks, starts {', '.join(starts)}, {images} images, "
+        f"{len(networks.seeds)} source networks, source epochs {', '.join(init_epochs)}, {images} images, "
         f"{networks.count} players"
     )
     comparer = Comparer(networks, options, resampling, rows)
-    follower = Follower(networks, options, resampling, rows)
+    dynamics = LearningDynamics(networks, options, resampling, rows)
     sparsity = []
-    for start in starts:
-        comparer.add(start)
-        add_noise(networks, options, start, rows)
-        sparsity.append(add_sparsity(networks, options, resampling, start, rows))
+    for init_epoch in init_epochs:
+        comparer.add(init_epoch)
+        add_noise(networks, options, init_epoch, rows)
+        sparsity.append(add_sparsity(networks, options, resampling, init_epoch, rows))
         if options.counterfactual:
-            add_counterfactuals(networks, options, resampling, start, rows)
-        if start in followed:
-            follower.add(start)
-    add_histories(networks, starts, rows)
+            add_counterfactuals(networks, options, resampling, init_epoch, rows)
+        if init_epoch in followed:
+            dynamics.add(init_epoch)
+    _add_histories(networks, init_epochs, rows)
     table = rows.table()
     write_table(context.out / "measurements.parquet", table)
     write_table(context.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
-    shown = main_start(table)
+    shown = main_init_epoch(table)
     image = examples.choose(networks, shown)
     write_table(context.out / "example_pixels.parquet", examples.pixel_table(networks, image))
     strongest = examples.strongest_table(networks, image, shown)
     write_table(context.out / "example_interactions.parquet", strongest)
-    for start in starts:
-        context.log(_describe(table, start))
+    for init_epoch in init_epochs:
+        context.log(_describe(table, init_epoch))
     undefined = int(table["value"].isna().sum())
     return {"dtype": "float64", "summary": {"measurements": len(table), "undefined": undefined}}
 
 
-def _describe(table: pd.DataFrame, start: str) -> str:
-    """Return the headline of a start: what is preserved, against chance."""
+def _add_histories(networks: Networks, init_epochs: list[str], rows: Rows) -> None:
+    """Add losses and accuracies of all runs by epoch, and at the epoch that validation chose."""
+    places: list[tuple[Role, str]] = [("scratch", SCRATCH), ("null", SCRATCH)]
+    places += [(role, init_epoch) for init_epoch in init_epochs for role in TRAINED]
+    for role, init_epoch in places:
+        for seed in networks.seeds:
+            if networks.entry(Place(role, seed, init_epoch)) is None:
+                continue
+            names: dict[str, Any] = {"role": role, "init_epoch": init_epoch, "seed": seed}
+            names["subset"] = "all"
+            history = networks.history(role, seed, init_epoch)
+            for record in history.to_dict("records"):
+                _add_epoch(rows, role, record, names)
+            best = history[history["best"]].iloc[0]
+            rows.add_number(
+                "accuracy_at_validation_best",
+                float(best["test_accuracy"]),
+                split="test",
+                target_epoch=int(best["epoch"]),
+                **names,
+            )
+
+
+def _add_epoch(rows: Rows, role: Role, record: dict[Any, Any], names: dict[str, Any]) -> None:
+    if role not in PATHS:
+        return
+    for split in ("train", "validation", "test"):
+        for metric in ("loss", "accuracy"):
+            value = record.get(f"{split}_{metric}")
+            if value is not None and value == value:
+                rows.add_number(
+                    metric, float(value), split=split, target_epoch=int(record["epoch"]), **names
+                )
+
+
+def _describe(table: pd.DataFrame, init_epoch: str) -> str:
+    """Return the headline of a source epoch: what is preserved, against chance."""
     rows = table[
-        (table["start"] == start)
+        (table["init_epoch"] == init_epoch)
         & (table["metric"] == "preserved_of_pretrained")
         & (table["variant"] == "normalised")
         & (table["subset"] == "all")
         & table["order"].isna()
         & table["seed"].isna()
-    ].set_index("reading")
+    ].set_index("condition")
     value, null = rows.loc["measured"], rows.loc["null_permuted"]
     return (
-        f"from source epoch {start}: {value['value']:.1%} of the pretrained knowledge is preserved "
+        f"from source epoch {init_epoch}: {value['value']:.1%} of the pretrained knowledge is preserved "
         f"[{value['low']:.1%}, {value['high']:.1%}], {null['value']:.1%} by chance"
     )

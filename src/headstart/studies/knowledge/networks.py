@@ -1,4 +1,4 @@
-"""The networks of a comparison, by role, start and source seed: their scores and interactions."""
+"""The networks of a comparison, by role, source epoch and source network: their scores and interactions."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.metrics.interactions.transform import mobius
-from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge import KnowledgeError
 from headstart.training.checkpoints import load
 
 Role = Literal["finetuned", "second", "probe", "scratch", "null"]
 Epoch = int | Literal["best", "last"]
 SCRATCH = "0"
 PATHS: tuple[Role, ...] = ("finetuned", "scratch")
-"""Networks whose way to the end is followed."""
+"""Networks whose learning dynamics are measured."""
 TRAINED: tuple[Role, ...] = ("finetuned", "second", "probe")
-"""Networks that every start has."""
+"""Networks that every source epoch has."""
 
 
 class Place(NamedTuple):
-    """One network: what it is, of which source network, from which start, at which target epoch."""
+    """One network: what it is, of which source network, from which source epoch, at which target epoch."""
 
     role: Role
     seed: int
-    start: str
+    init_epoch: str
     epoch: Epoch = "best"
 
 
@@ -58,12 +58,12 @@ class Networks:
         for artifact in context.inputs["values"]:
             names = artifact.manifest["wildcards"]
             key = names["model"], names["arm"], int(names["seed"])
-            told = read_json(artifact.file("states.json"))
+            contents = read_json(artifact.file("states.json"))
             images = load(artifact.file("images.safetensors"))
-            self._artifacts[key], self._states[key] = artifact, told["states"]
+            self._artifacts[key], self._states[key] = artifact, contents["states"]
             if first is None:
-                first = artifact, told["classes"], images
-            _check_same(first, (artifact, told["classes"], images))
+                first = artifact, contents["classes"], images
+            _check_same(first, (artifact, contents["classes"], images))
         assert first is not None
         images = first[2]
         self.seeds = sorted({seed for *_, seed in self._artifacts})
@@ -79,9 +79,9 @@ class Networks:
         """The number of players, n."""
         return self.players.shape[-3]
 
-    def shares(self, start: str) -> bool:
-        """Return whether all source networks have the same weights at a start: those that are given."""
-        return start in self.roles.get("given", ())
+    def shares(self, init_epoch: str) -> bool:
+        """Return whether all source networks have the same weights at a source epoch: those that are given."""
+        return init_epoch in self.roles.get("given", ())
 
     def unrelated(self, seed: int) -> int:
         """Return the next source network, or the same where there is no other.
@@ -97,7 +97,7 @@ class Networks:
         found = [
             state
             for state in self._states.get((model, arm, place.seed), ())
-            if state["start"] == place.start
+            if state["init_epoch"] == place.init_epoch
             and self._is_run(place.role, state["target_seed"])
             and (
                 state[place.epoch]
@@ -106,6 +106,16 @@ class Networks:
             )
         ]
         return found[0] if found else None
+
+    def source_epochs(self) -> dict[str, dict[int, int]]:
+        """Return the source epoch of every network: as requested -> source network -> number."""
+        found = {SCRATCH: dict.fromkeys(self.seeds, 0)}
+        for init_epoch in self.roles["init_epochs"]:
+            entries = {s: self.entry(Place("finetuned", s, init_epoch)) for s in self.seeds}
+            found[init_epoch] = {
+                seed: int(entry["source_epoch"]) for seed, entry in entries.items() if entry
+            }
+        return found
 
     def values(self, place: Place) -> Tensor | None:
         """Return v(x_T), float64 [images, 2^n]."""
@@ -140,13 +150,13 @@ class Networks:
             return None
         return tensors["values"][: len(tensors["repeat"])], tensors["repeat"]
 
-    def history(self, role: Role, seed: int, start: str) -> pd.DataFrame:
+    def history(self, role: Role, seed: int, init_epoch: str) -> pd.DataFrame:
         """Return the history of a run, one row per target epoch."""
         model, arm = self.roles[role]
         artifact = self._artifacts[model, arm, seed]
         table = read_table(artifact.file("history.parquet"))
         runs = table["target_seed"].map(lambda run: self._is_run(role, int(run)))
-        return table[(table["start"] == start) & runs].reset_index(drop=True)
+        return table[(table["init_epoch"] == init_epoch) & runs].reset_index(drop=True)
 
     def _is_run(self, role: Role, target_seed: int) -> bool:
         shared = self.roles["second"] == self.roles["finetuned"]
@@ -200,5 +210,5 @@ def _class_difference(first: Sequence[str], other: Sequence[str]) -> str:
         (set(other) - set(first), "the former alone"),
         (set(first) - set(other), "the latter alone"),
     ]
-    told = [f"{', '.join(sorted(names))} in {side}" for names, side in sides if names]
-    return " and ".join(told) or "the same in another order"
+    named = [f"{', '.join(sorted(names))} in {side}" for names, side in sides if names]
+    return " and ".join(named) or "the same in another order"

@@ -55,29 +55,23 @@ class GridPlayers(Section):
                 f"cells {[list(c) for c in self.cells]}: each belongs there once, within "
                 f"{self.rows} rows and {self.columns} columns"
             )
-        available = len(self.offered())
-        if self.draw is not None and self.draw > available:
-            raise ValueError(f"draw {self.draw}: the grid offers {available} cells")
+        if self.draw is not None and self.draw > self.available:
+            raise ValueError(f"draw {self.draw}: the grid offers {self.available} cells")
         _check_count(self.count)
         return self
 
     @property
     def count(self) -> int:
         """The number of players, n."""
-        return self.draw or len(self.offered())
+        return self.draw or self.available
 
-    def offered(self) -> tuple[Cell, ...]:
-        """Return the cells that may be players, row by row."""
+    @property
+    def available(self) -> int:
+        """The number of cells that may be players."""
         if self.cells:
-            return self.cells
-        top, left = self.margin, self.margin
-        bottom, right = self.rows - 1 - self.margin, self.columns - 1 - self.margin
-        return tuple(
-            (row, column)
-            for row in range(top, bottom + 1)
-            for column in range(left, right + 1)
-            if self.corners or not (row in (top, bottom) and column in (left, right))
-        )
+            return len(self.cells)
+        rows, columns = (max(0, n - 2 * self.margin) for n in (self.rows, self.columns))
+        return rows * columns - (0 if self.corners else min(rows, 2) * min(columns, 2))
 
 
 class MaskPlayers(Section):
@@ -170,7 +164,7 @@ class Analysis(Section):
     )
     permutations: Count = Field(default=8, description="draws of each null that is drawn")
     resamples: Count = Field(default=1000, description="of images, for the intervals")
-    level: Fraction = Field(default=0.95, description="of the intervals over images")
+    confidence: Fraction = Field(default=0.95, description="of the intervals over images")
     seed: Natural = 0
     counterfactual: bool = True
     and_or: bool = Field(default=False, description="also split scores into AND and OR: slow")
@@ -194,13 +188,13 @@ class Knowledge(Scores, Analysis):
     targets: tuple[Name, ...] = Field(default=(), description="none: all of `finetuned`")
     seeds: tuple[Natural, ...] = Field(default=(), description="none: all of `finetuned`")
     source_epochs: tuple[TrajectoryEpoch, ...] = Field(
-        default=(), description="starts to compare; none: all of `finetuned`"
+        default=(), description="source epochs to compare; none: all of `finetuned`"
     )
     followed: tuple[TrajectoryEpoch, ...] = Field(
-        default=(), description="starts whose approach to the end is followed; none: all"
+        default=(), description="source epochs whose learning dynamics are measured; none: all"
     )
     target_epochs: tuple[Natural, ...] = Field(
-        default=(), description="epochs at which it is followed; none: all that `finetuned` keeps"
+        default=(), description="epochs of the learning dynamics; none: all that `finetuned` keeps"
     )
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from headstart.metrics.interactions.resampling import Estimate
-from headstart.studies.knowledge.columns import tidy
+from headstart.studies.knowledge.tables import SCHEMA
 
 UNDEFINED = "0/0 on every image: nothing there to take a share of, or to compare"
 NO_ROOM = "the ceiling is not above the null"
 NEVER = "never reached"
 
 Levels = Sequence[int | None]
+SourceEpochs = Mapping[str, Mapping[int, int]]
+"""Source epoch as requested (a number or `best`) -> source network -> its source epoch."""
 
 
-class Told(NamedTuple):
+class Description(NamedTuple):
     """What the rows of one measurement have in common: see `Rows.add`."""
 
     where: str
@@ -38,9 +40,15 @@ class Told(NamedTuple):
 class Rows:
     """Collects measurements of one comparison; `same` are the columns that all its rows share."""
 
-    def __init__(self, level: float, seeds: Sequence[int], **same: Any) -> None:
-        self.level, self.seeds, self.same = level, list(seeds), same
+    def __init__(self, confidence: float, source_epochs: SourceEpochs, **same: Any) -> None:
+        self.confidence, self.source_epochs, self.same = confidence, source_epochs, same
         self.rows: list[dict[str, Any]] = []
+
+    def _append(self, row: dict[str, Any]) -> None:
+        """Add a row with its source epoch: its network's own, or that of all networks where they agree."""
+        epochs = self.source_epochs[row["init_epoch"]]
+        own = {epochs[row["seed"]]} if "seed" in row else set(epochs.values())
+        self.rows.append({**row, "source_epoch": own.pop() if len(own) == 1 else None})
 
     def add(
         self,
@@ -61,46 +69,51 @@ class Rows:
         have a value; `undefined` then counts the networks that have none.
         """
         whole = [index for index, level in enumerate(levels) if level is None]
-        told = Told(where, reason, note, every)
-        self._add(metric, estimate, levels, told, names)
+        described = Description(where, reason, note, every)
+        self._add(metric, estimate, levels, described, names)
         if len(estimate.points) > 1 and whole:
-            for place, seed in enumerate(self.seeds):
+            for place, seed in enumerate(self.source_epochs[names["init_epoch"]]):
                 one = Estimate(*(part[..., whole] for part in estimate.of(place)))
-                self._add(metric, one, (None,), told, {**names, "seed": seed})
+                self._add(metric, one, (None,), described, {**names, "seed": seed})
 
     def _add(
-        self, metric: str, estimate: Estimate, levels: Levels, told: Told, names: dict[str, Any]
+        self,
+        metric: str,
+        estimate: Estimate,
+        levels: Levels,
+        described: Description,
+        names: dict[str, Any],
     ) -> None:
-        pooled = estimate.pooled(told.every)
-        interval, missing = pooled.interval(self.level), pooled.undefined_draws()
+        pooled = estimate.pooled(described.every)
+        interval, missing = pooled.interval(self.confidence), pooled.undefined_draws()
         for index, level in enumerate(levels):
             value, low = float(pooled.points[0, index]), float(interval[0, index])
             row = {
                 "metric": metric,
-                told.where: level,
+                described.where: level,
                 "value": value,
                 "low": low,
                 "high": float(interval[1, index]),
                 "n": int(pooled.images[0, index]),
-                "seeds": int(pooled.networks[0, index]),
+                "networks": int(pooled.networks[0, index]),
                 "undefined": int(pooled.undefined[0, index]),
-                "reason": told.reason_for(value, low, float(missing[index])),
+                "reason": described.reason_for(value, low, float(missing[index])),
             }
-            self.rows.append(self.same | names | row)
+            self._append(self.same | names | row)
 
     def add_missing(self, metric: str, reason: str, **names: Any) -> None:
         """Add a measurement that could not be made."""
         nothing = dict.fromkeys(("value", "low", "high"), math.nan)
-        counts = {"n": 0, "seeds": 0, "undefined": 0, "reason": reason}
-        self.rows.append(self.same | names | nothing | counts | {"metric": metric})
+        counts = {"n": 0, "networks": 0, "undefined": 0, "reason": reason}
+        self._append(self.same | names | nothing | counts | {"metric": metric})
 
     def add_number(self, metric: str, value: float, *, reason: str = "", **names: Any) -> None:
         """Add a number that has no interval over images, such as an accuracy from a history."""
-        nothing = {"low": math.nan, "high": math.nan, "n": 0, "seeds": 1, "undefined": 0}
+        nothing = {"low": math.nan, "high": math.nan, "n": 0, "networks": 1, "undefined": 0}
         reason = reason or ("not read" if math.isnan(value) else "")
         row = {"metric": metric, "value": value, "reason": reason}
-        self.rows.append(self.same | nothing | names | row)
+        self._append(self.same | nothing | names | row)
 
     def table(self) -> pd.DataFrame:
         """Return all rows."""
-        return tidy(pd.DataFrame(self.rows))
+        return SCHEMA.tidy(self.rows)

@@ -1,4 +1,4 @@
-"""All readings of the shares of knowledge: as measured, under the nulls, and at the ceilings."""
+"""All conditions of the shares of knowledge: as measured, under the nulls, and at the ceilings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def levels_of(players: int) -> list[int | None]:
     return [None, *range(1, players + 1)]
 
 
-def readings(
+def conditions(
     group: Group, options: Analysis, generator: torch.Generator
 ) -> dict[str, Shares | None]:
     """Return every share as measured, under the nulls and at the ceilings; None where it cannot be.

@@ -19,7 +19,6 @@ from headstart.metrics.interactions.salience import (
     sparsity_curve,
 )
 from headstart.metrics.interactions.transform import mobius
-from headstart.studies.knowledge.compare import source_epoch
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
@@ -33,35 +32,43 @@ CONSTANT = "no salience threshold: constant on every image"
 
 
 def add_sparsity(
-    networks: Networks, options: Analysis, resampling: Resampling, start: str, rows: Rows
+    networks: Networks, options: Analysis, resampling: Resampling, init_epoch: str, rows: Rows
 ) -> pd.DataFrame:
     """Return curves by number of interactions kept, and add what the strongest tenth explains.
 
-    Columns: network, start, source_epoch, kept (the k strongest), images (of all networks, without
+    Columns: role, init_epoch, kept (the k strongest), images (of all networks, without
     those whose scores are constant), strength (|I| of rank k relative to the largest, median over
     them) with its quartiles, explained (share of the variance of v over masks that they explain) with
-    its interval, and the same for scores dealt anew to the masks.
+    its interval, and the same for scores permuted over masks.
     """
     subsets = 2**networks.count - 1
     kept = ranks(subsets)
     tenth = kept.index(max(1, round(subsets / 10)))
     parts = []
     for role in ROLES:
-        begin = SCRATCH if role == "scratch" else start
-        values = [networks.scored(Place(role, seed, begin)) for seed in networks.seeds]
+        first_epoch = SCRATCH if role == "scratch" else init_epoch
+        values = [networks.scored(Place(role, seed, first_epoch)) for seed in networks.seeds]
         curves = torch.stack([sparsity_curve(mobius(v))[:, [k - 1 for k in kept]] for v in values])
-        generator = torch.Generator().manual_seed(derive_seed("dealt", options.seed, role, start))
+        generator = torch.Generator().manual_seed(
+            derive_seed("dealt", options.seed, role, init_epoch)
+        )
         explained = _explained(values, kept, resampling, lambda v: v)
-        dealt = _explained(values, kept, resampling, lambda v, g=generator: _dealt(v, g))  # type: ignore[misc]
-        parts.append(_curve_table(role, start, kept, curves, explained, dealt, options.level))
-        names: dict[str, Any] = {"start": start, "network": role, "split": "test", "subset": "all"}
-        names |= {"variant": "raw", "source_epoch": source_epoch(networks, start)}
-        at, null = (Estimate(*(x[..., [tenth]] for x in each)) for each in (explained, dealt))
-        rows.add(TENTH, at, reading="measured", **names)
-        rows.add(TENTH, null, reading="null_dealt_masks", **names)
-        rows.add(TENTH, difference(at, null), reading="over_dealt_masks", **names)
-    table = pd.concat(parts, ignore_index=True)
-    return table.assign(source_epoch=source_epoch(networks, start))
+        permuted = _explained(values, kept, resampling, lambda v, g=generator: _permuted(v, g))  # type: ignore[misc]
+        parts.append(
+            _curve_table(role, init_epoch, kept, curves, explained, permuted, options.confidence)
+        )
+        names: dict[str, Any] = {
+            "init_epoch": init_epoch,
+            "role": role,
+            "split": "test",
+            "subset": "all",
+        }
+        names["variant"] = "raw"
+        at, null = (Estimate(*(x[..., [tenth]] for x in each)) for each in (explained, permuted))
+        rows.add(TENTH, at, condition="measured", **names)
+        rows.add(TENTH, null, condition="null_permuted_masks", **names)
+        rows.add(TENTH, difference(at, null), condition="over_permuted_masks", **names)
+    return pd.concat(parts, ignore_index=True)
 
 
 def ranks(subsets: int) -> list[int]:
@@ -90,27 +97,27 @@ def _explained(
     return resampling.ratio(torch.stack(parts), torch.stack(wholes))
 
 
-def _dealt(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Return every image's scores dealt anew, at random, to its masks."""
+def _permuted(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Return every image's scores permuted at random over its masks."""
     return values.gather(-1, torch.rand(values.shape, generator=generator).argsort(-1))
 
 
 def _curve_table(
     role: Role,
-    start: str,
+    init_epoch: str,
     kept: list[int],
     curves: Tensor,
     explained: Estimate,
-    dealt: Estimate,
-    level: float,
+    permuted: Estimate,
+    confidence: float,
 ) -> pd.DataFrame:
     flat = curves.flatten(0, 1)
     flat = flat[~flat.isnan().any(-1)]
-    table = {"network": role, "start": start, "kept": kept, "images": len(flat)}
+    table = {"role": role, "init_epoch": init_epoch, "kept": kept, "images": len(flat)}
     names = ("strength_low", "strength", "strength_high")
     numbers = dict(zip(names, _quartiles(flat), strict=True))
-    for name, estimate in (("explained", explained), ("dealt_explained", dealt)):
-        interval = estimate.interval(level)
+    for name, estimate in (("explained", explained), ("permuted_explained", permuted)):
+        interval = estimate.interval(confidence)
         numbers |= {
             name: estimate.pooled().points[0],
             f"{name}_low": interval[0],
@@ -126,7 +133,7 @@ def _quartiles(curves: Tensor) -> Tensor:
     return curves.quantile(curves.new_tensor([0.25, 0.5, 0.75]), dim=0)
 
 
-def add_noise(networks: Networks, options: Analysis, start: str, rows: Rows) -> None:
+def add_noise(networks: Networks, options: Analysis, init_epoch: str, rows: Rows) -> None:
     """Add the noise of every order and the threshold of salience; an order above it says nothing.
 
     The threshold is the lowest of the networks, and of the images where each has its own (scope
@@ -134,15 +141,19 @@ def add_noise(networks: Networks, options: Analysis, start: str, rows: Rows) -> 
     """
     salience = options.salience
     for role in ROLES:
-        begin = SCRATCH if role == "scratch" else start
-        places = [Place(role, seed, begin) for seed in networks.seeds]
+        first_epoch = SCRATCH if role == "scratch" else init_epoch
+        places = [Place(role, seed, first_epoch) for seed in networks.seeds]
         floors = [noise_floor(*pair) for pair in map(networks.repeated, places) if pair]
         found = torch.stack([largest(networks.made(place), salience.scope) for place in places])
         varied = found[found > 0]
         threshold = salience.fraction * float(varied.min()) if len(varied) else math.nan
-        names: dict[str, Any] = {"start": start, "network": role, "split": "test", "subset": "all"}
-        names |= {"variant": "raw", "reading": "measured"}
-        names["source_epoch"] = source_epoch(networks, start)
+        names: dict[str, Any] = {
+            "init_epoch": init_epoch,
+            "role": role,
+            "split": "test",
+            "subset": "all",
+        }
+        names |= {"variant": "raw", "condition": "measured"}
         constant = "" if len(varied) else CONSTANT
         rows.add_number("salience_threshold", threshold, reason=constant, **names)
         if not floors:

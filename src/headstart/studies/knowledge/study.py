@@ -41,7 +41,7 @@ STUDY = Study(
     figures={
         "knowledge_orders": "Preserved, discarded and new interactions by order",
         "knowledge_exclusivity": "What training from scratch finds too of the preserved",
-        "knowledge_approach": "The way of interactions to the end of training",
+        "knowledge_dynamics": "How interactions approach those at the end of training",
         "knowledge_sparsity": "Are interactions few, and do they match the network?",
     },
     checks="headstart.studies.knowledge.checks",

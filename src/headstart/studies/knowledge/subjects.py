@@ -25,7 +25,7 @@ from headstart.metrics.interactions.masking import (
     pixel_inputs,
     segmentation_players,
 )
-from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge import KnowledgeError
 from headstart.studies.knowledge.params import Baseline, GridPlayers, MaskPlayers, Scores
 from headstart.tasks.batches import Normalization, normalization
 from headstart.tasks.task import Task, TestImages
@@ -53,7 +53,7 @@ def choose_subjects(options: Scores, task: Task) -> Subjects:
     """Return the images to evaluate with their players; the task's name draws both.
 
     Raises:
-        KnowledgeError: fewer images than asked for, a player without pixels, masks that do not fit.
+        KnowledgeError: fewer images than requested, a player without pixels, masks that do not fit.
     """
     test = task.test
     height, width = test.images.shape[-2:]
@@ -70,7 +70,7 @@ def choose_subjects(options: Scores, task: Task) -> Subjects:
 
 
 def check_subjects(options: Scores, available: int, shape: tuple[int, int, int], name: str) -> None:
-    """Raise `ValueError` where a task's test images cannot be evaluated as asked.
+    """Raise `ValueError` where a task's test images cannot be evaluated as requested.
 
     `available` is their number, `shape` channels, height and width. Files that the options name are
     read.
@@ -102,9 +102,23 @@ def balanced(test: TestImages, number: int, name: str) -> Tensor:
     return rank.argsort(stable=True)[:number]
 
 
+def offered_cells(options: GridPlayers) -> tuple[tuple[int, int], ...]:
+    """Return the cells of a grid that may be players, row by row; `options.available` counts them."""
+    if options.cells:
+        return options.cells
+    top = left = options.margin
+    bottom, right = options.rows - 1 - options.margin, options.columns - 1 - options.margin
+    return tuple(
+        (row, column)
+        for row in range(top, bottom + 1)
+        for column in range(left, right + 1)
+        if options.corners or not (row in (top, bottom) and column in (left, right))
+    )
+
+
 def cells_of(options: GridPlayers, height: int, width: int, name: str) -> Tensor:
     """Return the players [players, height, width] of a grid, the same for all images of a task."""
-    cells = options.offered()
+    cells = offered_cells(options)
     if options.draw is not None:
         generator = torch.Generator().manual_seed(derive_seed("players", name))
         cells = draw_cells(cells, options.draw, generator)
@@ -168,7 +182,7 @@ def hidden_by(baseline: Baseline, images: Tensor, seen: Normalization, task: Tas
 def _enough(number: int, available: int) -> None:
     if number > available:
         raise ValueError(
-            f"{number} images are asked for, the test part has {available}; ask for fewer"
+            f"{number} images are requested, the test part has {available}; ask for fewer"
         )
 
 

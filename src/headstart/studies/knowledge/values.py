@@ -7,7 +7,7 @@ as it is done: a killed job goes on there, and more images or states compute wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,14 @@ from torch import Tensor
 from headstart.artifacts.files import read_table, write_json, write_table
 from headstart.artifacts.keys import Job, sha256_of
 from headstart.artifacts.runs import RUNS, run_key
-from headstart.artifacts.store import Artifact, JobContext, package_versions
+from headstart.artifacts.store import JobContext, package_versions
 from headstart.metrics.interactions.masking import MaskedInputs
 from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.precision import evaluation_mode, full_precision
 from headstart.networks.network import Network
 from headstart.params.types import canonical
 from headstart.steps.sections import model_of, read_task
-from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge import KnowledgeError
 from headstart.studies.knowledge.params import Scores
 from headstart.studies.knowledge.subjects import choose_subjects, masked_inputs
 from headstart.training import TrainingError
@@ -66,7 +66,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         accuracy = float((tensors["logits"].argmax(-1) == subjects.labels).float().mean())
         margin = float(tensors["values"][:, -1].mean())
         context.log(
-            f"{index + 1}/{len(states)}  source epoch {entries[-1]['start']}, run "
+            f"{index + 1}/{len(states)}  source epoch {entries[-1]['init_epoch']}, run "
             f"{entries[-1]['target_seed']}, target epoch {state.target_epoch}: {accuracy:.1%} of the "
             f"images right, mean log-odds {margin:+.2f}"
         )
@@ -104,7 +104,7 @@ class Evaluation:
         )
 
     def states(self) -> list[State]:
-        """Return the states asked for, `best` and `last` as numbers, each once."""
+        """Return the states requested, `best` and `last` as numbers, each once."""
         found = []
         for index, (trajectory, requested) in enumerate(
             zip(self.trajectories, self.job.params["epochs"], strict=True)
@@ -120,7 +120,7 @@ class Evaluation:
         wildcards = self.trajectories[state.trajectory].artifact.manifest["wildcards"]
         return {
             "file": name,
-            "start": wildcards["source_epoch"],
+            "init_epoch": wildcards["source_epoch"],
             "source_epoch": self._source_epoch(state),
             "target_seed": int(wildcards["target_seed"]),
             "target_epoch": state.target_epoch,
@@ -134,14 +134,15 @@ class Evaluation:
         return int(manifest["summary"]["source_epoch"])
 
     def histories(self) -> pd.DataFrame:
-        """Return the histories of all trajectories, with start and run."""
+        """Return the histories of all trajectories, with `init_epoch` and `target_seed`."""
         parts = []
         for trajectory in self.trajectories:
             wildcards = trajectory.artifact.manifest["wildcards"]
             history = read_table(trajectory.artifact.file("history.parquet"))
             parts.append(
                 history.assign(
-                    start=wildcards["source_epoch"], target_seed=int(wildcards["target_seed"])
+                    init_epoch=wildcards["source_epoch"],
+                    target_seed=int(wildcards["target_seed"]),
                 )
             )
         return pd.concat(parts, ignore_index=True)
@@ -226,15 +227,3 @@ class Evaluation:
 def another_chunk(size: int) -> int:
     """Return a third of a chunk size, or twice that of 1: the same size again would show no noise."""
     return max(1, size // 3) if size > 1 else 2
-
-
-def read_values(artifact: Artifact, entry: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of one entry of `states.json`."""
-    return load(artifact.file(entry["file"]))
-
-
-def wanted(entries: Sequence[Mapping[str, Any]], **values: Any) -> list[Mapping[str, Any]]:
-    """Return the entries of `states.json` with these values."""
-    return [
-        entry for entry in entries if all(entry[name] == value for name, value in values.items())
-    ]

@@ -1,29 +1,29 @@
-"""How networks approach their interactions at the end of training, with loss and accuracy on the way."""
+"""How interactions approach those at the end of training, with loss and accuracy on the way."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
-from headstart.figures.epochs import position
-from headstart.figures.labels import Label, label_edge, spaced, write_caption
-from headstart.figures.style import BLUE, GREY, VERMILION, paper_style
-from headstart.studies.knowledge.figures.select import (
-    NAMES,
+from headstart.figures.epochs import epoch_axis, position
+from headstart.figures.labels import Label, label_edge, write_caption
+from headstart.figures.style import GREY, paper_style
+from headstart.statistics.measurements import MEASURED, select
+from headstart.studies.knowledge.comparison_tables import (
     PERCENT,
+    ROLES,
     Comparison,
-    counted,
+    init_epoch_title,
     of,
-    pick,
-    start_words,
+    sample_size,
 )
+from headstart.studies.knowledge.figures.looks import COLOURS, DASHES, MARKERS, draw_bands
 
-LOOKS = {"finetuned": (BLUE, "o", "-"), "scratch": (VERMILION, "D", "--")}
-READINGS = {"null_permuted": (":", "chance"), "ceiling_second_run": ("-.", "second run")}
+DRAWN = ["finetuned", "scratch"]
+STAND_INS = {"null_permuted": "chance", "ceiling_second_run": "second run"}
 TARGETS = {
     "similarity_to_own_end": "Similarity to its own end",
     "similarity_to_common_target": "Similarity to the fine-tuned end",
@@ -34,118 +34,108 @@ HISTORY = {
 }
 
 
-def approach_figure(
-    measurements: pd.DataFrame, comparison: Comparison, start: str, confidence: float
+def dynamics_figure(
+    measurements: pd.DataFrame, comparison: Comparison, init_epoch: str, confidence: float
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draw similarity, loss and accuracy by target epoch of one start; return what is drawn."""
+    """Draw similarity, loss and accuracy by target epoch from one source epoch; return what is drawn."""
     rows = of(measurements, comparison)
-    curves, history = curve_table(rows, start), history_table(rows, start)
+    curves, history = curve_table(rows, init_epoch), history_table(rows, init_epoch)
     with paper_style():
         figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.9), sharex=True)
         labels = []
         for axis, (metric, title) in zip(axes[0], TARGETS.items(), strict=True):
-            labels.append(_similarity(axis, curves[curves["metric"] == metric]))
-            axis.set(title=title, ylim=(0, 1.03))
-        axes[0, 0].set_ylabel("weighted Jaccard J")
+            labels.append(_draw_similarity(axis, select(curves, metric=metric)))
+            axis.set(title=title, ylim=(0, 1.03), xlabel="", ylabel="weighted Jaccard J")
+        axes[0, 1].set_ylabel("")
         for axis, (metric, (title, unit)) in zip(axes[1], HISTORY.items(), strict=True):
-            labels.append(_history(axis, history[history["metric"] == metric]))
+            labels.append(_draw_history(axis, select(history, metric=metric)))
             axis.set(title=title, ylabel=unit, xlabel="target epoch")
-        _epochs(axes, history)
+        epochs = sorted({int(epoch) for epoch in history["target_epoch"]})
+        epoch_axis(axes, [e for e in epochs if e & (e - 1) == 0 or e == epochs[-1]])
         write_caption(
             figure,
-            f"{comparison.words}, fine-tuned from {start_words(start)} against from scratch. "
-            f"{counted(curves)}; interactions normalised; bands: {confidence:.0%} bootstrap intervals "
-            "over images. Dotted: by chance, interactions dealt anew within their order. Below: thin "
+            f"{comparison.title}, fine-tuned from {init_epoch_title(init_epoch)} against from scratch. "
+            f"{sample_size(curves)}; interactions normalised; bands: {confidence:.0%} bootstrap intervals "
+            "over images. Dotted: by chance, interactions permuted within their order. Below: thin "
             "lines are single networks, thick ones their mean.",
         )
         figure.draw_without_rendering()
-        for axis, words in zip(axes.flat, labels, strict=True):
-            label_edge(axis, words, lines=1)
+        for axis, edge in zip(axes.flat, labels, strict=True):
+            label_edge(axis, edge, lines=1)
     return figure, pd.concat([curves, history], ignore_index=True)
 
 
-def curve_table(rows: pd.DataFrame, start: str) -> pd.DataFrame:
+def curve_table(rows: pd.DataFrame, init_epoch: str) -> pd.DataFrame:
     """Return J by target epoch of both networks: measured, by chance, and at the ceiling."""
-    rows = pick(
+    rows = select(
         rows,
         metric=list(TARGETS),
-        start=start,
+        init_epoch=init_epoch,
         variant="normalised",
-        reading=["measured", *READINGS],
+        condition=[MEASURED, *STAND_INS],
+        seed=None,
     )
-    columns = ["start", "network", "metric", "reading", "target_epoch", "value", "low", "high"]
-    return rows[[*columns, "n", "seeds", "undefined"]].sort_values(columns[:5], ignore_index=True)
+    columns = ["init_epoch", "role", "metric", "condition", "target_epoch"]
+    numbers = ["value", "low", "high", "n", "networks", "undefined"]
+    return rows[[*columns, *numbers]].sort_values(columns, ignore_index=True)
 
 
-def history_table(rows: pd.DataFrame, start: str) -> pd.DataFrame:
+def history_table(rows: pd.DataFrame, init_epoch: str) -> pd.DataFrame:
     """Return validation loss and accuracy (%) by target epoch, a row per source network."""
-    rows = pick(rows, pooled=False, metric=list(HISTORY), split="validation", network=list(LOOKS))
-    rows = rows[(rows["network"] == "scratch") | (rows["start"] == start)]
+    rows = select(rows, metric=list(HISTORY), split="validation", role=DRAWN)
+    rows = rows[(rows["role"] == "scratch") | (rows["init_epoch"] == init_epoch)]
     factor = rows["metric"].map({"loss": 1.0, "accuracy": PERCENT})
-    columns = ["start", "network", "seed", "metric", "target_epoch", "value"]
-    table = rows[columns].assign(value=rows["value"] * factor)
-    return table.sort_values(columns[:5], ignore_index=True)
+    columns = ["init_epoch", "role", "seed", "metric", "target_epoch"]
+    table = rows[[*columns, "value"]].assign(value=rows["value"] * factor)
+    return table.sort_values(columns, ignore_index=True)
 
 
 def followed(measurements: pd.DataFrame, comparison: Comparison) -> list[str]:
-    """Return the starts whose way was followed."""
-    rows = pick(of(measurements, comparison), metric="similarity_to_own_end")
-    return sorted(rows["start"].unique())
+    """Return the source epochs whose learning dynamics were measured."""
+    rows = select(of(measurements, comparison), metric="similarity_to_own_end")
+    return sorted(rows["init_epoch"].unique())
 
 
-def _similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
+def _draw_lines(axis: Axes, table: pd.DataFrame, **options: object) -> None:
+    """Draw a line per role."""
+    sns.lineplot(
+        table,
+        x="x",
+        y="value",
+        hue="role",
+        palette=COLOURS,
+        errorbar=None,
+        legend=False,
+        ax=axis,
+        **options,
+    )
+
+
+def _draw_similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
     """Draw J of both networks, with chance and, to the fine-tuned end, what a second run shares."""
-    labels = []
-    for network, (colour, marker, style) in LOOKS.items():
-        rows = table[table["network"] == network]
-        measured = rows[rows["reading"] == "measured"].dropna(subset="value")
-        x = position(measured["target_epoch"].astype(float))
-        axis.plot(
-            x, measured["value"], linestyle=style, color=colour, marker=marker, markersize=3.5
-        )
-        axis.fill_between(
-            x, measured["low"], measured["high"], color=colour, alpha=0.2, linewidth=0
-        )
-        if len(measured):
-            labels.append((float(measured["value"].iloc[-1]), NAMES[network], colour))
-        for reading, (line, _) in READINGS.items():
-            drawn = rows[rows["reading"] == reading].dropna(subset="value")
-            ceiling = reading.startswith("ceiling")
-            if drawn.empty or (ceiling and network == "scratch"):
-                continue
-            shade = "black" if ceiling else colour
-            at = position(drawn["target_epoch"].astype(float))
-            axis.plot(at, drawn["value"], linestyle=line, color=shade, linewidth=1.1)
-    for reading, (_, word) in READINGS.items():
-        drawn = table[(table["reading"] == reading) & (table["network"] == "finetuned")]
-        drawn = drawn.dropna(subset="value")
-        if len(drawn):
-            labels.append((float(drawn["value"].iloc[-1]), word, GREY))
+    table = table.dropna(subset="value").assign(x=position(table["target_epoch"].astype(float)))
+    measured = select(table, condition=MEASURED)
+    _draw_lines(axis, measured, style="role", markers=MARKERS, dashes=DASHES, markersize=4)
+    draw_bands(axis, measured, "x", COLOURS, of="role")
+    null = select(table, condition="null_permuted")
+    _draw_lines(axis, null, linestyle=":", linewidth=1.1)
+    ceiling = select(table, condition="ceiling_second_run", role="finetuned")
+    axis.plot(ceiling["x"], ceiling["value"], "-.", color="black", linewidth=1.1)
+    labels = _ends(measured)
+    for condition, label in STAND_INS.items():
+        rows = select(table, condition=condition, role="finetuned")
+        labels += [(float(value), label, GREY) for value in rows["value"].tail(1)]
     return labels
 
 
-def _history(axis: Axes, table: pd.DataFrame) -> list[Label]:
-    labels = []
-    for network, (colour, _, style) in LOOKS.items():
-        rows = table[table["network"] == network].astype({"target_epoch": float})
-        for _, own in rows.groupby("seed"):
-            axis.plot(
-                position(own["target_epoch"]), own["value"], color=colour, alpha=0.35, linewidth=0.8
-            )
-        mean = rows.groupby("target_epoch", as_index=False)["value"].mean()
-        axis.plot(position(mean["target_epoch"]), mean["value"], linestyle=style, color=colour)
-        if len(mean):
-            labels.append((float(mean["value"].iloc[-1]), NAMES[network], colour))
-    return labels
+def _draw_history(axis: Axes, table: pd.DataFrame) -> list[Label]:
+    table = table.assign(x=position(table["target_epoch"].astype(float)))
+    _draw_lines(axis, table, units="seed", estimator=None, alpha=0.35, linewidth=0.8)
+    _draw_lines(axis, table, style="role", dashes=DASHES)
+    return _ends(table.groupby(["role", "x"])["value"].mean().reset_index())
 
 
-def _epochs(axes: np.ndarray, history: pd.DataFrame) -> None:
-    """Put ticks at 0, powers of two and the last epoch."""
-    epochs = sorted({int(e) for e in history["target_epoch"]})
-    wanted = [e for e in epochs if e & (e - 1) == 0 or e == epochs[-1]]
-    places = position(pd.Series(wanted, dtype=float)).tolist()
-    kept = spaced(places, 0.35)
-    for axis in axes.flat:
-        axis.xaxis.set_major_locator(FixedLocator([places[i] for i in kept]))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xticklabels([str(wanted[i]) for i in kept])
+def _ends(table: pd.DataFrame) -> list[Label]:
+    """Return the labels of the networks, at the heights where their curves end."""
+    ends = table.sort_values("x").groupby("role")["value"].last()
+    return [(float(value), ROLES[str(role)], COLOURS[str(role)]) for role, value in ends.items()]

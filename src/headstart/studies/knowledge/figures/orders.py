@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec, SubplotSpec
+from matplotlib.gridspec import GridSpec
 
 from headstart.figures.labels import Label, label_edge, write_caption
-from headstart.figures.style import BLUE, GREY, ORANGE, VERMILION, paper_style
-from headstart.studies.knowledge.comparison_tables import main_start
-from headstart.studies.knowledge.figures.select import (
+from headstart.figures.style import BLUE, GREY, paper_style
+from headstart.statistics.measurements import MEASURED, select
+from headstart.studies.knowledge.comparison_tables import (
     PERCENT,
     Comparison,
-    counted,
+    init_epoch_title,
     of,
-    pick,
-    start_words,
+    sample_size,
 )
+from headstart.studies.knowledge.figures.example import PARTS, draw_example
+from headstart.studies.knowledge.figures.looks import draw_bands
+from headstart.studies.knowledge.tables import main_init_epoch
 
-PARTS = {"preserved": BLUE, "discarded": ORANGE, "new": VERMILION}
-SHARES = {
-    "measured": (BLUE, "-", "measured"),
-    "ceiling_second_run": ("black", "--", "two runs"),
-    "null_random_backbone": (GREY, "-.", "random\nbackbone"),
-    "null_other_image": (GREY, (0, (1, 1)), "other image"),
-    "null_permuted": (GREY, "-", "permuted"),
+SHARES: dict[str, tuple[str, tuple[float, ...], str]] = {
+    "measured": (BLUE, (), "measured"),
+    "ceiling_second_run": ("black", (4, 1.5), "two runs"),
+    "null_random_backbone": (GREY, (4, 1, 1, 1), "random\nbackbone"),
+    "null_other_image": (GREY, (1, 1), "other image"),
+    "null_permuted": (GREY, (), "permuted"),
 }
 
 
@@ -38,206 +42,153 @@ def orders_figure(
     comparison: Comparison,
     confidence: float,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draw one comparison from its main start; return the figure and the table of what it draws."""
+    """Draw one comparison from its main source epoch; return the figure and the table of what it draws."""
     table = orders_table(of(measurements, comparison))
-    start = str(table["start"].iloc[0])
+    init_epoch = str(table["init_epoch"].iloc[0])
     with paper_style():
         figure = plt.figure(figsize=(8.4, 5.2))
         grid = GridSpec(2, 3, figure=figure, height_ratios=[1, 1.45])
-        _draw_example(figure, grid[0, :], of(pixels, comparison), of(strongest, comparison))
+        draw_example(figure, grid[0, :], of(pixels, comparison), of(strongest, comparison))
         lower = [figure.add_subplot(grid[1, column]) for column in range(3)]
-        _mirrored(lower[0], table, "discarded", "Pretrained network")
-        _mirrored(lower[1], table, "new", "Fine-tuned network")
+        for axis, other, title in zip(
+            lower, ("discarded", "new"), ("Pretrained network", "Fine-tuned network"), strict=False
+        ):
+            _draw_mirrored(axis, table, other)
+            axis.set_title(title)
         limit = max(abs(value) for axis in lower[:2] for value in axis.get_ylim())
         for axis in lower[:2]:
             axis.set_ylim(-limit, limit)
-        labels = _shares(lower[2], table)
-        words = (
-            f"{comparison.words}, fine-tuned from {start_words(start)}; bars and curves: every network's "
-            f"interactions divided by its mean Σ|I|. {counted(table)}; {confidence:.0%} bootstrap intervals "
-            "over images. Two runs: what two fine-tuning runs of the start share. Chance: the fine-tuned "
-            "network's interactions dealt anew within their order. Above: the strongest interactions of "
+        labels = _draw_shares(lower[2], table)
+        caption = (
+            f"{comparison.title}, fine-tuned from {init_epoch_title(init_epoch)}; bars and curves: every network's "
+            f"interactions divided by its mean Σ|I|. {sample_size(table)}; {confidence:.0%} bootstrap intervals "
+            "over images. Two runs: what two fine-tuning runs from it share. Chance: the fine-tuned "
+            "network's interactions permuted within their order. Above: the strongest interactions of "
             "one image in each part, in log-odds and not normalised; what is not among their players is "
             "dimmed."
         )
-        write_caption(figure, words)
+        write_caption(figure, caption)
         figure.draw_without_rendering()
         label_edge(lower[2], labels, lines=1)
     return figure, table
 
 
 def orders_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return strengths and shares by order in percent, normalised, of the main start and all images."""
-    rows = pick(
-        rows[rows["order"].notna()], start=main_start(rows), variant="normalised", subset="all"
+    """Return strengths and shares by order in percent, normalised, of the main source epoch and all images."""
+    rows = select(
+        rows[rows["order"].notna()],
+        init_epoch=main_init_epoch(rows),
+        variant="normalised",
+        subset="all",
+        seed=None,
     )
-    bars = pick(rows, metric=[f"strength_{part}" for part in PARTS])
-    bars = bars[bars["reading"].isin(["measured", "null_permuted"])]
-    shares = pick(rows, metric="preserved_of_pretrained", reading=list(SHARES))
+    strengths = [f"strength_{part}" for part in PARTS]
+    bars = select(rows, metric=strengths, condition=[MEASURED, "null_permuted"])
+    shares = select(rows, metric="preserved_of_pretrained", condition=list(SHARES))
     table = pd.concat([bars, shares], ignore_index=True)
     table[["value", "low", "high"]] *= PERCENT
-    columns = ["start", "metric", "reading", "order", "value", "low", "high", "n", "seeds"]
+    columns = [
+        "init_epoch",
+        "metric",
+        "condition",
+        "order",
+        "value",
+        "low",
+        "high",
+        "n",
+        "networks",
+    ]
     return table[[*columns, "undefined"]]
 
 
-def _mirrored(axis: Axes, table: pd.DataFrame, other: str, title: str) -> None:
+def _draw_mirrored(axis: Axes, table: pd.DataFrame, other: str) -> None:
     """Draw preserved strength upwards and the rest of a network's strength downwards, by order."""
-    for part, sign in (("preserved", 1), (other, -1)):
-        rows = pick_rows(table, f"strength_{part}", "measured")
-        order, value = rows["order"].to_numpy(float), rows["value"].to_numpy()
-        spread = np.abs(np.stack([value - rows["low"], rows["high"] - value]))
-        axis.bar(
-            order,
-            sign * value,
-            width=0.75,
-            color=PARTS[part],
-            hatch="" if sign > 0 else "///",
-            edgecolor="white",
-            linewidth=0.3,
-        )
-        axis.errorbar(
-            order,
-            sign * value,
-            yerr=spread,
-            fmt="none",
-            ecolor="black",
-            elinewidth=0.8,
-            capsize=1.5,
-        )
-        null = pick_rows(table, f"strength_{part}", "null_permuted")
-        axis.hlines(
-            sign * null["value"],
-            null["order"].to_numpy(float) - 0.45,
-            null["order"].to_numpy(float) + 0.45,
-            color="black",
-            linewidth=1.2,
-            linestyle=(0, (2, 1)),
-        )
-        axis.annotate(
-            part,
-            (0.98, 0.95 if sign > 0 else 0.05),
-            xycoords="axes fraction",
-            ha="right",
-            va="top" if sign > 0 else "bottom",
-            color="black",
-            fontsize=8,
-            bbox={"facecolor": PARTS[part], "alpha": 0.35, "edgecolor": "none", "pad": 2},
-        )
-    axis.annotate(
-        "dashes: by chance",
-        (0.02, 0.95),
-        xycoords="axes fraction",
-        va="top",
-        fontsize=7,
-        color=GREY,
+    signs = {"preserved": 1, other: -1}
+    table = table.assign(part=table["metric"].str.removeprefix("strength_"))
+    table = table[table["part"].isin(signs)].sort_values("order").astype({"order": float})
+    table["height"] = table["value"] * table["part"].map(signs)
+    measured, null = (select(table, condition=c) for c in (MEASURED, "null_permuted"))
+    sns.barplot(
+        measured,
+        x="order",
+        y="height",
+        hue="part",
+        hue_order=list(signs),
+        palette=PARTS,
+        saturation=1,
+        dodge=False,
+        native_scale=True,
+        errorbar=None,
+        legend=False,
+        edgecolor="white",
+        linewidth=0.3,
+        ax=axis,
     )
+    for bar in axis.containers[1]:
+        bar.set_hatch("///")
+    spread = np.abs(measured[["low", "high"]].to_numpy().T - measured["value"].to_numpy())
+    axis.errorbar(
+        measured["order"],
+        measured["height"],
+        yerr=spread,
+        fmt="none",
+        ecolor="black",
+        elinewidth=0.8,
+        capsize=1.5,
+    )
+    ends = null["order"] - 0.45, null["order"] + 0.45
+    axis.hlines(null["height"], *ends, color="black", linewidth=1.2, linestyle=(0, (2, 1)))
+    for part, y in zip(signs, (0.95, 0.05), strict=True):
+        _write(axis, part, 0.98, y, bbox={"facecolor": PARTS[part], "alpha": 0.35, "pad": 2})
+    _write(axis, "dashes: by chance", 0.02, 0.95, fontsize=7, color=GREY)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    axis.set_title(title)
     axis.set_ylabel("% of the network's strength")
-    _orders(axis, table)
+    _label_orders(axis, table)
 
 
-def pick_rows(table: pd.DataFrame, metric: str, reading: str) -> pd.DataFrame:
-    """Return the rows of one metric and reading, by order."""
-    rows = table[(table["metric"] == metric) & (table["reading"] == reading)]
-    return rows.sort_values("order")
+def _write(axis: Axes, text: str, x: float, y: float, **options: Any) -> None:
+    """Write into a corner of an axis."""
+    ends = "right" if x > 0.5 else "left", "top" if y > 0.5 else "bottom"
+    look = {"fontsize": 8, **options}
+    if "bbox" in look:
+        look["bbox"] = {"edgecolor": "none", **look["bbox"]}
+    axis.text(x, y, text, transform=axis.transAxes, ha=ends[0], va=ends[1], **look)
 
 
-def _shares(axis: Axes, table: pd.DataFrame) -> list[Label]:
+def _draw_shares(axis: Axes, table: pd.DataFrame) -> list[Label]:
     """Draw which share of the pretrained strength is preserved, between nulls and ceiling."""
-    labels: list[Label] = []
-    for reading, (colour, style, name) in SHARES.items():
-        rows = pick_rows(table, "preserved_of_pretrained", reading)
-        rows = rows[rows["value"].notna()]
-        if rows.empty:
-            continue
-        order = rows["order"].to_numpy(float)
-        width = 2.0 if reading == "measured" else 1.2
-        axis.plot(order, rows["value"], color=colour, linestyle=style, linewidth=width)
-        if reading == "measured":
-            axis.fill_between(
-                order, rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0
-            )
-        labels.append((float(rows["value"].iloc[-1]), name, colour))
-    axis.set_title("Preserved share")
-    axis.set_ylabel("% of pretrained strength of the order")
-    axis.set_ylim(0, None)
-    _orders(axis, table)
-    return labels
+    table = select(table, metric="preserved_of_pretrained").astype({"order": float})
+    table = table[table["value"].notna()].sort_values("order")
+    colours = {condition: colour for condition, (colour, *_) in SHARES.items()}
+    sns.lineplot(
+        table,
+        x="order",
+        y="value",
+        hue="condition",
+        style="condition",
+        size="condition",
+        palette=colours,
+        dashes={condition: dashes for condition, (_, dashes, _) in SHARES.items()},
+        sizes={condition: 2.0 if condition == MEASURED else 1.2 for condition in SHARES},
+        errorbar=None,
+        legend=False,
+        ax=axis,
+    )
+    draw_bands(axis, select(table, condition=MEASURED), "order", colours, of="condition")
+    axis.set(
+        title="Preserved share", ylabel="% of pretrained strength of the order", ylim=(0, None)
+    )
+    _label_orders(axis, table)
+    ends = table.groupby("condition")["value"].last()
+    return [
+        (float(ends[condition]), label, colour)
+        for condition, (colour, _, label) in SHARES.items()
+        if condition in ends
+    ]
 
 
-def _orders(axis: Axes, table: pd.DataFrame) -> None:
-    last = int(table["order"].max())
+def _label_orders(axis: Axes, table: pd.DataFrame) -> None:
     axis.set_xlabel("order (players in an interaction)")
-    axis.set_xticks(range(1, last + 1))
+    axis.set_xticks(range(1, int(table["order"].max()) + 1))
     axis.grid(axis="x", visible=False)
-
-
-def _draw_example(
-    figure: Figure, place: SubplotSpec, pixels: pd.DataFrame, strongest: pd.DataFrame
-) -> None:
-    """Draw an image and, beside it, the players of its strongest interactions in each part."""
-    shown = strongest[strongest["rank"] <= 2]
-    image, players = _image(pixels)
-    inner = place.subgridspec(1, 1 + 2 * len(PARTS), wspace=0.08)
-    whole = figure.add_subplot(inner[0, 0])
-    _show(whole, image)
-    label = str(strongest["label"].iloc[0]) if len(strongest) else ""
-    whole.set_title(f"“{label}”" if label else "image", loc="center", fontsize=8.5)
-    _outline(whole, players)
-    for index, part in enumerate(PARTS):
-        rows = shown[shown["part"] == part].sort_values("rank")
-        for rank in range(2):
-            axis = figure.add_subplot(inner[0, 1 + 2 * index + rank])
-            if rank >= len(rows):
-                axis.set_axis_off()
-                continue
-            row = rows.iloc[rank]
-            members = [int(number) for number in str(row["players"]).split()]
-            _show(axis, _dimmed(image, np.isin(players, members)))
-            colour = PARTS[part]
-            for spine in axis.spines.values():
-                spine.set(visible=True, color=colour, linewidth=2.2)
-            axis.set_title(
-                f"{part}\n{row['value']:+.2f}, order {row['order']}".replace("-", "−"),
-                loc="center",
-                fontsize=7.5,
-            )
-
-
-def _image(pixels: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image [height, width, 3] between 0 and 1, and the player of each pixel."""
-    channels = sorted(name for name in pixels.columns if name.startswith("channel_"))
-    channels = [name for name in channels if pixels[name].notna().all()]
-    shape = int(pixels["row"].max()) + 1, int(pixels["column"].max()) + 1
-    ordered = pixels.sort_values(["row", "column"])
-    planes = [ordered[name].to_numpy(float).reshape(shape) / 255 for name in channels]
-    image = np.stack(planes if len(planes) == 3 else planes[:1] * 3, axis=-1)
-    return image, ordered["player"].to_numpy(int).reshape(shape)
-
-
-def _dimmed(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    return np.where(kept[..., None], image, 0.25 * image + 0.6)
-
-
-def _show(axis: Axes, image: np.ndarray) -> None:
-    axis.imshow(image, vmin=0, vmax=1, interpolation="nearest")
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.grid(visible=False)
-
-
-def _outline(axis: Axes, players: np.ndarray) -> None:
-    """Draw the borders between players."""
-    height, width = players.shape
-    for row in range(height):
-        for column in range(1, width):
-            if players[row, column] != players[row, column - 1]:
-                axis.plot([column - 0.5] * 2, [row - 0.5, row + 0.5], color=ORANGE, linewidth=0.7)
-    for row in range(1, height):
-        for column in range(width):
-            if players[row, column] != players[row - 1, column]:
-                axis.plot(
-                    [column - 0.5, column + 0.5], [row - 0.5] * 2, color=ORANGE, linewidth=0.7
-                )

@@ -3,110 +3,108 @@
 from __future__ import annotations
 
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.labels import write_caption
-from headstart.figures.style import BLUE, GREEN, GREY, VERMILION, paper_style
-from headstart.studies.knowledge.comparison_tables import main_start
-from headstart.studies.knowledge.figures.select import NAMES, PERCENT, Comparison, comparisons, of
+from headstart.figures.style import GREY, paper_style
+from headstart.studies.knowledge.comparison_tables import (
+    PERCENT,
+    ROLES,
+    comparisons,
+    of,
+)
+from headstart.studies.knowledge.figures.looks import COLOURS, DASHES, draw_bands
+from headstart.studies.knowledge.tables import main_init_epoch
 
-LOOKS = {"probe": (BLUE, "-"), "finetuned": (GREEN, "--"), "scratch": (VERMILION, "-.")}
+SHARES = [f"{null}explained{end}" for null in ("", "permuted_") for end in ("", "_low", "_high")]
 
 
 def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, pd.DataFrame]:
-    """Draw both questions for all comparisons, each from its main start; return what is drawn."""
+    """Draw both questions for all comparisons, each from its main source epoch; return what is drawn."""
     table = sparsity_table(sparsity)
     names = list(comparisons(table))
     with paper_style():
-        figure, axes = plt.subplots(
-            len(names), 2, figsize=(6.8, 0.7 + 2.3 * len(names)), squeeze=False
-        )
-        for (left, right), name in zip(axes, names, strict=True):
-            part = of(table, name)
-            _strengths(left, part, name)
-            _explained(right, part)
-            for axis in (left, right):
-                axis.set_xscale("log")
-                axis.set_xlabel("interactions, strongest first")
-        axes[0, 1].legend(loc="upper left", fontsize=7)
+        size = (6.8, 0.7 + 2.3 * len(names))
+        figure, axes = plt.subplots(len(names), 2, figsize=size, squeeze=False)
+        for row, ((left, right), name) in enumerate(zip(axes, names, strict=True)):
+            _draw_strengths(left, of(table, name))
+            left.set_title(name.title)
+            _draw_explained(right, of(table, name), legend=row == 0)
         write_caption(
             figure,
             f"Medians and quartiles over {int(table['images'].max())} images × networks (left); share of "
             "the variance of v over all masks that the strongest interactions explain, with "
-            f"{confidence:.0%} bootstrap intervals over images (right). Grey: the same scores dealt anew "
-            "to the masks, which leaves no structure; below 0 a part misses v by more than its mean does.",
+            f"{confidence:.0%} bootstrap intervals over images (right). Grey: the same scores permuted "
+            "over masks, which leaves no structure; below 0 a part misses v by more than its mean does.",
         )
     return figure, table
 
 
 def sparsity_table(sparsity: pd.DataFrame) -> pd.DataFrame:
-    """Return the curves of the main start of each comparison."""
+    """Return the curves of the main source epoch of each comparison."""
     parts = []
     for name in comparisons(sparsity):
         rows = of(sparsity, name)
-        parts.append(rows[rows["start"] == main_start(rows)])
+        parts.append(rows[rows["init_epoch"] == main_init_epoch(rows)])
     return pd.concat(parts, ignore_index=True)
 
 
-def _strengths(axis: Axes, table: pd.DataFrame, name: Comparison) -> None:
-    for network, (colour, style) in LOOKS.items():
-        rows = table[table["network"] == network].sort_values("kept")
-        axis.plot(rows["kept"], rows["strength"], color=colour, linestyle=style)
-        axis.fill_between(
-            rows["kept"],
-            rows["strength_low"],
-            rows["strength_high"],
-            color=colour,
-            alpha=0.13,
-            linewidth=0,
-        )
-    axis.axhline(0.05, color=GREY, linewidth=0.9, linestyle=":")
-    axis.annotate(
-        "salience, 0.05",
-        (0.02, 0.05),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, -2),
-        textcoords="offset points",
-        va="top",
-        fontsize=7,
-        color=GREY,
+def _draw_curves(axis: Axes, table: pd.DataFrame, y: str, legend: bool = False) -> None:
+    """Draw a curve with its band for each network."""
+    sns.lineplot(
+        table,
+        x="kept",
+        y=y,
+        hue="role",
+        style="role",
+        palette=COLOURS,
+        dashes=DASHES,
+        errorbar=None,
+        legend="full" if legend else False,
+        ax=axis,
     )
-    axis.set_yscale("log")
-    axis.set_ylim(max(1e-4, float(table["strength_low"].min()) / 2), 1.2)
-    axis.set_ylabel("|I(S)| / max |I|")
-    axis.set_title(name.words)
+    draw_bands(axis, table, "kept", COLOURS, of="role", prefix=f"{y}_")
+    axis.set(xscale="log", xlabel="interactions, strongest first")
 
 
-def _explained(axis: Axes, table: pd.DataFrame) -> None:
-    for network, (colour, style) in LOOKS.items():
-        rows = table[table["network"] == network].sort_values("kept")
-        axis.plot(
-            rows["kept"],
-            PERCENT * rows["explained"],
-            color=colour,
-            linestyle=style,
-            label=NAMES[network],
-        )
-        axis.fill_between(
-            rows["kept"],
-            PERCENT * rows["explained_low"],
-            PERCENT * rows["explained_high"],
-            color=colour,
-            alpha=0.15,
-            linewidth=0,
-        )
-        axis.plot(rows["kept"], PERCENT * rows["dealt_explained"], color=GREY, linewidth=0.9)
-    axis.set_ylim(-60, 104)
-    axis.annotate(
-        "scores dealt anew: below the axis until all are kept",
-        (0.98, 0.03),
-        xycoords="axes fraction",
+def _draw_strengths(axis: Axes, table: pd.DataFrame) -> None:
+    _draw_curves(axis, table, "strength")
+    axis.axhline(0.05, color=GREY, linewidth=0.9, linestyle=":")
+    axis.text(
+        0.02, 0.046, "salience, 0.05", transform=axis.get_yaxis_transform(), va="top", fontsize=7
+    )
+    lowest = float(table["strength_low"].min())
+    axis.set(yscale="log", ylim=(max(1e-4, lowest / 2), 1.2), ylabel="|I(S)| / max |I|")
+
+
+def _draw_explained(axis: Axes, table: pd.DataFrame, legend: bool) -> None:
+    percent = [name for name in SHARES if name in table]
+    table = table.assign(**{name: PERCENT * table[name] for name in percent})
+    _draw_curves(axis, table, "explained", legend)
+    sns.lineplot(
+        table,
+        x="kept",
+        y="permuted_explained",
+        units="role",
+        estimator=None,
+        color=GREY,
+        linewidth=0.9,
+        ax=axis,
+    )
+    axis.text(
+        0.98,
+        0.03,
+        "grey: scores permuted over masks",
+        transform=axis.transAxes,
         ha="right",
         fontsize=6.5,
         color=GREY,
     )
     axis.axhline(0, color="black", linewidth=0.6)
-    axis.set_ylabel("variance of v explained (%)")
-    axis.set_title("Match on all masks")
+    axis.set(ylim=(-60, 104), ylabel="variance of v explained (%)", title="Match on all masks")
+    if legend:
+        handles, roles = axis.get_legend_handles_labels()
+        axis.legend(handles, [ROLES[role] for role in roles], loc="upper left", fontsize=7)

@@ -6,14 +6,14 @@ from itertools import product
 
 import pandas as pd
 
-from headstart.studies.knowledge.figures.select import (
+from headstart.statistics.measurements import MEASURED, select
+from headstart.studies.knowledge.comparison_tables import (
     PERCENT,
-    Comparison,
     comparisons,
+    init_epoch_title,
+    init_epochs,
+    number,
     of,
-    pick,
-    start_words,
-    starts,
 )
 
 SHARES = {
@@ -22,7 +22,7 @@ SHARES = {
     "exclusivity": "of the preserved, found from scratch too",
     "scratch_only": "of the knowledge from scratch, in neither",
 }
-READINGS = {
+CONDITIONS = {
     "measured": "here",
     "mean_of_ratios": "mean of ratios",
     "null_permuted": "chance: permuted",
@@ -45,16 +45,19 @@ MARGINS = {
 
 
 def shares(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per comparison, start and share, in percent with intervals."""
+    """Return one row per comparison, source epoch and share, in percent with intervals."""
     rows = []
     for name in comparisons(measurements):
         part = of(measurements, name)
-        for start in starts(part):
-            chosen = pick(part, start=start, variant="normalised", subset="all", order=None)
-            rows += [
-                _row(name, start, words, chosen[chosen["metric"] == metric], READINGS, PERCENT)
-                for metric, words in SHARES.items()
-            ]
+        epochs = init_epochs(part)
+        part = select(part, variant="normalised", subset="all", order=None, seed=None)
+        for init_epoch, (metric, share) in product(epochs, SHARES.items()):
+            chosen = select(part, init_epoch=init_epoch, metric=metric)
+            row = {"comparison": name.title, "source epoch": init_epoch_title(init_epoch)}
+            row["share"] = share
+            for condition, heading in CONDITIONS.items():
+                row[heading] = _text(select(chosen, condition=condition), PERCENT)
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -66,35 +69,19 @@ def counterfactual(measurements: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name in comparisons(measurements):
         part = of(measurements, name)
-        for start, (variant, words) in product(starts(part), VARIANTS.items()):
-            chosen = pick(
-                part, start=start, metric=list(MARGINS), variant=variant, reading="measured"
-            )
-            chosen = chosen[chosen["order"].isna() | (chosen["order"] == 1)]
-            row: dict[str, object] = {"comparison": name.words, "start": start_words(start)}
-            row["interactions"] = words
+        epochs = init_epochs(part)
+        part = select(part, metric=list(MARGINS), condition=MEASURED, seed=None)
+        part = part[part["order"].isna() | (part["order"] == 1)]
+        for init_epoch, (variant, interactions) in product(epochs, VARIANTS.items()):
+            chosen = select(part, init_epoch=init_epoch, variant=variant)
+            row = {"comparison": name.title, "source epoch": init_epoch_title(init_epoch)}
+            row["interactions"] = interactions
             for metric, heading in MARGINS.items():
-                row[heading] = _text(chosen[chosen["metric"] == metric], 1.0)
+                row[heading] = _text(select(chosen, metric=metric), 1.0)
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _row(
-    name: Comparison,
-    start: str,
-    words: str,
-    rows: pd.DataFrame,
-    readings: dict[str, str],
-    factor: float,
-) -> dict[str, object]:
-    row: dict[str, object] = {"comparison": name.words, "start": start_words(start), "share": words}
-    for reading, heading in readings.items():
-        row[heading] = _text(rows[rows["reading"] == reading], factor)
-    return row
-
-
 def _text(rows: pd.DataFrame, factor: float) -> str:
-    if rows.empty or rows["value"].isna().all():
-        return "–"
-    value, low, high = (float(rows[name].iloc[0]) * factor for name in ("value", "low", "high"))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    found = number(rows, factor)
+    return found.text("") if found else "–"

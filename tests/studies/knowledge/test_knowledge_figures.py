@@ -6,12 +6,12 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
+from headstart.studies.knowledge.comparison_tables import Comparison, comparisons, init_epochs
 from headstart.studies.knowledge.figures import exclusivity as knowledge_exclusivity
-from headstart.studies.knowledge.figures import learning_dynamics as knowledge_approach
+from headstart.studies.knowledge.figures import learning_dynamics as knowledge_dynamics
 from headstart.studies.knowledge.figures import orders as knowledge_orders
 from headstart.studies.knowledge.figures import sparsity as knowledge_sparsity
 from headstart.studies.knowledge.figures import summary as knowledge_summary
-from headstart.studies.knowledge.figures.select import Comparison, comparisons, starts
 
 mpl.use("Agg")
 NAME = Comparison("latin", "convnet", "cyrillic")
@@ -19,40 +19,40 @@ ORDERS = (1, 2, 3)
 
 
 def row(metric: str, value: float, **names: object) -> dict[str, object]:
-    base = {**NAME._asdict(), "network": "finetuned", "seed": None, "start": "best"}
+    base = {**NAME._asdict(), "role": "finetuned", "seed": None, "init_epoch": "best"}
     base |= {"source_epoch": 20.0, "target_epoch": None, "split": "test", "subset": "all"}
-    base |= {"metric": metric, "order": None, "variant": "normalised", "reading": "measured"}
+    base |= {"metric": metric, "order": None, "variant": "normalised", "condition": "measured"}
     numbers = {"value": value, "low": value - 0.01, "high": value + 0.01}
-    return {**base, **numbers, "n": 20, "seeds": 2, "undefined": 0, "reason": "", **names}
+    return {**base, **numbers, "n": 20, "networks": 2, "undefined": 0, "reason": "", **names}
 
 
 @pytest.fixture(scope="module")
 def measurements() -> pd.DataFrame:
     rows = []
-    for reading in ("measured", "null_permuted", "null_other_image", "ceiling_second_run"):
+    for condition in ("measured", "null_permuted", "null_other_image", "ceiling_second_run"):
         for order in ORDERS:
             for part in ("preserved", "discarded", "new"):
-                rows.append(row(f"strength_{part}", 0.1 * order, reading=reading, order=order))
-            rows.append(row("preserved_of_pretrained", 0.3, reading=reading, order=order))
-        for start, epoch in (("best", 20.0), ("1", 1.0)):
-            where = {"start": start, "source_epoch": epoch, "reading": reading}
+                rows.append(row(f"strength_{part}", 0.1 * order, condition=condition, order=order))
+            rows.append(row("preserved_of_pretrained", 0.3, condition=condition, order=order))
+        for init_epoch, epoch in (("best", 20.0), ("1", 1.0)):
+            where = {"init_epoch": init_epoch, "source_epoch": epoch, "condition": condition}
             rows.append(row("exclusivity", 0.35, **where))
             rows.append(row("preserved_of_pretrained", 0.3, **where))
     for network in ("finetuned", "scratch"):
         for epoch in (0, 1, 4):
             for target in ("own_end", "common_target"):
-                for reading in ("measured", "null_permuted"):
-                    value = epoch / 4 if reading == "measured" else 0.15
-                    where = {"network": network, "target_epoch": epoch, "reading": reading}
+                for condition in ("measured", "null_permuted"):
+                    value = epoch / 4 if condition == "measured" else 0.15
+                    where = {"role": network, "target_epoch": epoch, "condition": condition}
                     rows.append(row(f"similarity_to_{target}", value, **where))
             for seed in (0, 1):
-                where = {"network": network, "target_epoch": epoch, "seed": seed, "variant": ""}
-                where |= {"split": "validation", "reading": "", "seeds": 1, "n": 0}
+                where = {"role": network, "target_epoch": epoch, "seed": seed, "variant": ""}
+                where |= {"split": "validation", "condition": "", "networks": 1, "n": 0}
                 rows.append(row("loss", 3 - epoch / 2, **where))
                 rows.append(row("accuracy", epoch / 5, **where))
     for network in ("probe", "finetuned", "scratch"):
         for seed in (0, 1):
-            where = {"network": network, "seed": seed, "target_epoch": 4, "variant": ""}
+            where = {"role": network, "seed": seed, "target_epoch": 4, "variant": ""}
             rows.append(row("accuracy_at_validation_best", 0.7 + seed / 10, **where))
     rows.append(row("margin_of_everything", 2.5, variant="raw"))
     integers = dict.fromkeys(("seed", "order", "target_epoch"), "Int64")
@@ -69,7 +69,9 @@ def example() -> tuple[pd.DataFrame, pd.DataFrame]:
     ]
     parts = [("preserved", 1, "0 2", 2, 1.5), ("new", 1, "1", 1, -0.7)]
     names = ["part", "rank", "players", "order", "value"]
-    strongest = pd.DataFrame(parts, columns=names).assign(label="Д", start="best", **NAME._asdict())
+    strongest = pd.DataFrame(parts, columns=names).assign(
+        label="Д", init_epoch="best", **NAME._asdict()
+    )
     return pd.DataFrame(pixels), strongest
 
 
@@ -77,7 +79,7 @@ def test_orders_draw_percent_of_the_main_start_and_say_how_many_speak(
     measurements: pd.DataFrame, example: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     figure, table = knowledge_orders.orders_figure(measurements, *example, NAME, 0.95)
-    assert set(table["start"]) == {"best"}
+    assert set(table["init_epoch"]) == {"best"}
     shares = table[table["metric"] == "preserved_of_pretrained"]
     assert shares["value"].tolist() == pytest.approx([30.0] * len(shares))
     caption = " ".join(figure.get_supxlabel().split())
@@ -90,7 +92,7 @@ def test_orders_draw_percent_of_the_main_start_and_say_how_many_speak(
 def test_exclusivity_draws_starts_by_epoch_between_nulls_and_ceilings(
     measurements: pd.DataFrame,
 ) -> None:
-    assert starts(measurements) == ["1", "best"]
+    assert init_epochs(measurements) == ["1", "best"]
     figure, table = knowledge_exclusivity.exclusivity_figure(measurements, 0.95)
     upper, lower = figure.axes
     assert [tick.get_text() for tick in lower.get_xticklabels()] == ["1", "best"]
@@ -113,8 +115,8 @@ def test_exclusivity_draws_starts_by_epoch_between_nulls_and_ceilings(
 def test_the_way_to_the_end_draws_both_targets_and_what_was_learnt(
     measurements: pd.DataFrame,
 ) -> None:
-    assert knowledge_approach.followed(measurements, NAME) == ["best"]
-    figure, table = knowledge_approach.approach_figure(measurements, NAME, "best", 0.95)
+    assert knowledge_dynamics.followed(measurements, NAME) == ["best"]
+    figure, table = knowledge_dynamics.dynamics_figure(measurements, NAME, "best", 0.95)
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert titles == [
         "Similarity to its own end",
@@ -129,17 +131,17 @@ def test_the_way_to_the_end_draws_both_targets_and_what_was_learnt(
 def test_sparsity_draws_the_best_start_of_every_comparison() -> None:
     kept = [1, 3, 7]
     rows = [
-        {**NAME._asdict(), "network": network, "start": start, "kept": k, "images": 10}
-        | {"source_epoch": 1.0 if start == "1" else 20.0}
+        {**NAME._asdict(), "role": network, "init_epoch": init_epoch, "kept": k, "images": 10}
+        | {"source_epoch": 1.0 if init_epoch == "1" else 20.0}
         | {"strength": 1 / k, "strength_low": 0.5 / k, "strength_high": 1 / k}
         | {"explained": k / 7, "explained_low": k / 8, "explained_high": k / 7}
-        | {"dealt_explained": -3.0}
+        | {"permuted_explained": -3.0}
         for network in ("probe", "finetuned", "scratch")
-        for start in ("1", "best")
+        for init_epoch in ("1", "best")
         for k in kept
     ]
     figure, table = knowledge_sparsity.sparsity_figure(pd.DataFrame(rows), 0.95)
-    assert set(table["start"]) == {"best"}
+    assert set(table["init_epoch"]) == {"best"}
     assert len(figure.axes) == 2
 
 

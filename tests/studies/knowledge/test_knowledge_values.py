@@ -20,8 +20,7 @@ from headstart.plan import Plan
 from headstart.registry import Params
 from headstart.steps import check, data, pretrain, trajectory
 from headstart.steps.sections import model_of, task_of
-from headstart.studies.knowledge import subjects, values
-from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge import KnowledgeError, subjects, values
 from headstart.studies.knowledge.params import Baseline, GridPlayers, MaskPlayers, Scores
 from headstart.tasks import TaskError
 from headstart.tasks.batches import Normalization
@@ -80,10 +79,10 @@ def test_values_are_the_log_odds_of_the_network_on_images_masked_by_hand() -> No
     job = of_arm(planned(), "finetune")
     artifact = store.run(job, values.make)
     images = load(artifact.file("images.safetensors"))
-    told = read_json(artifact.file("states.json"))
-    assert [state["target_epoch"] for state in told["states"]] == [0, 1, 2]
-    state = told["states"][-1]
-    tensors = values.read_values(artifact, state)
+    contents = read_json(artifact.file("states.json"))
+    assert [state["target_epoch"] for state in contents["states"]] == [0, 1, 2]
+    state = contents["states"][-1]
+    tensors = load(artifact.file(state["file"]))
     source = store.open_artifact(job.inputs["trajectory"][0])
     network = (
         CheckpointSeries(source, model_of(job.params), images["pixels"].shape, "cpu")
@@ -135,9 +134,7 @@ def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what
     more = of_arm(planned(images=7), "finetune")
     second = store.run(more, values.make)
     assert sum(computed[before:]) == 3 * 3  # parts of 2: images 5 to 7 lie in new ones
-    one, two = (
-        values.read_values(each, {"file": "state-000.safetensors"}) for each in (first, second)
-    )
+    one, two = (load(each.file("state-000.safetensors")) for each in (first, second))
     assert torch.equal(two["values"][:5], one["values"])
 
 
@@ -154,7 +151,7 @@ def test_images_are_balanced_over_classes_and_fewer_are_among_more() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mean", "zero", "blurred", "shift", "learned"])
-def test_hidden_pixels_show_what_was_asked_for(kind: str, project: Path) -> None:
+def test_hidden_pixels_show_what_was_requested(kind: str, project: Path) -> None:
     task = target(of_arm(planned(), "probe"))
     seen = Normalization((0.5,), (0.25,))
     images = seen.apply(task.test.images[:3].float())
@@ -192,7 +189,7 @@ def test_players_may_be_parts_that_somebody_drew(project: Path) -> None:
     images = load(artifact.file("images.safetensors"))
     assert images["positions"].tolist() == [3, 1]
     assert images["players"].shape == (2, 2, 8, 8)
-    tensors = values.read_values(artifact, read_json(artifact.file("states.json"))["states"][0])
+    tensors = load(artifact.file("state-000.safetensors"))
     assert tensors["values"].shape == (2, 4)
 
 
@@ -207,7 +204,7 @@ def checked(**options: Any) -> str:
 def test_what_cannot_be_evaluated_is_said_before_any_network_trains(project: Path) -> None:
     said = checked(images=13)
     assert said == (
-        "knowledge.convnet: on target: 13 images are asked for, the test part has 12; ask for fewer"
+        "knowledge.convnet: on target: 13 images are requested, the test part has 12; ask for fewer"
     )
     said = checked(players={"kind": "grid", "rows": 9, "columns": 9, "cells": [[0, 0], [3, 3]]})
     assert "player 0 has no pixels" in said
@@ -276,7 +273,18 @@ def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.Monkey
 
 def test_the_number_of_players_is_known_without_images() -> None:
     assert Scores().players.count == 12
-    assert (0, 0) not in GridPlayers(kind="grid", corners=False).offered()
-    assert len(GridPlayers(kind="grid", rows=8, columns=8, margin=1, draw=10).offered()) == 36
+    assert (0, 0) not in subjects.offered_cells(GridPlayers(kind="grid", corners=False))
+    drawn = GridPlayers(kind="grid", rows=8, columns=8, margin=1, draw=10)
+    assert len(subjects.offered_cells(drawn)) == drawn.available == 36
+    assert drawn.count == 10
     masked = MaskPlayers(kind="masks", path="x", sha256="0" * 64, players=3)
     assert masked.count == 3
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 5), (4, 4), (5, 3)])
+@pytest.mark.parametrize("margin", [0, 1])
+def test_the_count_of_cells_is_that_of_the_cells(shape: tuple[int, int], margin: int) -> None:
+    for corners in (True, False):
+        options = {"rows": shape[0], "columns": shape[1], "margin": margin, "corners": corners}
+        grid = GridPlayers.model_construct(kind="grid", **options)
+        assert grid.available == len(subjects.offered_cells(grid))

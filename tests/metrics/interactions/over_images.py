@@ -29,3 +29,8 @@ def mean(found: Share) -> float:
 def random_tables(count: int, images: int = 5, players: int = 6, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, images, 2**players, generator=generator, dtype=torch.float64)
+
+
+def independent_noise(deviation: float, players: int) -> Tensor:
+    """Return σ·2^{m/2} for m = 1 … n: the deviation of I(S) under independent noise σ in every v(x_T)."""
+    return deviation * 2 ** (torch.arange(1, players + 1, dtype=torch.float64) / 2)

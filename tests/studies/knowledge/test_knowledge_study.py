@@ -58,13 +58,13 @@ def test_planted_shares_ratios_and_similarities_come_out_as_computed_by_hand(
     # Equal strengths: normalising divides 10 subsets by 10 and 15 by 15.
     assert whole(table, "new_of_finetuned", variant="normalised")["value"] == pytest.approx(1 / 3)
     row = whole(table, "exclusivity")
-    assert (row["n"], row["seeds"], row["undefined"]) == (2 * IMAGES, 2, 0)
+    assert (row["n"], row["networks"], row["undefined"]) == (2 * IMAGES, 2, 0)
     assert row["low"] == row["value"] == row["high"]  # all images are alike
 
 
-def own(table: pd.DataFrame, seed: int, metric: str, reading: str) -> float:
+def own(table: pd.DataFrame, seed: int, metric: str, condition: str) -> float:
     """Return the raw value of one source network over all orders and images."""
-    rows = table[(table["metric"] == metric) & (table["reading"] == reading)]
+    rows = table[(table["metric"] == metric) & (table["condition"] == condition)]
     rows = rows[(rows["variant"] == "raw") & (rows["subset"] == "all") & (rows["seed"] == seed)]
     assert len(rows) == 1, rows
     return float(rows["value"].iloc[0])
@@ -80,16 +80,16 @@ def test_the_random_backbone_is_that_of_another_source_network_brought_to_scale(
     # The other's 5 subsets, at the same strengths.
     assert own(grown, 1, "preserved_of_pretrained", null) == pytest.approx(5 * min(2, 1) / 10)
     assert own(grown, 1, "exclusivity", null) == pytest.approx(5 * min(0.6, 1) / 10)
-    rows = grown[(grown["metric"] == "similarity_to_common_target") & (grown["reading"] == null)]
+    rows = grown[(grown["metric"] == "similarity_to_common_target") & (grown["condition"] == null)]
     rows = rows[(rows["variant"] == "raw") & rows["seed"].isna()]
     # Scaled to 15: 2 subsets of 7.5 and 5 of 3 against 15 of 1.
     assert rows["value"].tolist() == pytest.approx([(2 / 28 + 5 / 25) / 2] * len(rows))
-    there = (grown["reading"] == null) & grown["value"].notna()
+    there = (grown["condition"] == null) & grown["value"].notna()
     assert (grown.loc[there, "reason"] == "").all()
 
 
 def test_the_null_of_another_image_knows_nothing_of_interactions_that_no_two_images_share() -> None:
-    def apart(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    def apart(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         return torch.eye(2**PLAYERS, dtype=torch.float64)[1 : 1 + IMAGES]
 
     plan = planted.study(STUDY, seeds=[0])
@@ -109,30 +109,49 @@ def test_the_null_of_another_image_knows_nothing_of_interactions_that_no_two_ima
 
 def test_curves_approach_their_end_as_planted(grown: pd.DataFrame) -> None:
     table = grown
-    rows = table[(table["variant"] == "raw") & (table["reading"] == "measured")]
-    rows = rows[rows["seed"].isna() & (rows["network"] == "scratch")]
+    rows = table[(table["variant"] == "raw") & (table["condition"] == "measured")]
+    rows = rows[rows["seed"].isna() & (rows["role"] == "scratch")]
 
     def curve(metric: str) -> list[float]:
         return rows[rows["metric"] == metric].sort_values("target_epoch")["value"].tolist()
 
     assert curve("similarity_to_own_end") == pytest.approx([1 / 3, 2 / 3, 1, 1])
     assert curve("similarity_to_common_target") == pytest.approx([1 / 15, 2 / 15, 0.2, 0.2])
-    assert whole(table, "directness", network="scratch")["value"] == pytest.approx(1)
+    assert whole(table, "directness", role="scratch")["value"] == pytest.approx(1)
     assert whole(table, "stability_to_own_end")["value"] == 0
-    assert whole(table, "epoch_of_half_own_end", network="scratch")["value"] == 1
+    assert whole(table, "epoch_of_half_own_end", role="scratch")["value"] == 1
     assert whole(table, "epoch_of_80_percent_own_end")["value"] == 2
-    gap = whole(table, "speed_to_own_end", network="finetuned-scratch")["value"]
+    gap = whole(table, "speed_to_own_end", role="finetuned-scratch")["value"]
     assert gap == pytest.approx(0)
     assert 0 < whole(table, "speed_to_own_end", "null_permuted")["value"] < 1
     # A random backbone stands still: no drop, and a similarity of 2/28 or 5/25 all the time.
     still = whole(table, "speed_to_own_end", "null_random_backbone")
     assert still["value"] == pytest.approx((2 / 28 + 5 / 25) / 2)
     assert whole(table, "stability_to_own_end", "null_random_backbone")["value"] == 0
-    assert whole(table, "directness", "null_permuted", network="scratch")["value"] < 1
+    assert whole(table, "directness", "null_permuted", role="scratch")["value"] < 1
     ends = table[table["metric"] == "similarity_to_own_end"]
-    assert not ends["reading"].str.startswith("ceiling").any()
+    assert not ends["condition"].str.startswith("ceiling").any()
     best = table[table["metric"] == "accuracy_at_validation_best"]
     assert (best["value"] == 0.1 * BEST).all()
+
+
+def test_rows_of_a_network_have_its_own_source_epoch_and_means_one_that_all_have() -> None:
+    plan = planted.study(STUDY, init_epochs=[0, "best"], permutations=1, resamples=5)
+    make = maker(growing, best_source_epochs={0: 3, 1: 4})
+    table = read_table(measured(plan, make).file("measurements.parquet"))
+    best = table[(table["init_epoch"] == "best") & table["seed"].notna()]
+    assert len(best)
+    assert (best["source_epoch"] == best["seed"].map({0: 3, 1: 4})).all()
+    assert (
+        table.loc[(table["init_epoch"] == "best") & table["seed"].isna(), "source_epoch"]
+        .isna()
+        .all()
+    )
+    assert (table.loc[table["init_epoch"] == "0", "source_epoch"] == 0).all()
+    agreeing = read_table(
+        measured(planted.study(STUDY), maker(growing)).file("measurements.parquet")
+    )
+    assert (agreeing.loc[agreeing["init_epoch"] == "best", "source_epoch"] == 5).all()
 
 
 def test_independent_networks_are_at_chance_and_an_excess_is_value_over_null_by_room() -> None:
@@ -146,16 +165,16 @@ def test_independent_networks_are_at_chance_and_an_excess_is_value_over_null_by_
     assert over["value"] == pytest.approx(share["value"] - null["value"])
     assert over["low"] < 0 < over["high"]
 
-    def shared(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    def shared(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         base = random_table("base", seed)
         part = {"finetune": 1.0, "finetune-again": 0.8, "probe": 0.4, "scratch": 0.2}[arm]
-        return planted.shared_with(base, part, random_table(arm, start, seed, epoch))
+        return planted.shared_with(base, part, random_table(arm, init_epoch, seed, epoch))
 
     shutil.rmtree("results")
     table = read_table(measured(plan, maker(shared)).file("measurements.parquet"))
     value, null, ceiling, excess = (
-        whole(table, "exclusivity", reading)["value"]
-        for reading in ("measured", "null_permuted", "ceiling_second_run", "excess_permuted")
+        whole(table, "exclusivity", condition)["value"]
+        for condition in ("measured", "null_permuted", "ceiling_second_run", "excess_permuted")
     )
     assert excess == pytest.approx((value - null) / (ceiling - null))
     assert 0 < excess < 1
@@ -182,22 +201,22 @@ def test_independent_networks_are_at_chance_and_an_excess_is_value_over_null_by_
 
 
 def test_orders_add_up_and_a_planted_rise_is_found() -> None:
-    def rising(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    def rising(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         table = random_table("base", seed)
-        if arm == "probe" and start == "best":
+        if arm == "probe" and init_epoch == "best":
             for order in (3, 4):  # high orders are lost
                 table[:, planted.subsets_of_order(order)] *= -1
-        return table if start == "best" else random_table(arm, seed, epoch)
+        return table if init_epoch == "best" else random_table(arm, seed, epoch)
 
     plan = planted.study(STUDY)
     table = read_table(measured(plan, maker(rising)).file("measurements.parquet"))
-    rows = table[(table["metric"] == "strength_discarded") & (table["reading"] == "measured")]
+    rows = table[(table["metric"] == "strength_discarded") & (table["condition"] == "measured")]
     rows = rows[(rows["variant"] == "raw") & (rows["subset"] == "all")]
     by_order = rows.dropna(subset="order")["value"].sum()
     assert by_order == pytest.approx(whole(table, "strength_discarded")["value"])
     assert whole(table, "discarded_of_pretrained_rise")["value"] == pytest.approx(1)
     assert whole(table, "discarded_of_pretrained_rise", "over_permuted")["low"] > 0.5
-    noise = table[(table["metric"] == "noise") & (table["network"] == "finetuned")]
+    noise = table[(table["metric"] == "noise") & (table["role"] == "finetuned")]
     assert len(noise) == PLAYERS
     assert (noise["value"] < 1e-4).all()
 
@@ -217,7 +236,7 @@ def test_parts_of_the_knowledge_rebuild_the_margin_that_was_planted(grown: pd.Da
 
 
 def test_preserved_knowledge_beats_random_knowledge_of_its_strength_by_what_was_planted() -> None:
-    def for_and_against(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    def for_and_against(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         """5 subsets speak for the class and were known before; fine-tuning adds 10 that speak against."""
         known = ones(5)
         return known if arm == "probe" else 2 * known - ones(15)
@@ -244,7 +263,7 @@ def test_and_or_interactions_give_shares_too() -> None:
     assert 0 < share <= 1 + 1e-9
     rest = whole(table, "discarded_of_pretrained", variant="and_or")["value"]
     assert share + rest == pytest.approx(1)
-    split = table[(table["variant"] == "and_or") & (table["reading"] == "measured")]
+    split = table[(table["variant"] == "and_or") & (table["condition"] == "measured")]
     assert "similarity" not in set(split["metric"])
     scaled = whole(table, "strength_finetuned", variant="and_or_normalised")["value"]
     assert scaled == pytest.approx(1)
@@ -255,39 +274,39 @@ def test_and_or_interactions_give_shares_too() -> None:
 
 def test_the_example_is_of_the_start_that_is_shown_whichever_was_followed() -> None:
     arms = {"followed": [0], "source_epochs": [0, "best"]}
-    plan = planted.study(STUDY, starts=[0, "best"], permutations=1, resamples=5, **arms)
+    plan = planted.study(STUDY, init_epochs=[0, "best"], permutations=1, resamples=5, **arms)
     artifact = measured(plan, maker(growing))
     example = read_table(artifact.file("example_interactions.parquet"))
-    assert set(example["start"]) == {"best"}
+    assert set(example["init_epoch"]) == {"best"}
     known = example.set_index(["part", "rank"])["value"]
     assert known["preserved", 1] == 1  # in log-odds
 
 
-def test_claims_are_judged_on_the_tables(project: Path) -> None:
-    def direct(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+def test_claims_are_evaluated_on_the_tables(project: Path) -> None:
+    def direct(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         """Little is kept; scratch has none of it and wanders, fine-tuning is there at once."""
         end = random_table("end", seed)
         if arm == "scratch":
             return random_table(arm, seed, epoch)
         if arm == "probe":
-            kept = 0.3 if start == "best" else 0.0
-            return planted.shared_with(end, kept, 0.5 * random_table(arm, start, seed))
+            kept = 0.3 if init_epoch == "best" else 0.0
+            return planted.shared_with(end, kept, 0.5 * random_table(arm, init_epoch, seed))
         return end * (1 - 0.1 * (EPOCHS[-1] - epoch)) + 0.05 * random_table(arm, seed)
 
     plan = planted.study(STUDY)
     measured(plan, maker(direct))
     found = planted.tables(plan)
     measurements = {"measurements": read_table(found.file("measurements.parquet"))}
-    about, findings = evaluate(read_claims(), "knowledge", ClaimEvaluator, measurements, {})
+    about, results = evaluate(read_claims(), "knowledge", ClaimEvaluator, measurements, {})
     assert "convnet, source → target, fine-tuned from source epoch best, 2 source networks" in about
-    statuses = {name: finding.status for name, finding in findings.items()}
+    statuses = {name: result.status for name, result in results.items()}
     assert statuses["K4"] == statuses["K5"] == "supported"
     assert statuses["K6"] == "undetermined"
-    assert "needs 20 or more, here are 2" in findings["K6"].reason
+    assert "needs 20 or more, here are 2" in results["K6"].reason
     assert statuses["K7"] == "not measured here"
     assert statuses["K8"] == "contradicted"  # Gaussian interactions are not sparse
-    share = findings["K1"]
+    share = results["K1"]
     assert share.low < share.value < share.high
-    asked = {"model": "resnet"}
-    about, findings = evaluate(read_claims(), "knowledge", ClaimEvaluator, measurements, {}, asked)
+    requested = {"model": "resnet"}
+    about, _ = evaluate(read_claims(), "knowledge", ClaimEvaluator, measurements, {}, requested)
     assert "no comparison of the study of knowledge has {'model': 'resnet'}" in about

@@ -29,12 +29,14 @@ Plant = Callable[[str, str, int, int], Tensor]
 """(arm, start, seed, target epoch) -> interactions [images, 2^n]."""
 
 
-def study(base: dict[str, Any], starts: Sequence[int | str] = ("best",), **knowledge: Any) -> Plan:
+def study(
+    base: dict[str, Any], init_epochs: Sequence[int | str] = ("best",), **knowledge: Any
+) -> Plan:
     """Return the plan of a study of knowledge with two source networks, fine-tuned from `starts`."""
     arm = {"targets": ["target"], "learning_rate": 0.1, "epochs": 3, "batch_size": 8}
     arm["target_epochs"] = [1, 2]
     arms = {
-        "finetune": {**arm, "source_epochs": [*starts], "target_seeds": [0, 1]},
+        "finetune": {**arm, "source_epochs": [*init_epochs], "target_seeds": [0, 1]},
         "scratch": {**arm, "source_epochs": [0]},
         "probe": {**arm, "mode": "probe", "source_epochs": [0, "best"]},
     }
@@ -57,7 +59,7 @@ def states_of(job: Job) -> list[dict[str, Any]]:
         names = trajectory.wildcards
         kept = EPOCHS if names["arm"] != "probe" else (BEST,)
         for epoch in kept:
-            same = {"start": names["source_epoch"], "target_seed": int(names["target_seed"])}
+            same = {"init_epoch": names["source_epoch"], "target_seed": int(names["target_seed"])}
             known = {"target_epoch": epoch, "best": epoch == BEST, "last": epoch == EPOCHS[-1]}
             source_epoch = 5 if names["source_epoch"] == "best" else int(names["source_epoch"])
             found.append({**same, **known, "source_epoch": source_epoch})
@@ -69,7 +71,7 @@ def history(job: Job) -> pd.DataFrame:
     rows = [
         {
             "epoch": epoch,
-            "start": trajectory.wildcards["source_epoch"],
+            "init_epoch": trajectory.wildcards["source_epoch"],
             "target_seed": int(trajectory.wildcards["target_seed"]),
             "best": epoch == BEST,
             **{f"{split}_accuracy": 0.1 * epoch for split in ("train", "validation", "test")},
@@ -81,8 +83,13 @@ def history(job: Job) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = None) -> Any:
-    """Return a function that makes values artifacts; `change` replaces what they say of the images."""
+def maker(
+    plant: Plant,
+    right: bool = True,
+    change: Mapping[str, Any] | None = None,
+    best_source_epochs: Mapping[int, int] | None = None,
+) -> Any:
+    """Return a function that makes values artifacts; `change` replaces what they say of the images, `best_source_epochs` those of each source network."""
 
     def make(job: Job, context: store.JobContext) -> dict[str, Any]:
         arm, seed = job.wildcards["arm"], int(job.wildcards["seed"])
@@ -91,11 +98,13 @@ def maker(plant: Plant, right: bool = True, change: Mapping[str, Any] | None = N
         for index, state in enumerate(states_of(job)):
             name = f"state-{index:03d}.safetensors"
             run = f"{arm}-again" if state["target_seed"] else arm
-            values = zeta(plant(run, state["start"], seed, state["target_epoch"]))
+            values = zeta(plant(run, state["init_epoch"], seed, state["target_epoch"]))
             logits = torch.eye(4)[labels if right else (labels + 1) % 4]
             tensors = {"values": values, "logits": logits.contiguous()}
             tensors |= {"repeat": values[:2] * (1 + 1e-6)} if state["best"] else {}
             save(tensors, context.out / name)
+            if state["init_epoch"] == "best" and best_source_epochs:
+                state["source_epoch"] = best_source_epochs[seed]
             entries.append({**state, "file": name})
         odd = dict(change or {}) if arm == "scratch" else {}
         classes = odd.pop("classes", ["D", "E", "F", "G"])
@@ -138,10 +147,10 @@ def subsets_of_order(order: int) -> list[int]:
     return [sum(2**player for player in each) for each in members]
 
 
-def whole(table: pd.DataFrame, metric: str, reading: str = "measured", **where: Any) -> pd.Series:
-    """Return the one row over all orders and networks, of all images unless told otherwise."""
-    where = {"variant": "raw", "subset": "all", "network": "finetuned", **where}
-    rows = table[(table["metric"] == metric) & (table["reading"] == reading)]
+def whole(table: pd.DataFrame, metric: str, condition: str = "measured", **where: Any) -> pd.Series:
+    """Return the one row over all orders and networks, of all images unless `where` says otherwise."""
+    where = {"variant": "raw", "subset": "all", "role": "finetuned", **where}
+    rows = table[(table["metric"] == metric) & (table["condition"] == condition)]
     for column, value in where.items():
         rows = rows[rows[column] == value]
     rows = rows[rows["order"].isna() & rows["seed"].isna() & rows["target_epoch"].isna()]
@@ -156,16 +165,16 @@ def ones(number: int) -> Tensor:
     return table
 
 
-def growing(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+def growing(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
     """Pretrained on 10 subsets, fine-tuned on 15, scratch on 3 of those; on the way there, weaker.
 
     One random backbone has 5 subsets, the other 2 of three times the weight.
     """
     time = (epoch + 1) / EPOCHS[-1] if epoch < BEST else 1.0
     if arm == "probe":
-        return ones(10) if start == "best" else (ones(5), 3 * ones(2))[seed]
+        return ones(10) if init_epoch == "best" else (ones(5), 3 * ones(2))[seed]
     return time * (ones(15) if arm.startswith("finetune") else ones(3))
 
 
-def independent(arm: str, start: str, seed: int, epoch: int) -> Tensor:
-    return random_table(arm, start, seed, epoch)
+def independent(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
+    return random_table(arm, init_epoch, seed, epoch)

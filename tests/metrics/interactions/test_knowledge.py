@@ -57,20 +57,16 @@ def test_a_mere_change_of_scale_looks_new_until_it_is_normalised(factor: float) 
     assert total(new) == pytest.approx(1 - 1 / factor)
     similarity = weighted_jaccard(pretrained, finetuned)
     torch.testing.assert_close(similarity, torch.full((5,), 1 / factor, dtype=torch.float64))
-    for by in ("strength", "gain"):
-        same = decompose(normalise(pretrained, by), normalise(finetuned, by))
-        assert strength(same.new).max() < 1e-12
+    same = decompose(normalise(pretrained), normalise(finetuned))
+    assert strength(same.new).max() < 1e-12
 
 
-def test_normalisation_sets_the_mean_strength_or_gain_to_one_and_is_nan_for_a_constant() -> None:
+def test_normalisation_sets_the_mean_strength_to_one_and_is_nan_for_a_constant() -> None:
     table = random_tables(1)[0]
     assert strength(normalise(table)).mean() == pytest.approx(1)
-    assert normalise(table, "gain")[:, 1:].sum(-1).abs().mean() == pytest.approx(1)
     assert normalise(torch.zeros(2, 4)).isnan().all()
     pair = normalise(torch.stack([table, 3 * table], dim=1))
     assert strength(pair).sum(-1).mean() == pytest.approx(1)
-    with pytest.raises((ValueError, TypeCheckError)):
-        normalise(table, "order")  # type: ignore[arg-type]
 
 
 def test_similarity_is_symmetric_bounded_and_one_only_for_equal_tables() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from over_images import independent_noise
 from torch import Tensor, nn
 
 from headstart.metrics.interactions.masking import grid_players, pixel_inputs
-from headstart.metrics.interactions.salience import independent_noise, noise_floor
+from headstart.metrics.interactions.salience import noise_floor
 from headstart.metrics.interactions.scores import Network, log_odds, subset_scores
 from headstart.metrics.interactions.transform import membership, mobius, orders
 

@@ -27,13 +27,12 @@ from torch import Tensor
 
 from headstart.artifacts.files import read_table
 from headstart.metrics.interactions.and_or import TOLERANCE, and_or_split
-from headstart.studies.knowledge import groups
-from headstart.studies.knowledge.errors import KnowledgeError
+from headstart.studies.knowledge import KnowledgeError, groups
 
 pytestmark = pytest.mark.usefixtures("project")
 
 
-def constant(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+def constant(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
     return torch.zeros(IMAGES, 2**PLAYERS, dtype=torch.float64)
 
 
@@ -56,7 +55,7 @@ def test_constant_networks_that_misclassify_everything_are_nan_with_counts_and_r
     for metric in (*metrics, "salient_scratch", "directness"):
         share = whole(empty, metric, variant=variant)
         assert pd.isna(share["value"])
-        assert (share["n"], share["undefined"], share["seeds"]) == (0, 2 * IMAGES, 0)
+        assert (share["n"], share["undefined"], share["networks"]) == (0, 2 * IMAGES, 0)
         assert "0/0 on every image" in share["reason"]
     nobody = whole(empty, "preserved_of_pretrained", subset="correct", variant=variant)
     assert pd.isna(nobody["value"])
@@ -67,22 +66,22 @@ def test_constant_networks_that_misclassify_everything_are_nan_with_counts_and_r
 
 
 def test_a_single_constant_network_is_counted_in_every_measure_that_needs_it() -> None:
-    def half(arm: str, start: str, seed: int, epoch: int) -> Tensor:
-        return 0 * ones(1) if arm == "scratch" and seed else growing(arm, start, seed, epoch)
+    def half(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
+        return 0 * ones(1) if arm == "scratch" and seed else growing(arm, init_epoch, seed, epoch)
 
     plan = planted.study(STUDY, permutations=1, resamples=5)
     table = read_table(measured(plan, maker(half)).file("measurements.parquet"))
     for metric in ("scratch_only", "salient_scratch"):
         row = whole(table, metric, variant="normalised")
-        assert (row["n"], row["undefined"], row["seeds"]) == (IMAGES, IMAGES, 1)
+        assert (row["n"], row["undefined"], row["networks"]) == (IMAGES, IMAGES, 1)
     # Normalised, a constant network has no exclusivity; as it is, it has nothing of what is preserved.
     assert whole(table, "exclusivity", variant="normalised")["value"] == pytest.approx(0.3)
     assert whole(table, "exclusivity")["value"] == pytest.approx(0.15)
-    assert whole(table, "exclusivity")["seeds"] == 2
+    assert whole(table, "exclusivity")["networks"] == 2
 
 
 def test_noise_above_the_lowest_threshold_of_the_images_is_flagged() -> None:
-    def uneven(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    def uneven(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         table = ones(15)
         table[0] *= 1e-6  # 5 % of it are less than the noise, a millionth of the others
         return table
@@ -105,18 +104,18 @@ def test_a_ceiling_that_was_not_run_is_missing_with_its_reason() -> None:
     table = read_table(measured(alone, maker(growing)).file("measurements.parquet"))
     row = whole(table, "exclusivity", "ceiling_other_source")
     assert pd.isna(row["value"])
-    assert row["reason"] == "no other source network was fine-tuned from this start"
+    assert row["reason"] == "no other source network was fine-tuned from this source epoch"
 
 
 def test_source_networks_that_begin_with_the_same_given_weights_are_no_other_source() -> None:
     weights = {"path": "given.safetensors", "sha256": "0" * 64}
     given = {**STUDY, "models": {"convnet": {**STUDY["models"]["convnet"], "weights": weights}}}
-    plan = planted.study(given, starts=[0, "best"], permutations=1, resamples=5)
+    plan = planted.study(given, init_epochs=[0, "best"], permutations=1, resamples=5)
     table = read_table(measured(plan, maker(growing)).file("measurements.parquet"))
-    same = whole(table, "exclusivity", "ceiling_other_source", start="0")
+    same = whole(table, "exclusivity", "ceiling_other_source", init_epoch="0")
     assert pd.isna(same["value"])
     assert "all begin with the same given weights" in same["reason"]
-    assert whole(table, "exclusivity", "ceiling_other_source", start="best")["value"] == 1
+    assert whole(table, "exclusivity", "ceiling_other_source", init_epoch="best")["value"] == 1
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def test_networks_evaluated_on_different_things_are_refused(
 
 
 def test_an_epoch_that_is_never_reached_has_no_mean_and_counts_the_networks() -> None:
-    def late(arm: str, start: str, seed: int, epoch: int) -> Tensor:
+    def late(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         """Scratch finds the fine-tuned end at epoch 2 in one source network, and never in the other."""
         if arm == "scratch":
             return ones(15) if seed == 0 and epoch >= BEST else ones(3)
@@ -153,12 +152,12 @@ def test_an_epoch_that_is_never_reached_has_no_mean_and_counts_the_networks() ->
     table = read_table(measured(plan, maker(late)).file("measurements.parquet"))
     metric = "epoch_of_half_common_target"
     for network in ("scratch", "finetuned-scratch"):
-        row = whole(table, metric, network=network)
+        row = whole(table, metric, role=network)
         assert pd.isna(row["value"])
         assert pd.isna(row["low"])
-        assert (row["undefined"], row["seeds"], row["reason"]) == (1, 0, "never reached")
+        assert (row["undefined"], row["networks"], row["reason"]) == (1, 0, "never reached")
     rows = table[(table["metric"] == metric) & (table["variant"] == "raw")]
-    rows = rows[(rows["network"] == "scratch") & (rows["reading"] == "measured")]
+    rows = rows[(rows["role"] == "scratch") & (rows["condition"] == "measured")]
     by_seed = rows.dropna(subset="seed").set_index("seed")
     assert by_seed.loc[0, "value"] == BEST
     assert pd.isna(by_seed.loc[1, "value"])

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from jaxtyping import TypeCheckError
+from over_images import independent_noise
 
 from headstart.metrics.interactions.salience import (
-    independent_noise,
     keep_salient,
     match_error,
     noise_floor,

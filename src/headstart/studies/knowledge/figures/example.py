@@ -1,0 +1,78 @@
+"""One image, its players, and those of its strongest preserved, discarded and new interactions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+from headstart.figures.style import BLUE, ORANGE, VERMILION
+
+PARTS = {"preserved": BLUE, "discarded": ORANGE, "new": VERMILION}
+
+
+def draw_example(
+    figure: Figure, place: SubplotSpec, pixels: pd.DataFrame, strongest: pd.DataFrame
+) -> None:
+    """Draw an image and, beside it, the players of its strongest interactions in each part."""
+    shown = strongest[strongest["rank"] <= 2]
+    image, players = _image(pixels)
+    inner = place.subgridspec(1, 1 + 2 * len(PARTS), wspace=0.08)
+    whole = figure.add_subplot(inner[0, 0])
+    _show(whole, image)
+    label = str(strongest["label"].iloc[0]) if len(strongest) else ""
+    whole.set_title(f"“{label}”" if label else "image", loc="center", fontsize=8.5)
+    _outline(whole, players)
+    for index, part in enumerate(PARTS):
+        rows = shown[shown["part"] == part].sort_values("rank")
+        for rank in range(2):
+            axis = figure.add_subplot(inner[0, 1 + 2 * index + rank])
+            if rank >= len(rows):
+                axis.set_axis_off()
+                continue
+            row = rows.iloc[rank]
+            members = [int(number) for number in str(row["players"]).split()]
+            _show(axis, _dimmed(image, np.isin(players, members)))
+            colour = PARTS[part]
+            for spine in axis.spines.values():
+                spine.set(visible=True, color=colour, linewidth=2.2)
+            axis.set_title(
+                f"{part}\n{row['value']:+.2f}, order {row['order']}".replace("-", "−"),
+                loc="center",
+                fontsize=7.5,
+            )
+
+
+def _image(pixels: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image [height, width, 3] between 0 and 1, and the player of each pixel."""
+    channels = sorted(name for name in pixels.columns if name.startswith("channel_"))
+    channels = [name for name in channels if pixels[name].notna().all()]
+    shape = int(pixels["row"].max()) + 1, int(pixels["column"].max()) + 1
+    ordered = pixels.sort_values(["row", "column"])
+    planes = [ordered[name].to_numpy(float).reshape(shape) / 255 for name in channels]
+    image = np.stack(planes if len(planes) == 3 else planes[:1] * 3, axis=-1)
+    return image, ordered["player"].to_numpy(int).reshape(shape)
+
+
+def _dimmed(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    return np.where(kept[..., None], image, 0.25 * image + 0.6)
+
+
+def _show(axis: Axes, image: np.ndarray) -> None:
+    axis.imshow(image, vmin=0, vmax=1, interpolation="nearest")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(visible=False)
+
+
+def _outline(axis: Axes, players: np.ndarray) -> None:
+    """Draw the borders between players."""
+    look: dict[str, Any] = {"color": ORANGE, "linewidth": 0.7}
+    rows, columns = np.nonzero(np.diff(players, axis=1))
+    axis.vlines(columns + 0.5, rows - 0.5, rows + 0.5, **look)
+    rows, columns = np.nonzero(np.diff(players, axis=0))
+    axis.hlines(rows + 0.5, columns - 0.5, columns + 0.5, **look)
