@@ -30,7 +30,7 @@ from headstart.studies.invariance.spread_of_forgetting import SETTLED
 def peak_on_the_way(networks: Networks) -> ClaimResult:
     """11: late layers forget most before the end; the epoch is chosen on the other networks.
 
-    Learning, late and early, is said beside: the paper sees it peak late and not early.
+    Learning, late and early, stands beside: the paper sees it peak late and not early.
     """
     found = _curves(networks, "forgetting", late)
     if found is None:

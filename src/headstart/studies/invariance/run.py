@@ -74,7 +74,7 @@ class Run:
         return found
 
     def _verify_start(self) -> None:
-        """Compare the run's epoch 0 with what it is said to start from: weights, bit for bit.
+        """Compare the run's epoch 0 with what it should start from: weights, bit for bit.
 
         Raises:
             ArtifactError: the run started elsewhere, or scratch is not what its seed makes.
