@@ -23,7 +23,7 @@ from headstart.registry import STEPS, Params, load, parse
 from headstart.statistics.claim_results import ClaimResult
 from headstart.steps.check import _network_problems
 from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.invariance.claims import ClaimEvaluator
+from headstart.studies.invariance.claims import JUDGES, Judge
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
 from headstart.studies.invariance.figures import flow as invariance_flow
 from headstart.studies.invariance.figures import layers as invariance_layers
@@ -135,8 +135,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> None:
 
 def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, ClaimResult]:
     """Judge every claim on one model."""
-    opened = ClaimEvaluator(tables, Statistics(), {"model": model})
-    return {name: judge(opened) for name, judge in ClaimEvaluator.evaluators.items()}
+    opened = Judge(tables, Statistics(), {"model": model})
+    return {name: judge(opened) for name, judge in JUDGES.items()}
 
 
 def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_scratch(
