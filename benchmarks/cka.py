@@ -24,27 +24,27 @@ from headstart.metrics.representations.cka import cheaper_route, linear_cka_grid
 
 
 def trace_hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
-    """Song's estimator with a matrix product for the trace, as commonly written."""
+    """Return Song's estimator with a matrix product for the trace, as commonly written."""
     n, product = len(k), k @ l
     result = product.trace() + k.sum() * l.sum() / ((n - 1) * (n - 2))
     return (result - product.sum() * 2 / (n - 2)) / (n * (n - 3))
 
 
 def sum_hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
-    """The same without any matrix product."""
+    """Return the same without any matrix product."""
     n, rows_k, rows_l = len(k), k.sum(1), l.sum(1)
     result = (k * l).sum() + rows_k.sum() * rows_l.sum() / ((n - 1) * (n - 2))
     return (result - (rows_k * rows_l).sum() * 2 / (n - 2)) / (n * (n - 3))
 
 
 def pairwise_cka(hsic: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """One pair: two Grams, three HSICs."""
+    """Return one pair: two Grams, three HSICs."""
     k, l = ((z @ z.T).fill_diagonal_(0) for z in (x, y))  # noqa: E741
     return hsic(k, l) / (hsic(k, k) * hsic(l, l)).sqrt()
 
 
 def seconds(run: Callable[[], object], repeats: int) -> float:
-    """Best time of several runs, after one that is not counted."""
+    """Return the best time of several runs, after one that is not counted."""
     run()
     times = []
     for _ in range(repeats):

@@ -27,7 +27,7 @@ LAYERS = 12
 
 
 def step_seconds(represent: Represent, images: torch.Tensor, steps: int = 3) -> float:
-    """Seconds per gradient step: the difference between a longer and a shorter inversion."""
+    """Return seconds per gradient step: the difference between a longer and a shorter inversion."""
     targets = represent(images)
 
     def run(count: int) -> float:

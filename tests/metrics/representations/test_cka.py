@@ -301,7 +301,7 @@ def test_too_few_directions_are_nan_with_a_reason_and_impossible_requests_an_err
     flat = torch.zeros(20, 8)
     flat[:, :2] = normal(20, 2).float()
     assert subspace_similarity(flat, normal(20, 8).float(), 3).isnan()
-    assert rank_reason(flat, 3) == "the features span 2 directions, fewer than the 3 asked for"
+    assert rank_reason(flat, 3) == "the features span 2 directions, fewer than the 3 requested"
     assert rank_reason(flat, 2) is None
     assert "constant features" in str(rank_reason(torch.ones(20, 8), 2))
     with pytest.raises(ValueError, match="have 1 to 8"):

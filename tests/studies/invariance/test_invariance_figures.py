@@ -202,15 +202,15 @@ def test_the_published_form_of_ours_is_drawn_beside_the_published_correlations(
     table = drawn["robustness"][1]
     assert table.loc[table["drawn"] == "epochs", "std_forgetting_paper"].notna().all()
     assert table.loc[table["drawn"] == "prefix", "r_paper"].notna().all()
-    courses = drawn["dynamics"][1].query("drawn == 'published form' and series == 'fine-tuned'")
-    assert set(courses["metric"]) == {"forgetting", "learning", "cka_divergence"}
-    assert set(courses["target_epoch"]) == set(EPOCHS)
+    lines = drawn["dynamics"][1].query("drawn == 'published form' and series == 'fine-tuned'")
+    assert set(lines["metric"]) == {"forgetting", "learning", "cka_divergence"}
+    assert set(lines["target_epoch"]) == set(EPOCHS)
 
 
 def test_arms_that_break_the_data_processing_check_are_flagged(drawn: dict[str, Drawn]) -> None:
-    said = " ".join(words(drawn["trust"][0]).split())
-    assert "Flagged by the data-processing check" in said
-    assert "finetune (25%)" in said
+    caption = " ".join(words(drawn["trust"][0]).split())
+    assert "Flagged by the data-processing check" in caption
+    assert "finetune (25%)" in caption
     fine = invariance_trust.trust_figure(MEASURED, residuals(), RUNS.assign(broken_ft=0.0))
     assert "No arm breaks the data-processing check" in " ".join(words(fine[0]).split())
     plt.close("all")
@@ -234,9 +234,9 @@ def test_dynamics_have_a_row_of_published_values_and_clean_accuracy(
     tuned = table[(table["series"] == "fine-tuned") & (table["metric"] == "accuracy")]
     assert set(tuned["level"]) == set(range(6))
     assert set(tuned["target_epoch"]) == set(EPOCHS)
-    said = words(drawn["dynamics"][0])
-    assert "not measured\non the way" not in said
-    assert "no classes" in said
+    caption = words(drawn["dynamics"][0])
+    assert "not measured\non the way" not in caption
+    assert "no classes" in caption
 
 
 def test_learning_that_was_not_followed_is_said_to_be_so() -> None:
@@ -267,8 +267,8 @@ def test_figures_without_anything_to_draw_are_left_out() -> None:
 
 def test_captions_say_how_many_networks_and_images(drawn: dict[str, Drawn]) -> None:
     for name in ("tasks", "flow", "dynamics", "trust"):
-        said = " ".join(words(drawn[name][0]).split())
-        assert "n = 3 source networks, 64 test images × 2 inversion seeds" in said, name
+        caption = " ".join(words(drawn[name][0]).split())
+        assert "n = 3 source networks, 64 test images × 2 inversion seeds" in caption, name
     assert "n = 6 runs of 6 epochs each" in " ".join(words(drawn["robustness"][0]).split())
 
 

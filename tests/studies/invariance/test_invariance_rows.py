@@ -125,8 +125,8 @@ def test_without_fine_tuning_all_is_zero_and_nothing_lies_above_the_control(
     assert expansion["value"].isna().all()
 
 
-def judged(planted: Planted, ft: TargetGrams) -> Any:
-    """Judge I9 on three source networks, which are thirds of the images here."""
+def claim_on(planted: Planted, ft: TargetGrams) -> Any:
+    """Evaluate I9 on three source networks, which are thirds of the images here."""
     place = {"source": "s", "model": "m", "target": "t", "arm": "finetune", "source_epoch": 1,
              "target_seed": 0, "target_epoch": 1}  # fmt: skip
     does = {"mode": "finetune", "random_start": False, "kind": "noise"}
@@ -141,7 +141,7 @@ def judged(planted: Planted, ft: TargetGrams) -> Any:
 def test_a_network_that_was_not_fine_tuned_neither_supports_nor_contradicts_compression(
     planted: Planted,
 ) -> None:
-    found = judged(planted, planted.of_pt)
+    found = claim_on(planted, planted.of_pt)
     assert found.value < 0
     assert found.status == "undetermined"
     assert "mean over cells j < i: +0.000" in found.reason
@@ -150,9 +150,9 @@ def test_a_network_that_was_not_fine_tuned_neither_supports_nor_contradicts_comp
 def test_a_deleted_block_supports_compression_and_an_added_one_contradicts_it(
     planted: Planted,
 ) -> None:
-    assert judged(planted, planted.seen_by(network(SHORTENED))).status == "supported"
+    assert claim_on(planted, planted.seen_by(network(SHORTENED))).status == "supported"
     lengthened = network((34, 34, 28, 22, 16))
-    assert judged(planted, planted.seen_by(lengthened)).status == "contradicted"
+    assert claim_on(planted, planted.seen_by(lengthened)).status == "contradicted"
 
 
 def test_fewer_than_eight_images_give_values_whose_missing_interval_has_a_reason(

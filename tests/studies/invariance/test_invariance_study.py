@@ -161,9 +161,9 @@ def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -
     represent = network.pixels(2).until(2)
     (letters,) = job.inputs["data"]
     whole = make_task("target", parse(STUDY).tasks["target"], read(letters.path))
-    probes = inversions.draw_reference_images(whole, changed().invariance["vit"].inversions)
-    assert rows["image"].tolist() == probes.positions[1].tolist()
-    target, found = represent(probes.pixels[1]), represent(stored[1].float())
+    reference = inversions.draw_reference_images(whole, changed().invariance["vit"].inversions)
+    assert rows["image"].tolist() == reference.positions[1].tolist()
+    target, found = represent(reference.pixels[1]), represent(stored[1].float())
     expected = (found - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
     np.testing.assert_allclose(rows["residual"], expected, rtol=1e-4)
     assert (rows["residual"] < rows["seed_residual"]).all()

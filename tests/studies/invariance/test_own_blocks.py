@@ -41,7 +41,7 @@ INVARIANCE: dict[str, Any] = {
     "inversions": {
         "images": 6,
         "seeds": [0],
-        "descent": {"steps": 20, "step_size": 0.1, "method": "adam", "decay": True},
+        "optimizer": {"steps": 20, "step_size": 0.1, "method": "adam", "decay": True},
     },
     "control": ["random", "scratch"],
     "components": 2,

@@ -35,7 +35,7 @@ def cka_grid(
     grams_y: Float64[Tensor, "*seeds layers_y images images"],
     debiased: bool = True,
 ) -> Float64[Tensor, "*seeds layers_x layers_y"]:
-    """CKA of every layer of one network with every layer of another, as one matrix product.
+    """Return CKA of every layer of one network with every layer of another, as one matrix product.
 
     NaN in the row or column of a layer where it is undefined; `undefined_reason` says why.
     """
@@ -48,7 +48,7 @@ def linear_cka(
     debiased: bool = True,
     route: Route = "auto",
 ) -> Float64[Tensor, ""]:
-    """Linear CKA of two representations of the same images; NaN for constant features.
+    """Return linear CKA of two representations of the same images; NaN for constant features.
 
     `route` changes the cost only: "gram" forms n × n matrices, "features" p × q ones, "auto"
     takes the cheaper. `undefined_reason(linear_gram(x))` says why a value is NaN.
@@ -59,7 +59,7 @@ def linear_cka(
 def linear_cka_grid(
     xs: Layers, ys: Layers, debiased: bool = True, route: Route = "auto"
 ) -> Float64[Tensor, "layers_x layers_y"]:
-    """`linear_cka` of every layer in `xs` with every layer in `ys`; widths may differ."""
+    """Return `linear_cka` of every layer in `xs` with every layer in `ys`; widths may differ."""
     if (route if route != "auto" else cheaper_route(xs, ys)) == "gram":
         return cka_grid(linear_grams(xs), linear_grams(ys), debiased)
     x, y = [centered(layer) for layer in xs], [centered(layer) for layer in ys]
@@ -72,7 +72,7 @@ def linear_cka_grid(
 
 
 def cheaper_route(xs: Layers, ys: Layers) -> Literal["gram", "features"]:
-    """The route with fewer multiplications: L·n²·p + L²·n² (Grams) or L²·n·p² (features)."""
+    """Return the route with fewer multiplications: L·n²·p + L²·n² (Grams) or L²·n·p² (features)."""
     images = xs[0].shape[0]
     widths_x, widths_y = ([layer[0].numel() for layer in layers] for layers in (xs, ys))
     grams = images * (sum(widths_x) + sum(widths_y) + len(widths_x) * len(widths_y))
@@ -81,19 +81,19 @@ def cheaper_route(xs: Layers, ys: Layers) -> Literal["gram", "features"]:
 
 
 def _cross_norms(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> Tensor:
-    """‖XᵀY‖²_F of all pairs."""
+    """Return ‖XᵀY‖²_F of all pairs."""
     widths, together = [y.shape[1] for y in ys], torch.cat(list(ys), dim=1)
     rows = [(x.T @ together).square().sum(0).split(widths) for x in xs]
     return torch.stack([torch.stack([part.sum() for part in row]) for row in rows])
 
 
 def _image_norms(layers: Sequence[Tensor]) -> Tensor:
-    """k_ii = ‖x_i‖² of every layer and image."""
+    """Return k_ii = ‖x_i‖² of every layer and image."""
     return torch.stack([x.square().sum(1) for x in layers])
 
 
 def _without_diagonal_terms(squared: Tensor, products: Tensor, traces: Tensor, n: int) -> Tensor:
-    """n(n−3) times the debiased HSIC, from ‖XᵀY‖²_F, Σ k_ii l_ii and tr K · tr L.
+    """Return n(n−3) times the debiased HSIC, from ‖XᵀY‖²_F, Σ k_ii l_ii and tr K · tr L.
 
     K has zero row sums, so K̃1 = −diag(K) once its diagonal is removed, and Song's estimator becomes
     ‖XᵀY‖²_F − n/(n−2) · Σ k_ii l_ii + tr K · tr L / ((n−1)(n−2)).
@@ -102,7 +102,7 @@ def _without_diagonal_terms(squared: Tensor, products: Tensor, traces: Tensor, n
 
 
 def _self_scale(layers: Sequence[Tensor], debiased: bool) -> Tensor:
-    """√HSIC(K, K) of each layer, up to the factor that cancels; NaN where it vanishes."""
+    """Return √HSIC(K, K) of each layer, up to the factor that cancels; NaN where it vanishes."""
     squared = torch.stack([(x.T @ x).square().sum() for x in layers])
     hsic = squared
     if debiased:
@@ -145,7 +145,7 @@ class MinibatchCka:
         self.images += n
 
     def compute(self) -> Float64[Tensor, "layers_x layers_y"]:
-        """CKA of all layer pairs over the batches so far; NaN where it is undefined (`reasons`)."""
+        """Return CKA of all layer pairs over the batches so far; NaN where it is undefined (`reasons`)."""
         if self._cross is None:
             raise ValueError("no batch was added: call update before compute")
         scale_x, scale_y = (
@@ -155,7 +155,7 @@ class MinibatchCka:
         return self._cross / (scale_x[:, None] * scale_y[None, :])
 
     def reasons(self) -> tuple[list[str | None], list[str | None]]:
-        """Why each layer of either network makes its values NaN, in words; None where it does not."""
+        """Return why each layer of either network makes its values NaN, in words; None where it does not."""
         if self._cross is None:
             raise ValueError("no batch was added: call update before reasons")
         x, y = ([_reason(*pair) for pair in zip(*both, strict=True)] for both in self._selves)
@@ -163,7 +163,7 @@ class MinibatchCka:
 
 
 def _reason(hsic: Tensor, size: Tensor) -> str | None:
-    """The words of `undefined_reason`, from a self-HSIC and the size of its Grams."""
+    """Return the words of `undefined_reason`, from a self-HSIC and the size of its Grams."""
     if not size.isfinite():
         return "values that are not finite: features overflowed"
     if hsic > RELATIVE_FLOOR**2 * size:

@@ -1,7 +1,7 @@
 """Every grid between a pretrained network and a fine-tuned one, from their Gram matrices.
 
 Grids are indexed [reference, evaluated]: the layer that was inverted (or stands for it), then the
-layer that is asked. pt and ft as in `headstart.metrics.representations.forgetting`.
+layer that is evaluated. pt and ft as in `headstart.metrics.representations.forgetting`.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ class Comparison:
         return self.pt_given_pt.originals.shape[-1]
 
     def subset(self, images: Tensor) -> "Comparison":
-        """The same for some of the images, given by their numbers."""
+        """Return the same for some of the images, given by their numbers."""
         parts = (self.pt_given_pt, self.ft_given_pt, self.pt_given_ft, self.ft_given_ft)
         return Comparison(*(part and part.subset(images) for part in parts))  # type: ignore[arg-type]
 

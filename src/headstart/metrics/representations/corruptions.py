@@ -44,7 +44,7 @@ def _uniform(shape: tuple[int, ...], images: Tensor, generator: torch.Generator)
 
 
 def _scale(images: Tensor) -> float:
-    """Length that stands for one pixel of CIFAR; below it blurs would leave small images as is."""
+    """Return the length that stands for one pixel of CIFAR; below it blurs would leave small images as is."""
     return max(1.0, max(images.shape[-2:]) / 32)
 
 
@@ -155,7 +155,7 @@ def corrupt(
     severity: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "images channels height width"]:
-    """Images under one corruption, clamped to [0, 1].
+    """Return images under one corruption, clamped to [0, 1].
 
     Args:
         images: values in [0, 1], 1 or 3 channels.

@@ -14,7 +14,7 @@ Grid = Float64[Tensor, "*seeds references targets"]
 
 
 def forgetting(pt_given_pt: Grid, ft_given_pt: Grid) -> Grid:
-    """STIR(pt[i] | pt[j]) − STIR(ft[i] | pt[j]): invariances of pt that ft no longer has.
+    """Return STIR(pt[i] | pt[j]) − STIR(ft[i] | pt[j]): invariances of pt that ft no longer has.
 
     Sections 3.2 and 3.3 of the paper, which plots i = j with the first term set to 1: for that form pass
     `torch.ones_like`.
@@ -23,12 +23,12 @@ def forgetting(pt_given_pt: Grid, ft_given_pt: Grid) -> Grid:
 
 
 def learning(ft_given_ft: Grid, pt_given_ft: Grid) -> Grid:
-    """STIR(ft[i] | ft[j]) − STIR(pt[i] | ft[j]): invariances of ft that pt did not have."""
+    """Return STIR(ft[i] | ft[j]) − STIR(pt[i] | ft[j]): invariances of ft that pt did not have."""
     return ft_given_ft - pt_given_ft
 
 
 def cka_divergence(pt_given_pt: Grid, ft_given_pt: Grid) -> Grid:
-    """CKA(pt[i], pt[j]) − CKA(ft[i], pt[j]), from grids of CKA on the same images (`cka_grid`).
+    """Return CKA(pt[i], pt[j]) − CKA(ft[i], pt[j]), from grids of CKA on the same images (`cka_grid`).
 
     1 − CKA(ft[i], pt[i]) where i = j.
     """
@@ -36,7 +36,7 @@ def cka_divergence(pt_given_pt: Grid, ft_given_pt: Grid) -> Grid:
 
 
 def flow(ft_given_pt: Grid) -> Grid:
-    """Flow(i, j) = STIR(ft[j] | pt[i]) − STIR(ft[i] | pt[i]) at [i, j]; the paper, sections 3.2 and 3.3.
+    """Return Flow(i, j) = STIR(ft[j] | pt[i]) − STIR(ft[i] | pt[i]) at [i, j]; the paper, sections 3.2 and 3.3.
 
     The paper reads positive values as compression (j < i) or expansion (j > i). They are not zero
     for ft = pt, and they rise when late layers are merely replaced: see `excess_compression`.
@@ -45,7 +45,7 @@ def flow(ft_given_pt: Grid) -> Grid:
 
 
 def excess_compression(ft_given_pt: Grid, baseline_given_pt: Grid) -> Grid:
-    """C(i, j) = STIR(ft[j] | pt[i]) − STIR(pt[j] | pt[i]) at [i, j] for j < i; NaN for j ≥ i.
+    """Return C(i, j) = STIR(ft[j] | pt[i]) − STIR(pt[j] | pt[i]) at [i, j] for j < i; NaN for j ≥ i.
 
     Positive: what pt ignores only from layer i on, ft ignores at the earlier layer j already, more
     than pt did. Zero for ft = pt. Expansion (j > i) is not identifiable: with exact inversions

@@ -19,7 +19,7 @@ RELATIVE_FLOOR = 1e-7
 
 
 def centered(features: Float[Tensor, "images ..."]) -> Float64[Tensor, "images width"]:
-    """Features, flattened, minus their mean over the images; exactly zero if they are constant.
+    """Return features, flattened, minus their mean over the images; exactly zero if they are constant.
 
     Constant means that the deviations are within the rounding error of the features' precision.
     """
@@ -40,20 +40,20 @@ def require_images(images: int) -> None:
 
 
 def linear_gram(features: Float[Tensor, "images ..."]) -> Float64[Tensor, "images images"]:
-    """K = XXᵀ of the centred features; zero when they are constant."""
+    """Return K = XXᵀ of the centred features; zero when they are constant."""
     x = centered(features)
     return x @ x.T
 
 
 def linear_grams(layers: Layers) -> Float64[Tensor, "layers images images"]:
-    """`linear_gram` of every layer; widths may differ."""
+    """Return `linear_gram` of every layer; widths may differ."""
     return torch.stack([linear_gram(layer) for layer in layers])
 
 
 def rbf_gram(
     features: Float[Tensor, "images ..."], bandwidth_fraction: float = 0.5
 ) -> Float64[Tensor, "images images"]:
-    """K_ij = exp(−‖x_i − x_j‖² / 2σ²), σ = `bandwidth_fraction` × median distance of two images.
+    """Return K_ij = exp(−‖x_i − x_j‖² / 2σ²), σ = `bandwidth_fraction` × median distance of two images.
 
     Kornblith et al. (2019), section 3. All ones when the features are constant; NaN when the
     median distance is zero although they are not.
@@ -71,7 +71,7 @@ def rbf_gram(
 def u_centered(
     gram: Float64[Tensor, "*layers images images"],
 ) -> Float64[Tensor, "*layers images images"]:
-    """K̃ with zero diagonal and zero row sums: ⟨K̃, L̃⟩ / n(n−3) is the debiased HSIC."""
+    """Return K̃ with zero diagonal and zero row sums: ⟨K̃, L̃⟩ / n(n−3) is the debiased HSIC."""
     images = gram.shape[-1]
     result = gram.clone()
     result.diagonal(dim1=-2, dim2=-1).zero_()
@@ -86,7 +86,7 @@ def u_centered(
 def double_centered(
     gram: Float64[Tensor, "*layers images images"],
 ) -> Float64[Tensor, "*layers images images"]:
-    """HKH with H = I − 11ᵀ/n: ⟨HKH, HLH⟩ / (n−1)² is the biased HSIC."""
+    """Return HKH with H = I − 11ᵀ/n: ⟨HKH, HLH⟩ / (n−1)² is the biased HSIC."""
     rows = gram.mean(-1)
     grand = rows.mean(-1)[..., None, None]
     return gram - rows[..., :, None] - rows[..., None, :] + grand
@@ -95,7 +95,7 @@ def double_centered(
 def unit_grams(
     grams: Float64[Tensor, "*layers images images"], debiased: bool = True
 ) -> Float64[Tensor, "*layers entries"]:
-    """Centred Grams as vectors of length one, whose inner product is CKA; NaN where undefined."""
+    """Return centred Grams as vectors of length one, whose inner product is CKA; NaN where undefined."""
     require_images(grams.shape[-1])
     flat = (u_centered(grams) if debiased else double_centered(grams)).flatten(-2)
     norms = flat.norm(dim=-1, keepdim=True)
@@ -104,7 +104,7 @@ def unit_grams(
 
 
 def undefined_reason(gram: Float64[Tensor, "images images"], debiased: bool = True) -> str | None:
-    """Why CKA with this Gram is NaN, in words; None where it is defined."""
+    """Return why CKA with this Gram is NaN, in words; None where it is defined."""
     if not gram.isfinite().all():
         return "values that are not finite: features overflowed, or the RBF bandwidth is zero"
     if unit_grams(gram, debiased).isfinite().all():

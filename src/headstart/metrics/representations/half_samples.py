@@ -19,7 +19,7 @@ def half_sample_draws(
     resamples: int = 200,
     device: torch.device | str = "cpu",
 ) -> tuple[Float64[Tensor, "*cells"], Float64[Tensor, "draws ..."]]:
-    """Value on all images, and on every half-sample; `ends` makes an interval of them.
+    """Return the value on all images, and on every half-sample; `ends` makes an interval of them.
 
     A half-sample scatters about the whole as the whole does about the truth. It has no duplicates,
     which would look similar to themselves and bias debiased similarity, as a bootstrap does.

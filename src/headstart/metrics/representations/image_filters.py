@@ -29,21 +29,21 @@ def _grid(radius: int) -> tuple[Tensor, Tensor]:
 
 
 def gaussian(deviation: float) -> Float[Tensor, "1 size size"]:
-    """Gaussian kernel of sum one; deviation in pixels."""
+    """Return a Gaussian kernel of sum one; deviation in pixels."""
     rows, columns = _grid(max(1, math.ceil(3 * deviation)))
     kernel = torch.exp(-(rows**2 + columns**2) / (2 * deviation**2))
     return (kernel / kernel.sum())[None]
 
 
 def disk(radius: float) -> Float[Tensor, "1 size size"]:
-    """Disk kernel of sum one with a rim one pixel wide; radius in pixels."""
+    """Return a disk kernel of sum one with a rim one pixel wide; radius in pixels."""
     rows, columns = _grid(math.ceil(radius + 0.5))
     kernel = (radius + 0.5 - (rows**2 + columns**2).sqrt()).clamp(0, 1)
     return (kernel / kernel.sum())[None]
 
 
 def lines(length: float, angles: Float[Tensor, " images"]) -> Float[Tensor, "images size size"]:
-    """Line kernels of sum one, one per angle (radians); length in pixels."""
+    """Return the line kernels of sum one, one per angle (radians); length in pixels."""
     rows, columns = (axis.to(angles) for axis in _grid(math.ceil(length / 2 + 0.5)))
     cosine, sine = angles.cos()[:, None, None], angles.sin()[:, None, None]
     along, across = columns * cosine + rows * sine, rows * cosine - columns * sine
@@ -52,7 +52,7 @@ def lines(length: float, angles: Float[Tensor, " images"]) -> Float[Tensor, "ima
 
 
 def filtered(images: Images, kernels: Float[Tensor, "kernels size size"]) -> Images:
-    """Images filtered by one kernel, or each by its own; edges are repeated outwards."""
+    """Return images filtered by one kernel, or each by its own; edges are repeated outwards."""
     count, channels, height, width = images.shape
     radius = kernels.shape[-1] // 2
     weight = kernels.to(images).expand(count, -1, -1).repeat_interleave(channels, 0)[:, None]
@@ -61,7 +61,7 @@ def filtered(images: Images, kernels: Float[Tensor, "kernels size size"]) -> Ima
 
 
 def resampled(images: Images, shifts: Float[Tensor, "images 2 height width"]) -> Images:
-    """Images read at positions moved by `shifts` pixels (columns, then rows), bilinearly."""
+    """Return images read at positions moved by `shifts` pixels (columns, then rows), bilinearly."""
     height, width = images.shape[-2:]
     sides = torch.tensor([width, height]).to(images)
     identity = torch.eye(2, 3).to(images).expand(len(images), 2, 3)
@@ -71,14 +71,14 @@ def resampled(images: Images, shifts: Float[Tensor, "images 2 height width"]) ->
 
 
 def zoomed(images: Images, zoom: float) -> Images:
-    """Images magnified about their centre, cropped to their size."""
+    """Return images magnified about their centre, cropped to their size."""
     matrix = (torch.eye(2, 3) / zoom).to(images).expand(len(images), 2, 3)
     positions = F.affine_grid(matrix, list(images.shape), align_corners=False)
     return F.grid_sample(images, positions, padding_mode="border", align_corners=False)
 
 
 def pixelated(images: Images, block: float) -> Images:
-    """Images averaged over squares of about `block` pixels; pixels on a border mix both squares."""
+    """Return images averaged over squares of about `block` pixels; pixels on a border mix both squares."""
     height, width = (
         _block_average(side, max(1, round(side / block))) for side in images.shape[-2:]
     )
@@ -86,7 +86,7 @@ def pixelated(images: Images, block: float) -> Images:
 
 
 def _block_average(side: int, blocks: int) -> Tensor:
-    """Matrix that replaces each pixel of a row by the mean of its block, weighted by overlap."""
+    """Return the matrix that replaces each pixel of a row by the mean of its block, weighted by overlap."""
     edges = torch.arange(blocks + 1, dtype=torch.float64)[:, None] * side / blocks
     pixel = torch.arange(side, dtype=torch.float64)[None]
     covered = (edges - pixel).clamp(0, 1)
@@ -97,7 +97,7 @@ def _block_average(side: int, blocks: int) -> Tensor:
 def smooth_noise(
     images: Images, generator: torch.Generator
 ) -> Float[Tensor, "images 1 height width"]:
-    """Cloudy random fields in [0, 1]: octaves of noise whose weight halves with their scale."""
+    """Return cloudy random fields in [0, 1]: octaves of noise whose weight halves with their scale."""
     height, width = images.shape[-2:]
     field = torch.zeros(len(images), 1, height, width, device=generator.device)
     cells, weight = 2, 1.0
@@ -110,7 +110,7 @@ def smooth_noise(
 
 
 def jpeg_quantized(images: Images, quality: float) -> Images:
-    """Rounded cosine coefficients of 8 × 8 blocks, each channel by the luminance table.
+    """Return rounded cosine coefficients of 8 × 8 blocks, each channel by the luminance table.
 
     What JPEG does to a grey image, without colour conversion, chroma subsampling and coding (which
     loses nothing). `quality` from 1 to 100 scales the table as libjpeg does.
@@ -127,7 +127,7 @@ def jpeg_quantized(images: Images, quality: float) -> Images:
 
 
 def _cosines() -> Tensor:
-    """Orthonormal 8-point discrete cosine transform; rows are frequencies."""
+    """Return the orthonormal 8-point discrete cosine transform; rows are frequencies."""
     position = torch.arange(8, dtype=torch.float64)
     matrix = torch.cos(math.pi / 8 * (position[None] + 0.5) * position[:, None]) / 2
     matrix[0] /= math.sqrt(2)

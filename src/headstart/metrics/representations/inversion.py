@@ -45,7 +45,7 @@ class Inversion:
     def converged(
         self, threshold: float = 0.05, relative_to: Reference = "other"
     ) -> Bool[Tensor, " images"]:
-        """Images whose residual is at most `threshold` × that of another image or of the seed.
+        """Return images whose residual is at most `threshold` × that of another image or of the seed.
 
         With "features" the residual itself is compared. That is the weakest criterion where features
         share a large mean, since there any two images have a small relative distance.
@@ -58,7 +58,7 @@ class Inversion:
         return self.residual <= threshold * scale[relative_to]
 
     def pass_rate(self, threshold: float = 0.05, relative_to: Reference = "other") -> float:
-        """Share of images that converged."""
+        """Return the share of images that converged."""
         return float(self.converged(threshold, relative_to).double().mean())
 
     def unconverged_reason(
@@ -67,7 +67,7 @@ class Inversion:
         threshold: float = 0.05,
         relative_to: Reference = "other",
     ) -> str | None:
-        """Why this inversion should not be trusted, in words; None where enough images pass."""
+        """Return why this inversion should not be trusted, in words; None where enough images pass."""
         if self.pass_rate(threshold, relative_to) >= minimum_pass_rate:
             return None
         undefined = int(self.residual.isnan().sum())
@@ -117,7 +117,7 @@ def invert(
 def _descend(
     represent: Represent, target: Tensor, seed: Tensor, optimizer: InversionOptimizer
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Best iterate, its residual and the seed's, of one batch."""
+    """Return the best iterate, its residual and the seed's, of one batch."""
 
     def residual(images: Tensor) -> Tensor:
         return (represent(images).flatten(1) - target).norm(dim=1) / target.norm(dim=1)
@@ -156,7 +156,7 @@ def seed_images(
     kind: SeedKind,
     generator: torch.Generator,
 ) -> Float[Tensor, "images channels height width"]:
-    """Where inversions start; the values are drawn on the generator's device.
+    """Return where inversions start; the values are drawn on the generator's device.
 
     "noise" is N(0, 1), independent per image (the paper's code). "same_noise", "white" and
     "black" give every image the same seed: a constant that centring removes, so that it raises

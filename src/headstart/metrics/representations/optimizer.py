@@ -37,7 +37,7 @@ FAST = InversionOptimizer(steps=200, step_size=0.1, method="adam", decay=True)
 
 
 def displacement(optimizer: InversionOptimizer) -> Callable[[Tensor, int], Tensor]:
-    """The step to subtract, as a function of the gradient and the number of steps before."""
+    """Return the step to subtract, as a function of the gradient and the number of steps before."""
     mean: Tensor | float = 0.0
     square: Tensor | float = 0.0
 
@@ -61,12 +61,12 @@ def displacement(optimizer: InversionOptimizer) -> Callable[[Tensor, int], Tenso
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:
-    """One value per image, shaped to multiply the images."""
+    """Return one value per image, shaped to multiply the images."""
     return values.view(-1, *[1] * (images.ndim - 1))
 
 
 def projected(
     images: Float[Tensor, "images ..."], bounds: tuple[float, float] | None
 ) -> Float[Tensor, "images ..."]:
-    """Images with every pixel moved into the bounds; unchanged without bounds."""
+    """Return images with every pixel moved into the bounds; unchanged without bounds."""
     return images if bounds is None else images.clamp(*bounds)

@@ -41,7 +41,7 @@ class TargetGrams:
     inverted: Float64[Tensor, "seeds references targets images images"]
 
     def subset(self, images: Tensor) -> "TargetGrams":
-        """The same for some of the images, given by their numbers."""
+        """Return the same for some of the images, given by their numbers."""
         return TargetGrams(
             self.originals[..., images, :][..., images],
             self.inverted[..., images, :][..., images],
@@ -76,7 +76,7 @@ def target_grams(
 def stir_grid(
     target: TargetGrams, debiased: bool = True
 ) -> Float64[Tensor, "seeds references targets"]:
-    """STIR(target[i] | reference[j]) for all layers; NaN where CKA is undefined (`stir_reason`)."""
+    """Return STIR(target[i] | reference[j]) for all layers; NaN where CKA is undefined (`stir_reason`)."""
     originals = unit_grams(target.originals, debiased)
     return (unit_grams(target.inverted, debiased) * originals[:, None]).sum(-1)
 
@@ -96,7 +96,7 @@ def stir(
     inverted: Sequence[Float[Tensor, "images ..."]],
     debiased: bool = True,
 ) -> Stir:
-    """STIR of one target layer from its features of X and of X′, one pair per seed."""
+    """Return STIR of one target layer from its features of X and of X′, one pair per seed."""
     grams = TargetGrams(linear_grams(originals)[:, None], linear_grams(inverted)[:, None, None])
     per_seed = stir_grid(grams, debiased)[:, 0, 0]
     reason = stir_reason(grams, 0, 0, debiased)
@@ -106,7 +106,7 @@ def stir(
 def stir_reason(
     target: TargetGrams, reference_layer: int, target_layer: int, debiased: bool = True
 ) -> str | None:
-    """Why a cell of the STIR grid is NaN for some seed, in words; None where it is defined."""
+    """Return why a cell of the STIR grid is NaN for some seed, in words; None where it is defined."""
     for seed in range(len(target.originals)):
         of_x = undefined_reason(target.originals[seed, target_layer], debiased)
         of_inverted = target.inverted[seed, reference_layer, target_layer]
@@ -119,7 +119,7 @@ def stir_reason(
 def data_processing_violations(
     self_grid: Float64[Tensor, "*seeds references targets"], tolerance: float = 0.05
 ) -> Bool[Tensor, "*seeds references targets"]:
-    """Cells i ≥ j where STIR(m[i] | m[j]) < 1 − tolerance, which exact inversions rule out.
+    """Return cells i ≥ j where STIR(m[i] | m[j]) < 1 − tolerance, which exact inversions rule out.
 
     A later layer sees only what an earlier one passes on. A violation marks an unfinished
     inversion and makes that reference layer's results doubtful; it is a flag, not an error.
@@ -144,7 +144,7 @@ def stir_by_residual(
     groups: int = 4,
     debiased: bool = True,
 ) -> list[ResidualGroup]:
-    """STIR of one layer and seed within quantiles of the residual, best inverted images first.
+    """Return STIR of one layer and seed within quantiles of the residual, best inverted images first.
 
     If STIR falls from group to group, it measures the inversions rather than the networks. Groups
     of fewer than 4 images are NaN with that reason.
@@ -160,7 +160,7 @@ def residual_groups(
     groups: int = 4,
     debiased: bool = True,
 ) -> list[ResidualGroup]:
-    """`stir_by_residual` from the Grams of X and X′."""
+    """Return `stir_by_residual` from the Grams of X and X′."""
     result = []
     for part in residuals.argsort().tensor_split(groups):
         bound = float(residuals[part].max()) if len(part) else float("nan")

@@ -10,7 +10,7 @@ from headstart.metrics.representations.grams import centered
 def principal_directions(
     features: Float[Tensor, "images ..."], components: int
 ) -> Float64[Tensor, "width components"]:
-    """Top principal directions of the centred features: orthonormal columns, largest first.
+    """Return the top principal directions of the centred features: orthonormal columns, largest first.
 
     Columns beyond the rank of the features are NaN: their direction is arbitrary.
 
@@ -21,7 +21,7 @@ def principal_directions(
     available = min(x.shape[0] - 1, x.shape[1])
     if not 1 <= components <= available:
         raise ValueError(
-            f"asked for {components} principal directions, but {x.shape[0]} images with "
+            f"{components} principal directions are requested, but {x.shape[0]} images with "
             f"{x.shape[1]} features have 1 to {available}: choose a number in this range"
         )
     _, values, directions = torch.linalg.svd(x, full_matrices=False)
@@ -32,7 +32,7 @@ def principal_directions(
 def subspace_similarity(
     x: Float[Tensor, "images ..."], y: Float[Tensor, "images ..."], components: int = 10
 ) -> Float64[Tensor, ""]:
-    """‖V_kᵀU_k‖²_F / k for the top k principal directions U_k of X and V_k of Y.
+    """Return ‖V_kᵀU_k‖²_F / k for the top k principal directions U_k of X and V_k of Y.
 
     1 when both span the same subspace, 0 when they are orthogonal, k/p on average for random
     subspaces of p features. Unlike CKA it compares directions of the features themselves, so it
@@ -53,11 +53,11 @@ def subspace_similarity(
 
 
 def rank_reason(features: Float[Tensor, "images ..."], components: int) -> str | None:
-    """Why the subspace similarity of these features is NaN; None where it is defined."""
+    """Return why the subspace similarity of these features is NaN; None where it is defined."""
     directions = principal_directions(features, components)
     rank = int(directions.isfinite().all(0).sum())
     if rank == components:
         return None
     if rank == 0:
         return "constant features: every image has the same representation"
-    return f"the features span {rank} directions, fewer than the {components} asked for"
+    return f"the features span {rank} directions, fewer than the {components} requested"

@@ -1,4 +1,4 @@
-"""What the invariance study asks of images and blocks, compared with them before any training."""
+"""What the invariance study needs of images and blocks, compared with them before any training."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from headstart.tasks.classes import resolve_classes
 
 def data_problems(sections: Sections, facts: Facts) -> Iterator[str]:
     """Yield images that there are not enough of, and corruptions that cannot be applied."""
-    for model, part in _asked(sections).items():
+    for model, part in _models(sections).items():
         path = f"invariance.{model}"
         arms = facts.params.trajectory[model]
         targets = dict.fromkeys(target for arm in part.arms for target in arms[arm].targets)
         for target in targets:
-            asked, available = part.inversions.images, _images(target, part, facts)
-            if asked > available:
+            requested, available = part.inversions.images, _images(target, part, facts)
+            if requested > available:
                 yield (
-                    f"{path}.inversions.images: {asked}, but {target} has {available} "
+                    f"{path}.inversions.images: {requested}, but {target} has {available} "
                     f"{part.inversions.part} images; ask for fewer"
                 )
             channels = facts.shape(target)[0]
@@ -45,7 +45,7 @@ def network_problems(
     sections: Sections, facts: Facts, model: str, network: Network
 ) -> Iterator[str]:
     """Yield layers that a network does not have."""
-    part = _asked(sections).get(model)
+    part = _models(sections).get(model)
     if part is None:
         return
     try:
@@ -64,7 +64,7 @@ def network_problems(
         )
 
 
-def _asked(sections: Sections) -> dict[str, Invariance]:
+def _models(sections: Sections) -> dict[str, Invariance]:
     return TypeAdapter(dict[str, Invariance]).validate_python(sections.get("invariance", {}))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult, Status, bounded
 from headstart.statistics.intervals import mean_interval
+from headstart.statistics.measurements import select
 from headstart.studies.invariance.layer_claims import early, late, missing
 from headstart.studies.invariance.layer_dynamics import layer_series, runs_of
 from headstart.studies.invariance.network_tables import (
@@ -30,7 +31,7 @@ from headstart.studies.invariance.spread_of_forgetting import SETTLED
 def peak_on_the_way(networks: Networks) -> ClaimResult:
     """11: late layers forget most before the end; the epoch is chosen on the other networks.
 
-    Learning, late and early, is said beside: the paper sees it peak late and not early.
+    Learning, late and early, stands beside: the paper sees it peak late and not early.
     """
     found = _curves(networks, "forgetting", late)
     if found is None:
@@ -66,7 +67,7 @@ def _curves(
     seen: set[tuple[int, ...]] = set()
     curves: dict[tuple[object, ...], list[Array]] = {}
     for run, rows in runs_of(doing(networks.measurements, CLASSIFY)):
-        mine = rows[(rows["metric"] == metric) & rows["value"].notna()]
+        mine = select(rows, metric=metric).dropna(subset="value")
         epochs = [int(epoch) for epoch in sorted(mine["target_epoch"].unique()) if epoch > 0]
         seen.add(tuple(epochs))
         curve = part(layer_series(rows, metric, epochs)).mean(axis=1)
@@ -130,8 +131,8 @@ def holds_across_settings(networks: Networks) -> ClaimResult:
     if len(arms) < 2:
         reason = f"Every fine-tuned run belongs to the arm {arms[0]}." if arms else "No run."
         return ClaimResult("not measured here", reason)
-    whole = networks.transients[networks.transients["part"] == "whole"]
-    by_arm = {arm: _by_network(whole[whole["arm"] == arm]) for arm in arms}
+    whole = select(networks.transients, part="whole")
+    by_arm = {arm: _by_network(select(whole, arm=arm)) for arm in arms}
     if not all(len(r) for r in by_arm.values()):
         return ClaimResult("not measured here", "Not every arm was followed over epochs.")
     known = {arm: correlation_interval(r) for arm, r in by_arm.items()}
@@ -144,8 +145,8 @@ def holds_across_settings(networks: Networks) -> ClaimResult:
 def _transients(networks: Networks) -> dict[str, Array] | None:
     """Return r of the paper's aggregate by part of the run, one value per network in the same order."""
     rows = _of_tuned(networks.transients, networks)
-    parts = {part: rows[rows["part"] == part] for part in ("whole", "differences")}
-    parts["prefix"] = rows[(rows["part"] == "prefix") & (rows["epochs"] == 3)]
+    parts = {part: select(rows, part=part) for part in ("whole", "differences")}
+    parts["prefix"] = select(rows, part="prefix", epochs=3)
     if rows.empty or len(parts["prefix"]) != len(parts["whole"]):
         return None
     return {part: _by_network(each) for part, each in parts.items()}
@@ -153,7 +154,7 @@ def _transients(networks: Networks) -> dict[str, Array] | None:
 
 def _of_tuned(table: pd.DataFrame, networks: Networks) -> pd.DataFrame:
     """Return the rows of fine-tuned arms, in a table that names no mode."""
-    return table[table["arm"].isin(doing(networks.runs, CLASSIFY)["arm"].unique())]
+    return select(table, arm=set(doing(networks.runs, CLASSIFY)["arm"]))
 
 
 def _by_network(rows: pd.DataFrame) -> Array:

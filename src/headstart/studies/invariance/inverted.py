@@ -13,6 +13,7 @@ from headstart.artifacts.files import read_table
 from headstart.artifacts.store import Artifact
 from headstart.metrics.representations.inversion import Inversion
 from headstart.metrics.representations.stir import TargetGrams, target_grams
+from headstart.statistics.measurements import select
 from headstart.studies.invariance.inversions import ReferenceImages, cell_name
 from headstart.studies.invariance.params import ConvergenceCriterion, Inversions
 from headstart.training.checkpoint_series import Pixels
@@ -61,21 +62,16 @@ class Inverted:
         self, epoch: int, kind: str, criterion: ConvergenceCriterion
     ) -> dict[int, Convergence]:
         """Return, for every layer, how many images of all seeds meet the criterion."""
-        mine = self.residuals[
-            (self.residuals["target_epoch"] == epoch) & (self.residuals["kind"] == kind)
-        ]
-        layers = [int(layer) for layer in mine["layer"].unique()]
-        return {layer: _convergence(mine[mine["layer"] == layer], criterion) for layer in layers}
+        mine = select(self.residuals, target_epoch=epoch, kind=kind)
+        return {
+            int(str(layer)): _convergence(rows, criterion) for layer, rows in mine.groupby("layer")
+        }
 
     def residual(self, epoch: int, kind: str, seed: int, layer: int) -> Tensor:
         """Return the relative residuals of the images of one seed and layer, in their order."""
-        table = self.residuals
-        rows = table[
-            (table["target_epoch"] == epoch)
-            & (table["kind"] == kind)
-            & (table["inversion_seed"] == seed)
-            & (table["layer"] == layer)
-        ]
+        rows = select(
+            self.residuals, target_epoch=epoch, kind=kind, inversion_seed=seed, layer=layer
+        )
         return torch.from_numpy(rows["residual"].to_numpy(copy=True))
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.measurements import select
 from headstart.studies.invariance.network_tables import (
     CLASSIFY,
     RECONSTRUCT,
@@ -143,10 +144,8 @@ def _between_sources(
         return ClaimResult("not measured here", reason)
     found = []
     for from_weights in (False, True):
-        given_to = networks.measurements["given_weights"] == from_weights
-        values = replace(networks, measurements=networks.measurements[given_to]).diagonal(
-            CLASSIFY, metric
-        )
+        measured = select(networks.measurements, given_weights=from_weights)
+        values = replace(networks, measurements=measured).diagonal(CLASSIFY, metric)
         if values is None:
             return missing(CLASSIFY)
         found.append(part(values).mean(axis=1))

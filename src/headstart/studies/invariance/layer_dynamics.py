@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from numpy import ndarray
 
+from headstart.statistics.measurements import select
 from headstart.studies.invariance.network_tables import RUN, of_form
 from headstart.studies.invariance.series import KEYS, aggregates, held_out_selection, search
 
@@ -32,14 +33,15 @@ def runs_of(
 def layer_series(rows: pd.DataFrame, metric: str, epochs: list[int]) -> ndarray:
     """Return "epochs layers" of a metric of one run, NaN where it was not measured."""
     layers = sorted(rows["layer"].unique())
-    mine = rows[rows["metric"] == metric]
-    table = mine.pivot_table(index="target_epoch", columns="layer", values="value", dropna=False)
+    table = select(rows, metric=metric).pivot_table(
+        index="target_epoch", columns="layer", values="value", dropna=False
+    )
     return table.reindex(index=epochs, columns=layers).to_numpy(dtype=float)
 
 
 def robustness_of(robustness: pd.DataFrame, run: dict[str, Any]) -> pd.Series:
     """Return mean accuracy under corruption of one run, over corruptions and severities, by epoch."""
-    mine = robustness[(robustness[list(run)] == pd.Series(run)).all(axis=1)]
+    mine = select(robustness, **run)
     return mine[mine["severity"] > 0].groupby("target_epoch")["value"].mean()
 
 

@@ -43,7 +43,7 @@ def at_end(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def doing(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the rows of runs that do this."""
     mode = "reconstruct" if name == RECONSTRUCT else "finetune"
-    return table[(table["mode"] == mode) & (table["random_start"] == (name == SCRATCH))]
+    return select(table, mode=mode, random_start=name == SCRATCH)
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,8 @@ class Networks:
 
     def where(self, **values: object) -> "Networks":
         """Return the runs with these values in columns that all four tables have."""
-
-        def kept(table: pd.DataFrame) -> pd.DataFrame:
-            return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
-
         tables = (self.measurements, self.runs, self.transients, self.correlations)
-        return Networks(*(kept(table) for table in tables))
+        return Networks(*(select(table, **values) for table in tables))
 
     def does(self, name: str) -> pd.DataFrame:
         """Return the end values of runs that do this, debiased, of one kind of seed."""
@@ -70,8 +66,8 @@ class Networks:
 
     def diagonal(self, name: str, metric: str) -> Array | None:
         """Return "networks layers" of a metric, layer against itself; None where nobody measured it."""
-        rows = self.does(name)
-        rows = rows[(rows["metric"] == metric) & (rows["layer"] == rows["reference_layer"])]
+        rows = select(self.does(name), metric=metric)
+        rows = rows[rows["layer"] == rows["reference_layer"]]
         if rows.empty:
             return None
         means = rows.groupby([*NETWORK, "layer"])["value"].agg(
@@ -81,8 +77,8 @@ class Networks:
 
     def grid(self, name: str, metric: str) -> pd.DataFrame:
         """Return the cells of a grid with their intervals over images, one row per network and cell."""
-        rows = self.does(name)
-        return rows[(rows["metric"] == metric) & rows["value"].notna()]
+        rows = select(self.does(name), metric=metric)
+        return rows[rows["value"].notna()]
 
 
 def above_zero(values: Array, text: Callable[[str], str]) -> ClaimResult:

@@ -40,7 +40,7 @@ class InversionOptimizer(Section):
 class Inversions(Section):
     """Inputs with the same representation: of which images, from which seeds, how they are found."""
 
-    images: Images = Field(default=500, description="of the target task, drawn anew for each seed")
+    images: Images = Field(default=500, description="of the target task, drawn for each seed")
     part: Literal["validation", "test"] = "test"
     seeds: tuple[Natural, ...] = Field(
         default=(0, 1, 2), min_length=1, description="resamples: other images and other noise"

@@ -52,7 +52,7 @@ Converged = Mapping[str, Mapping[int, Convergence]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Makes rows for one pair of networks; `layers` names those of the grids, counted from 1.
+    """The rows for one pair of networks; `layers` names those of the grids, counted from 1.
 
     `convergence` holds the convergence of every layer, of "pt" and, where it was inverted, of "ft".
     """
@@ -194,7 +194,7 @@ class Rows:
         return {**row, "reason": failed or ""}
 
     def _undefined(self, row: Row, network: str, rests: bool, debiased: bool) -> str:
-        """Say why a cell is NaN: the first of its terms that is undefined."""
+        """Return why a cell is NaN: the first of its terms that is undefined."""
         j, i = (self.layers.index(row[name]) for name in ("reference_layer", "layer"))
         pair = self.pair
         if not rests:
@@ -221,7 +221,7 @@ def _control(kind: str, first: int) -> str:
 
 
 def _half_samples() -> torch.Generator:
-    """The same half-samples for every statistic, so that intervals of differences are paired."""
+    """Return the same half-samples for every statistic, so that intervals of differences are paired."""
     return torch.Generator().manual_seed(derive_seed("invariance half-samples"))
 
 

@@ -15,6 +15,7 @@ from headstart.metrics.representations.stir import TargetGrams, residual_groups
 from headstart.metrics.representations.subspace import rank_reason, subspace_similarity
 from headstart.networks.blocks import late_blocks_replaced
 from headstart.networks.build import fresh_backbone
+from headstart.statistics.measurements import select
 from headstart.studies.invariance.columns import OUTCOMES, TABLES, Row
 from headstart.studies.invariance.inverted import Inverted
 from headstart.studies.invariance.rows import FORMS, Rows
@@ -74,7 +75,7 @@ class Run:
         return found
 
     def _verify_start(self) -> None:
-        """Compare the run's epoch 0 with what it is said to start from: weights, bit for bit.
+        """Compare the run's epoch 0 with what it should start from: weights, bit for bit.
 
         Raises:
             ArtifactError: the run started elsewhere, or scratch is not what its seed makes.
@@ -97,7 +98,7 @@ class Run:
         `broken_pt` and `broken_ft` are the shares of the cells i ≥ j, over all kinds of seeds, in which
         the data-processing check fails: above 0 it flags the arm.
         """
-        ended = measured[measured["target_epoch"] == self.end]
+        ended = select(measured, target_epoch=self.end)
         history = read_table(self.reached.artifact.file("history.parquet"))
         end = history[history["epoch"] == self.end].to_dict("records")[0]
         return {
@@ -107,9 +108,7 @@ class Run:
             "inversion_seeds": len(self.options.inversions.seeds),
             "layers": len(self._start().layers),
             **{
-                f"broken_{each}": ended.loc[
-                    ended["metric"] == f"data_processing_{each}", "value"
-                ].mean()
+                f"broken_{each}": select(ended, metric=f"data_processing_{each}")["value"].mean()
                 for each in ("pt", "ft")
             },
         }
@@ -260,15 +259,11 @@ class Run:
                 yield {"target_epoch": epoch, **row}
 
     def _describe(self, table: pd.DataFrame) -> str:
-        end = table[
-            (table["target_epoch"] == self.end)
-            & (table["form"] == "debiased")
-            & (table["layer"] == table["reference_layer"])
-        ]
+        end = select(table, target_epoch=self.end, form="debiased")
+        end = end[end["layer"] == end["reference_layer"]]
 
         def listed(metric: str) -> str:
-            values = end.loc[end["metric"] == metric, "value"]
-            return " ".join(f"{value:.2f}" for value in values)
+            return " ".join(f"{value:.2f}" for value in select(end, metric=metric)["value"])
 
         return (
             f"{self.arm}, from source epoch {self.source_epoch}, by layer: "

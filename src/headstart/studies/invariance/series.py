@@ -5,7 +5,7 @@ layers in order); an aggregate over a subset of layers gives one series per run,
 with robustness, the accuracy under corruption averaged over severities (arXiv 2307.06006, appendix
 E). Such series drift: their epochs are not independent observations and the usual p-value means
 little. The tests here shift one series in time against the other, look at differences, and choose
-the aggregate on other runs than the one that judges it.
+the aggregate on other runs than the one on which it is evaluated.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,14 +27,14 @@ KEYS = ["series", "first_layer", "last_layer", "statistic"]
 
 
 def pearson(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> float:
-    """Pearson's r; NaN for fewer than 3 epochs or a series that does not change."""
+    """Return Pearson's r; NaN for fewer than 3 epochs or a series that does not change."""
     if len(x) < 3:
         return float("nan")
     return float(_correlations(x[:, None], y[:, None])[0, 0])
 
 
 def undefined_correlation(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> str:
-    """Why `pearson` is NaN, in words; empty where it is defined."""
+    """Return why `pearson` is NaN, in words; empty where it is defined."""
     if len(x) < 3:
         return f"{len(x)} values, fewer than 3"
     missing = int((~(np.isfinite(x) & np.isfinite(y))).sum())
@@ -44,12 +44,12 @@ def undefined_correlation(x: Float[ndarray, " epochs"], y: Float[ndarray, " epoc
 
 
 def _correlations(xs: ndarray, ys: ndarray) -> ndarray:
-    """r of every column of xs with every column of ys; NaN for constant columns."""
+    """Return r of every column of xs with every column of ys; NaN for constant columns."""
     return _standardized(xs).T @ _standardized(ys)
 
 
 def _standardized(columns: ndarray) -> ndarray:
-    """Columns with mean zero and length one; NaN where nothing but rounding varies."""
+    """Return columns with mean zero and length one; NaN where nothing but rounding varies."""
     deviations = columns - columns.mean(axis=0)
     lengths = np.linalg.norm(deviations, axis=0)
     rounding = 1e-12 * np.linalg.norm(columns, axis=0)
@@ -57,7 +57,7 @@ def _standardized(columns: ndarray) -> ndarray:
 
 
 def layer_subsets(layers: int) -> list[tuple[int, int]]:
-    """Proper prefixes 1–k and proper suffixes k–L as (first, last), counted from 1.
+    """Return proper prefixes 1–k and proper suffixes k–L as (first, last), counted from 1.
 
     11 + 11 for 12 layers. The paper counts 352 hypotheses but not the subsets: an assumption.
     """
@@ -70,7 +70,7 @@ def aggregates(
     forgetting: Float[ndarray, "epochs layers"],
     subsets: Sequence[tuple[int, int]] | None = None,
 ) -> pd.DataFrame:
-    """All aggregate series: one row per epoch, one column per hypothesis (352 for 12 layers).
+    """Return all aggregate series: one row per epoch, one column per hypothesis (352 for 12 layers).
 
     Columns have the levels series (sum, difference, learning, forgetting), first_layer,
     last_layer, statistic (mean, std, min, max).
@@ -113,7 +113,7 @@ def circular_shift_test(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs
 
 
 def _shifts(y: ndarray) -> ndarray:
-    """All circular shifts as columns, the unshifted series first."""
+    """Return all circular shifts as columns, the unshifted series first."""
     return np.stack([np.roll(y, shift) for shift in range(len(y))], axis=1)
 
 
@@ -141,7 +141,7 @@ def search(table: pd.DataFrame, robustness: Float[ndarray, " epochs"]) -> pd.Dat
 
 
 def _student_p(r: ndarray, epochs: int) -> ndarray:
-    """Two-sided p of r for independent observations."""
+    """Return two-sided p of r for independent observations."""
     t = np.abs(r) * np.sqrt((epochs - 2) / np.maximum(1 - r**2, 1e-300))
     return np.asarray(2 * stats.t.sf(t, epochs - 2))
 
@@ -149,7 +149,7 @@ def _student_p(r: ndarray, epochs: int) -> ndarray:
 def prefix_correlations(
     x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"], lengths: Sequence[int]
 ) -> pd.DataFrame:
-    """r over the first epochs only, for each length (the paper, figure 14): `epochs`, `r`.
+    """Return r over the first epochs only, for each length (the paper, figure 14): `epochs`, `r`.
 
     All prefixes share the first epochs: this cannot tell one initial transient from more.
     """
@@ -183,7 +183,7 @@ def _all_r(table: pd.DataFrame, robustness: ndarray) -> pd.Series:
 
 
 def _selections(r: pd.DataFrame) -> Iterator[dict[str, object]]:
-    """One row per held-out run, from r of every aggregate (rows) in every run (columns)."""
+    """Return one row per held-out run, from r of every aggregate (rows) in every run (columns)."""
     for run in r.columns:
         others = r.drop(columns=run).to_numpy().clip(-1 + 1e-12, 1 - 1e-12)
         z = np.arctanh(others).mean(axis=1)

@@ -21,23 +21,23 @@ GATHERED = ("runs", "measurements", "residuals", "robustness")
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Gather the tables of all source networks, and correlate dynamics with robustness."""
-    whole = {
+    tables = {
         name: pd.concat(
             [read_table(each.file(f"{name}.parquet")) for each in context.inputs["invariance"]],
             ignore_index=True,
         )
         for name in GATHERED
     }
-    measured = whole["measurements"], whole["robustness"]
+    measured = tables["measurements"], tables["robustness"]
     aggregate = papers_aggregate(*measured)
-    whole |= {
+    tables |= {
         "correlations": correlations(*measured),
         "aggregate": aggregate,
         "transients": transients(aggregate),
         "held_out": held_out(*measured),
         "published": pd.read_csv(PUBLISHED),
     }
-    for name, table in whole.items():
+    for name, table in tables.items():
         write_table(context.out / f"{name}.parquet", table)
-    context.log(f"{len(whole['runs'])} runs, {len(whole['measurements']):,} values")
-    return {"summary": {name: len(table) for name, table in whole.items()}}
+    context.log(f"{len(tables['runs'])} runs, {len(tables['measurements']):,} values")
+    return {"summary": {name: len(table) for name, table in tables.items()}}

@@ -95,7 +95,7 @@ def _caption(runs: pd.DataFrame) -> str:
 
 
 def _flagged(runs: pd.DataFrame) -> str:
-    """Say which arms break what exact inversions guarantee: that a later block sees nothing new."""
+    """Return which arms break what exact inversions guarantee: that a later block sees nothing new."""
     worst = runs.groupby("arm")[["broken_pt", "broken_ft"]].max().max(axis=1)
     listed = ", ".join(f"{arm} ({share:.0%})" for arm, share in worst[worst > 0].items())
     if not listed:
