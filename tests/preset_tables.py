@@ -12,10 +12,11 @@ from checkout import ROOT
 from headstart.artifacts.keys import Job
 from headstart.plan import Plan
 from headstart.registry import load
-from headstart.steps.sections import pretrain_of, transfer_of
+from headstart.steps.sections import pretrain_of
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
-from headstart.studies.early_stopping.tables import _tidy
+from headstart.studies.early_stopping.tables import tidy
+from headstart.studies.early_stopping.transfer import transfer_of
 
 # Points of a start over source-best: (source, model, epoch as a share of pre-training).
 Gain = Callable[[str, str, float], float]
@@ -38,7 +39,7 @@ def preset_tables(
         if pretrain.key not in done:
             done.add(pretrain.key)
             parts.append(_source(pretrain, best))
-    measurements = _tidy(parts).assign(study="early_stopping", device="cpu")
+    measurements = tidy(parts).assign(device="cpu")
     described = settings(jobs)
     values = pd.read_csv(PROTOCOLS), pd.read_csv(VALUES)
     published = published_beside(described, measurements, *values)
@@ -54,7 +55,7 @@ def best_epoch(pretrain: Job, best: float) -> int:
 def _runs(
     job: Job, pretrain: Job, gain: Gain, best: float, seed_sd: float, generator: np.random.Generator
 ) -> pd.DataFrame:
-    options, names = transfer_of(job.params), job.wildcards
+    options, names = transfer_of(job), job.wildcards
     top, epochs = best_epoch(pretrain, best), pretrain_of(pretrain.params).epochs
     starts = sorted({top if epoch == "best" else epoch for epoch in options.source_epochs})
     network = {epoch: generator.normal(0, seed_sd) for epoch in starts}
