@@ -19,7 +19,7 @@ from headstart.steps.check import Facts, _network_problems
 from headstart.steps.sections import pretrain_of
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
-from headstart.studies.early_stopping.tables import _tidy
+from headstart.studies.early_stopping.tables import tidy
 from headstart.studies.early_stopping.transfer import transfer_of
 
 # Points of a start over source-best: (source, model, epoch as a share of pre-training).
@@ -43,7 +43,7 @@ def preset_tables(
         if pretrain.key not in done:
             done.add(pretrain.key)
             parts.append(_source(pretrain, best))
-    measurements = _tidy(parts).assign(study="early_stopping", device="cpu")
+    measurements = tidy(parts).assign(device="cpu")
     described = settings(jobs)
     values = pd.read_csv(PROTOCOLS), pd.read_csv(VALUES)
     published = published_beside(described, measurements, *values)

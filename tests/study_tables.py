@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from headstart.studies.early_stopping.convergence import convergence_rows
-from headstart.studies.early_stopping.tables import _tidy
+from headstart.studies.early_stopping.tables import tidy
 
 EPOCHS = (0, 1, 2, 4, 8)
 BEST = 8
@@ -45,7 +45,7 @@ def measurements(
         )
         for split in ("validation", "test")
     ]
-    return _tidy([*parts, _source(n_seeds, keys)]).assign(study="early_stopping", device="cpu")
+    return tidy([*parts, _source(n_seeds, keys)]).assign(device="cpu")
 
 
 def joined(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -63,8 +63,7 @@ def curves(n_seeds: int = 2, slowest: float = 30.0) -> pd.DataFrame:
         runs.assign(target_epoch=t, value=0.8 * (1 - np.exp(-t / tau)))
         for t in range(TARGET_EPOCHS + 1)
     ]
-    return _tidy(parts).assign(
-        study="early_stopping",
+    return tidy(parts).assign(
         source="latin",
         model="net",
         target="cyrillic",

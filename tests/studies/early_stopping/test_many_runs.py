@@ -14,7 +14,7 @@ from pyarrow import csv
 from headstart.figures import style
 from headstart.studies.early_stopping.figures import gains, ranges, stems, transfer
 from headstart.studies.early_stopping.protocol import COLUMNS
-from headstart.studies.early_stopping.tables import _tidy
+from headstart.studies.early_stopping.tables import tidy
 from headstart.studies.early_stopping.verdicts.study_verdicts import verdict_frame
 from headstart.studies.early_stopping.verdicts.text import read_runs
 from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
@@ -55,7 +55,7 @@ def test_550_runs_of_200_epochs_load_are_judged_and_drawn_within_20_seconds(tmp_
     # Ten times as fast as pandas; what is timed comes after it.
     csv.write_csv(pyarrow.Table.from_pandas(table, preserve_index=False), tmp_path / "runs.csv")
     start = time.process_time()
-    runs = _tidy([read_runs(tmp_path / "runs.csv", classes=35)])
+    runs = tidy([read_runs(tmp_path / "runs.csv", classes=35)])
     verdicts = verdict_table(runs)
     judged = verdict_frame(verdicts, runs)
     drawn = {

@@ -12,13 +12,13 @@ from headstart.figures import labels, style
 from headstart.studies.early_stopping.figures import gains, learning_rates, verdicts
 from headstart.studies.early_stopping.figures.prepare import all_runs, source_history
 from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.early_stopping.verdicts.study_verdicts import judge_study, verdict_frame
+from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 
 TABLE = joined(
     measurements(EARLIER, rates=(0.01, 0.1), drop_at_last_rate=6.0),
     measurements(FLAT, target="latin", arm="relearn", mode="relearn", seed=1),
 )
-JUDGED = verdict_frame(judge_study(TABLE, Statistics()), TABLE)
+JUDGED = verdict_frame(study_verdicts(TABLE, Statistics()), TABLE)
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +41,12 @@ def test_the_gain_at_the_chosen_epoch_is_the_effect_of_the_verdict() -> None:
 
 def test_one_network_has_no_band_and_what_cannot_be_compared_says_why() -> None:
     one = measurements(EARLIER, n_seeds=1)
-    judged = verdict_frame(judge_study(one, Statistics()), one)
+    judged = verdict_frame(study_verdicts(one, Statistics()), one)
     figure, table = gains.gains_figure(one, judged, "net", 0.95)
     assert table[["low", "high"]].isna().to_numpy().all()
     assert "No band" in figure.get_supxlabel()
     lost = one[one["mode"] != "pretrain"]
-    judged = verdict_frame(judge_study(lost, Statistics()), lost)
+    judged = verdict_frame(study_verdicts(lost, Statistics()), lost)
     figure, table = gains.gains_figure(lost, judged, "net", 0.95)
     assert table.empty
     assert "no source accuracy" in " ".join(figure.axes[0].texts[-1].get_text().split())

@@ -48,7 +48,7 @@ def arms_as_modes(table: pd.DataFrame) -> pd.DataFrame:
     """
     if "arm" not in table.columns or "mode" not in table.columns:
         return table
-    named = table["arm"].notna() & (table["mode"] != PRETRAIN)
+    named = table["arm"].notna() & (table["arm"] != "") & (table["mode"] != PRETRAIN)
     return table.assign(mode=table["mode"].astype(object).where(~named, table["arm"]))
 
 

@@ -31,7 +31,7 @@ def primary_of(statistics: Statistics) -> dict[str, object] | None:
     return {name: str(getattr(primary, "arm" if name == "mode" else name)) for name in CONTRAST_KEY}
 
 
-def judge_study(measurements: pd.DataFrame, statistics: Statistics) -> list[Verdict]:
+def study_verdicts(measurements: pd.DataFrame, statistics: Statistics) -> list[Verdict]:
     """Return the verdicts on all contrasts of the study's measurements.
 
     What cannot be read as runs at all is undetermined for every contrast, with the reason: the

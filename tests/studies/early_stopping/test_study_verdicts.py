@@ -11,7 +11,7 @@ from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart import cli
 from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.early_stopping.verdicts.study_verdicts import judge_study, verdict_frame
+from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 from headstart.studies.early_stopping.verdicts.text import one_line
 
 PRIMARY = {"source": "latin", "model": "net", "target": "cyrillic", "arm": "finetune", "shots": 5}
@@ -23,7 +23,7 @@ def two_arms() -> pd.DataFrame:
 
 
 def test_two_arms_of_one_mode_are_two_contrasts_and_the_primary_comes_first() -> None:
-    verdicts = judge_study(two_arms(), ASKED)
+    verdicts = study_verdicts(two_arms(), ASKED)
     assert [v.contrast["mode"] for v in verdicts] == ["finetune", "gentle"]
     assert [v.primary for v in verdicts] == [True, False]
     assert verdicts[0].verdict == "earlier-better"
@@ -36,12 +36,12 @@ def test_two_arms_of_one_mode_are_two_contrasts_and_the_primary_comes_first() ->
 
 
 def test_each_verdict_is_one_line_with_effect_interval_and_n() -> None:
-    for verdict in judge_study(two_arms(), ASKED):
+    for verdict in study_verdicts(two_arms(), ASKED):
         line = one_line(verdict)
         assert "\n" not in line
         assert "n = 8 × 2" in line
         assert verdict.verdict in line
-    assert one_line(judge_study(two_arms(), ASKED)[0]).endswith("primary")
+    assert one_line(study_verdicts(two_arms(), ASKED)[0]).endswith("primary")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_each_verdict_is_one_line_with_effect_interval_and_n() -> None:
 )
 def test_what_cannot_be_judged_is_undetermined_with_its_reason(spoil, said: str) -> None:
     table = spoil(measurements())
-    (verdict,) = judge_study(table, ASKED)
+    (verdict,) = study_verdicts(table, ASKED)
     assert verdict.verdict == "undetermined"
     assert verdict.primary
     assert said in verdict.reason
@@ -68,8 +68,8 @@ def test_what_cannot_be_judged_is_undetermined_with_its_reason(spoil, said: str)
 def test_no_runs_give_an_empty_table_with_all_columns(tmp_path: Path) -> None:
     table = measurements()
     table = table[table["mode"] == "pretrain"]
-    frame = verdict_frame(judge_study(table, Statistics()), table)
-    full = verdict_frame(judge_study(two_arms(), ASKED), two_arms())
+    frame = verdict_frame(study_verdicts(table, Statistics()), table)
+    full = verdict_frame(study_verdicts(two_arms(), ASKED), two_arms())
     assert frame.empty
     assert list(frame.columns) == list(full.columns)
     frame.to_parquet(tmp_path / "verdicts.parquet")

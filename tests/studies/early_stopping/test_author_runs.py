@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from checkout import ROOT
 
 from headstart.statistics.errors import TableError
 from headstart.studies.early_stopping.author_runs import read_author_runs
@@ -12,8 +13,8 @@ from headstart.studies.early_stopping.verdicts.run_tables import contrasts
 from headstart.studies.early_stopping.verdicts.selection import differences, held_out_effects
 from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
-MEDIANS = Path(__file__).parents[2] / "published" / "early_stopping.csv"
-BESIDE = Path(__file__).parents[3] / "shared" / "published" / "early_stopping_author_runs.csv"
+MEDIANS = ROOT / "published" / "early_stopping.csv"
+BESIDE = ROOT.parent / "shared" / "published" / "early_stopping_author_runs.csv"
 LOGS = Path(os.environ.get("HEADSTART_AUTHOR_RUNS", BESIDE))
 needs_logs = pytest.mark.skipif(
     not LOGS.is_file(), reason="the author's run logs are not here; set HEADSTART_AUTHOR_RUNS"
