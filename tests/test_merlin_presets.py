@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 from checkout import ROOT
 from matplotlib import pyplot as plt
-from shrunken import TRANSFORMER, read, shrunken
+from shrunken import TRANSFORMER, network_problems, read, shrunken
 from workflow import new_project
 
 from headstart.artifacts import store
@@ -19,11 +18,10 @@ from headstart.artifacts.files import file_sha256
 from headstart.networks.build import build
 from headstart.params.models import Timm
 from headstart.plan import Plan
-from headstart.registry import STEPS, Params, load, parse
+from headstart.params.core import CoreParams
+from headstart.registry import function_of, load, parse
 from headstart.statistics.claim_results import ClaimResult
-from headstart.steps.check import _network_problems
-from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.invariance.claims import JUDGES, Judge
+from headstart.studies.invariance.claims import ClaimEvaluator
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
 from headstart.studies.invariance.figures import flow as invariance_flow
 from headstart.studies.invariance.figures import layers as invariance_layers
@@ -36,14 +34,14 @@ NAMES = ("merlin_paper", "merlin_code", "merlin_dynamics")
 DONE = ("data", "check", "pretrain", "trajectory", "inversions", "invariance", "tables")
 
 
-def preset(name: str) -> Params:
+def preset(name: str) -> CoreParams:
     return load(ROOT / "presets" / f"{name}.yaml")
 
 
 def test_the_published_settings_are_those_of_the_text_and_of_the_code() -> None:
     paper, code = preset("merlin_paper"), preset("merlin_code")
     for params, steps, decay in ((paper, "paper", 1e-4), (code, "long", 5e-4)):
-        for part in params.invariance.values():
+        for part in params.section("invariance").values():
             inversions = part.inversions
             assert (inversions.descent, inversions.images) == (steps, 500)
             assert len(inversions.seeds) == 3
@@ -87,7 +85,7 @@ def test_every_preset_plans_each_comparison_with_what_it_reads(name: str) -> Non
         arms = {run.wildcards["arm"] for run in job.inputs["trajectory"]}
         inverted = {one.wildcards["arm"] for one in job.inputs["inversions"]}
         assert inverted == arms | {"pretrained"}
-        assert arms <= set(plan.params.invariance[job.wildcards["model"]].arms)
+        assert arms <= set(plan.params.section("invariance")[job.wildcards["model"]].arms)
     assert len(plan.jobs("invariance")) == {"merlin_paper": 6, "merlin_code": 4}.get(name, 2)
 
 
@@ -109,9 +107,8 @@ def with_weights(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def tables_of(plan: Plan) -> dict[str, pd.DataFrame]:
     for job in plan.jobs(*DONE):
-        module, _, function = STEPS[job.step].function.partition(":")
         if job.step != "tables" or job.name == "invariance":
-            artifact = store.run(job, getattr(importlib.import_module(module), function))
+            artifact = store.run(job, function_of(job))
     return {path.stem: pd.read_parquet(path) for path in artifact.path.glob("*.parquet")}
 
 
@@ -135,8 +132,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> None:
 
 def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, ClaimResult]:
     """Judge every claim on one model."""
-    opened = Judge(tables, Statistics(), {"model": model})
-    return {name: judge(opened) for name, judge in JUDGES.items()}
+    opened = ClaimEvaluator(tables, {}, {"model": model})
+    return {name: evaluate(opened) for name, evaluate in ClaimEvaluator.evaluators.items()}
 
 
 def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_scratch(
@@ -209,7 +206,7 @@ def test_reconstruction_and_blocks_need_a_transformer() -> None:
     raw = shrunken(read("merlin_paper"))
     raw["models"]["imagenet"] = {"kind": "convnet", "width": 2}
     raw["invariance"]["from_cifar10"]["inversions"]["layers"] = [1, 7]
-    problems = _network_problems(parse(raw), dict.fromkeys(raw["datasets"], (1, 12, 12)))
+    problems = network_problems(raw, (1, 12, 12))
     assert problems == [
         "trajectory.imagenet.reconstruct.mode: ConvNet gives no patch tokens, which mode reconstruct "
         "draws the image from; choose a vision transformer of timm",

@@ -8,7 +8,7 @@ import pytest
 from checkout import ROOT
 from ruamel.yaml import YAML
 
-from headstart.maintenance import housekeeping
+from headstart.maintenance import generate
 from headstart.params.reading import ParamsError
 from headstart.params.types import canonical
 from headstart.registry import load, parse
@@ -45,10 +45,8 @@ def test_the_committed_params_file_is_the_default_preset() -> None:
 
 
 def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
-    assert (
-        ROOT / "workflow" / "schemas" / "params.schema.yaml"
-    ).read_text() == housekeeping.schema()
-    assert json.loads(housekeeping.schema())["additionalProperties"] is False
+    assert (ROOT / "workflow" / "schemas" / "params.schema.yaml").read_text() == generate.schema()
+    assert json.loads(generate.schema())["additionalProperties"] is False
 
 
 @pytest.mark.parametrize(
@@ -264,7 +262,8 @@ def test_fields_at_their_default_are_left_out_of_the_canonical_form() -> None:
 
 def test_the_primary_contrast_may_relearn_the_source_task() -> None:
     relearn = {"source": "latin", "model": "convnet", "target": "latin", "arm": "relearn"}
-    asked = parse(changed("statistics.primary", {**relearn, "shots": 3})).statistics.primary
+    params = parse(changed("statistics.primary", {**relearn, "shots": 3}))
+    asked = params.section("statistics").primary
     assert asked is not None
     assert asked.target == "latin"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 from checkout import ROOT
 from matplotlib import pyplot as plt
-from shrunken import CLASSES, read, shrunken, write
+from shrunken import CLASSES, network_problems, read, shrunken, write
 from workflow import Project, new_project
 
 from headstart.artifacts import store
@@ -21,8 +20,8 @@ from headstart.artifacts.keys import Job
 from headstart.networks import timm_models
 from headstart.networks.build import build
 from headstart.plan import Plan
-from headstart.registry import STEPS, Params, load, parse
-from headstart.steps.check import _network_problems
+from headstart.params.core import CoreParams
+from headstart.registry import function_of, load, parse
 from headstart.studies.early_stopping.figures import gains, ranges, stems, trainability, transfer
 from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
@@ -36,14 +35,14 @@ JIANG = ("jiang_fine_grained", "jiang_cifar10")
 EVERY_TEN = (*range(0, 201, 10),)
 
 
-def preset(name: str) -> Params:
+def preset(name: str) -> CoreParams:
     return load(ROOT / "presets" / f"{name}.yaml")
 
 
-def runs(params: Params) -> Counter[tuple[str, ...]]:
+def runs(params: CoreParams) -> Counter[tuple[str, ...]]:
     """Count the runs of every source, arm and number of shots, `best` as a checkpoint of its own."""
     counts: Counter[tuple[str, ...]] = Counter()
-    for model, arms in params.transfer.items():
+    for model, arms in params.section("transfer").items():
         seeds = len(params.pretrain[model].seeds)
         for arm, part in arms.items():
             grid = (part.source_epochs, part.draws, part.learning_rates, part.targets or (0,))
@@ -83,7 +82,7 @@ def test_the_published_protocol_keeps_22_checkpoints_and_trains_as_published(nam
         assert pretrain.checkpoint_epochs() == EVERY_TEN
         assert (pretrain.epochs, pretrain.learning_rate, pretrain.batch_size) == (200, 0.1, 128)
         assert params.models[model].model_dump()["norm_momentum"] == 0.9
-        for part in params.transfer[model].values():
+        for part in params.section("transfer")[model].values():
             assert part.source_epochs == (*EVERY_TEN, "best")
             assert part.schedule == pretrain.schedule
             assert part.augmentation == pretrain.augmentation
@@ -93,7 +92,7 @@ def test_the_published_protocol_keeps_22_checkpoints_and_trains_as_published(nam
 
 def test_the_recommended_study_has_nine_seeds_five_rates_and_checkpoints_around_drops() -> None:
     params = preset("recommended")
-    pretrain, arms = params.pretrain["wrn"], params.transfer["wrn"]
+    pretrain, arms = params.pretrain["wrn"], params.section("transfer")["wrn"]
     assert len(pretrain.seeds) == 9
     assert {1, 2, 4, 8, 16, 32, 59, 60, 61, 119, 121, 159, 161} < set(pretrain.checkpoint_epochs())
     assert arms["finetune"].learning_rates == (0.1, 0.03, 0.01, 0.003, 0.001)
@@ -107,7 +106,7 @@ def test_six_seeds_or_more_come_with_a_primary_contrast_and_can_decide_it_and_th
         # A contrast counts where its own number of seeds could decide it, as in the verdicts.
         seeds = [
             (source, model, target, arm, str(shots), len(params.pretrain[model].seeds))
-            for model, arms in params.transfer.items()
+            for model, arms in params.section("transfer").items()
             for arm, part in arms.items()
             for source in params.pretrain[model].sources
             for target in part.targets or (source,)
@@ -116,7 +115,7 @@ def test_six_seeds_or_more_come_with_a_primary_contrast_and_can_decide_it_and_th
         ]
         if not seeds:
             continue
-        primary = params.statistics.primary
+        primary = params.section("statistics").primary
         assert primary, file.name
         named = (primary.source, primary.model, primary.target, primary.arm, str(primary.shots))
         (first,) = (number for *names, number in seeds if tuple(names) == named)
@@ -160,8 +159,7 @@ def train(plan: Plan) -> dict[str, pd.DataFrame]:
 
 def done(job: Job) -> store.Artifact:
     """Do the job's step in this process."""
-    module, _, function = STEPS[job.step].function.partition(":")
-    return store.run(job, getattr(importlib.import_module(module), function))
+    return store.run(job, function_of(job))
 
 
 def test_snakemake_plans_a_preset_on_knowledge_without_its_data_and_weights(
@@ -181,7 +179,7 @@ def test_the_numbers_of_a_preset_on_knowledge_stand_in_its_comment(name: str) ->
     assert f"Runs: {len(plan.jobs('trajectory'))} trajectories;" in comment
     masked = 0
     for job in plan.jobs("values"):
-        scores = plan.params.knowledge["vgg16"]
+        scores = plan.params.section("knowledge")["vgg16"]
         networks = sum(len(set(epochs) - {"last"}) for epochs in job.params["epochs"])
         masked += networks * scores.images * 2**scores.players.count
     assert f" {masked / 1e6:.0f} million masked images" in comment
@@ -218,7 +216,7 @@ def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weigh
     table = artifact_table(artifact, "measurements")
     share = table[(table["metric"] == "preserved_of_pretrained") & table["order"].isna()]
     assert {"null_random_backbone", "ceiling_second_run"} <= set(
-        share.loc[share["value"].notna(), "reading"]
+        share.loc[share["value"].notna(), "condition"]
     )
 
 
@@ -256,7 +254,7 @@ def test_every_arm_of_a_published_protocol_trains_when_shrunken(name: str, proje
     table = tables["measurements"]
     peaks = table[table["metric"] == "oracle_peak"]
     assert {tuple(row) for row in peaks[["model", "arm"]].drop_duplicates().to_numpy()} == {
-        (model, arm) for model, arms in plan.params.transfer.items() for arm in arms
+        (model, arm) for model, arms in plan.params.section("transfer").items() for arm in arms
     }
     assert peaks["value"].between(0, 1).all()
     # One preset does for what reads the tables: it has every arm that the others have.
@@ -285,7 +283,7 @@ def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFra
         assert len(table)
         plt.close(figure)
     starts = trainability.trainability_table(tables["measurements"], 0.95)
-    assert set(starts["arm"]) == set(plan.params.transfer["wrn"])
+    assert set(starts["arm"]) == set(plan.params.section("transfer")["wrn"])
     assert starts["censored"].notna().all()
 
 
@@ -312,7 +310,7 @@ def test_each_intervention_of_the_recommended_study_does_its_own_thing(project: 
 def test_a_network_without_batch_normalisation_is_not_recalibrated() -> None:
     raw = shrunken(read("default"))
     raw["transfer"]["vit"]["finetune"]["recalibrate_batch_norm"] = True
-    (problem,) = _network_problems(parse(raw), dict.fromkeys(raw["datasets"], (1, 12, 12)))
+    (problem,) = network_problems(raw, (1, 12, 12))
     assert problem == (
         "transfer.vit.finetune.recalibrate_batch_norm: true, but vit has no batch normalisation; "
         "leave it out"
