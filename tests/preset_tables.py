@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from itertools import product
 
@@ -11,11 +10,8 @@ import pandas as pd
 from checkout import ROOT
 
 from headstart.artifacts.keys import Job
-from headstart.params.core import CoreParams
-from headstart.params.types import complete
 from headstart.plan import Plan
-from headstart.registry import STUDIES, load
-from headstart.steps.check import Facts, _network_problems
+from headstart.registry import load
 from headstart.steps.sections import pretrain_of
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
@@ -99,11 +95,3 @@ def _source(pretrain: Job, best: float) -> pd.DataFrame:
     same = {"source": names["source"], "target": names["source"], "model": names["model"]}
     seeded = pd.concat(parts).assign(seed=int(names["seed"]), arm="pretrain", mode="pretrain")
     return seeded.assign(**same)
-
-
-def network_problems_of(params: CoreParams, shape: tuple[int, int, int]) -> list[str]:
-    """Return what the check says of the networks of a study whose images all have one shape."""
-    sections = {name: complete(params.section(name)) for name in type(params).model_fields}
-    facts = Facts(params, {}, dict.fromkeys(params.datasets, shape))
-    modules = [importlib.import_module(study.checks) for study in STUDIES]
-    return _network_problems(sections, facts, modules)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 from checkout import ROOT
 from ruamel.yaml import YAML
+
+from headstart.params.types import complete
+from headstart.registry import STEPS, STUDIES, parse
+from headstart.steps.check import Facts, _network_problems
 
 LETTERS = [*"CDFGIJLNQRSUVWYZ"]
 CLASSES = 3
@@ -24,6 +29,15 @@ def write(raw: dict[str, Any], path: Path) -> Path:
     """Write a params file."""
     YAML(typ="safe", pure=True).dump(raw, path)
     return path
+
+
+def network_problems(raw: dict[str, Any], shape: tuple[int, int, int]) -> list[str]:
+    """Return what the step `check` says of the networks of a params file, on images of one shape."""
+    params = parse(raw)
+    sections = {name: complete(params.section(name)) for name in STEPS["check"].sections}
+    studies = [importlib.import_module(study.checks) for study in STUDIES if study.checks]
+    facts = Facts(params, {}, dict.fromkeys(raw["datasets"], shape))
+    return _network_problems(sections, facts, studies)
 
 
 def shrunken(raw: dict[str, Any]) -> dict[str, Any]:

@@ -160,7 +160,10 @@ def test_a_file_in_place_of_a_folder_is_named(project: Project, name: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("version", "figures", "--same"), "'figures' is not one of data, pretrain, trajectory"),
+        (
+            ("version", "figures", "--same"),
+            "'figures' is not one of data, pretrain, trajectory, transfer",
+        ),
         (("version", "data"), "say either --same or --bump"),
         (("data", "add", "photos", "nowhere"), "nowhere: no such file or folder"),
         (("data", "add", "new", "photos"), "such as --size 32"),

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from checkout import ROOT
 from matplotlib import pyplot as plt
-from preset_tables import network_problems_of
-from shrunken import TRANSFORMER, read, shrunken
+from shrunken import TRANSFORMER, network_problems, read, shrunken
 from workflow import new_project
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
 from headstart.networks.build import build
+from headstart.params.core import CoreParams
 from headstart.params.models import Timm
 from headstart.plan import Plan
-from headstart.registry import Params, function_of, load, parse
+from headstart.registry import function_of, load, parse
 from headstart.statistics.claim_results import ClaimResult
 from headstart.studies.invariance.claims import ClaimEvaluator
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
@@ -34,7 +34,7 @@ NAMES = ("merlin_paper", "merlin_code", "merlin_dynamics")
 DONE = ("data", "check", "pretrain", "trajectory", "inversions", "invariance", "tables")
 
 
-def preset(name: str) -> Params:
+def preset(name: str) -> CoreParams:
     return load(ROOT / "presets" / f"{name}.yaml")
 
 
@@ -221,7 +221,7 @@ def test_reconstruction_and_blocks_need_a_transformer(project: Path) -> None:
     own = {"kind": "file", "path": "nets.py", "function": "build", "sha256": sha256}
     raw["models"]["imagenet"] = own
     raw["invariance"]["from_cifar10"]["inversions"]["layers"] = [1, 7]
-    problems = network_problems_of(parse(raw), (1, 12, 12))
+    problems = network_problems(raw, (1, 12, 12))
     assert problems == [
         "trajectory.imagenet.reconstruct.mode: Plain gives no patch tokens, which mode reconstruct "
         "draws the image from; choose a vision transformer of timm",

@@ -262,9 +262,8 @@ def test_fields_at_their_default_are_left_out_of_the_canonical_form() -> None:
 
 def test_the_primary_contrast_may_relearn_the_source_task() -> None:
     relearn = {"source": "latin", "model": "convnet", "target": "latin", "arm": "relearn"}
-    asked = (
-        parse(changed("statistics.primary", {**relearn, "shots": 3})).section("statistics").primary
-    )
+    params = parse(changed("statistics.primary", {**relearn, "shots": 3}))
+    asked = params.section("statistics").primary
     assert asked is not None
     assert asked.target == "latin"
 

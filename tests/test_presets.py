@@ -11,8 +11,7 @@ import pytest
 import torch
 from checkout import ROOT
 from matplotlib import pyplot as plt
-from preset_tables import network_problems_of
-from shrunken import CLASSES, read, shrunken, write
+from shrunken import CLASSES, network_problems, read, shrunken, write
 from workflow import Project, new_project
 
 from headstart.artifacts import store
@@ -20,8 +19,9 @@ from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import Job
 from headstart.networks import timm_models
 from headstart.networks.build import build
+from headstart.params.core import CoreParams
 from headstart.plan import Plan
-from headstart.registry import Params, function_of, load, parse
+from headstart.registry import function_of, load, parse
 from headstart.studies.early_stopping.figures import gains, ranges, stems, trainability, transfer
 from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
@@ -35,11 +35,11 @@ JIANG = ("jiang_fine_grained", "jiang_cifar10")
 EVERY_TEN = (*range(0, 201, 10),)
 
 
-def preset(name: str) -> Params:
+def preset(name: str) -> CoreParams:
     return load(ROOT / "presets" / f"{name}.yaml")
 
 
-def runs(params: Params) -> Counter[tuple[str, ...]]:
+def runs(params: CoreParams) -> Counter[tuple[str, ...]]:
     """Count the runs of every source, arm and number of shots, `best` as a checkpoint of its own."""
     counts: Counter[tuple[str, ...]] = Counter()
     for model, arms in params.section("transfer").items():
@@ -216,7 +216,7 @@ def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weigh
     table = artifact_table(artifact, "measurements")
     share = table[(table["metric"] == "preserved_of_pretrained") & table["order"].isna()]
     assert {"null_random_backbone", "ceiling_second_run"} <= set(
-        share.loc[share["value"].notna(), "reading"]
+        share.loc[share["value"].notna(), "condition"]
     )
 
 
@@ -310,7 +310,7 @@ def test_each_intervention_of_the_recommended_study_does_its_own_thing(project: 
 def test_a_network_without_batch_normalisation_is_not_recalibrated() -> None:
     raw = shrunken(read("default"))
     raw["transfer"]["vit"]["finetune"]["recalibrate_batch_norm"] = True
-    (problem,) = network_problems_of(parse(raw), (1, 12, 12))
+    (problem,) = network_problems(raw, (1, 12, 12))
     assert problem == (
         "transfer.vit.finetune.recalibrate_batch_norm: true, but vit has no batch normalisation; "
         "leave it out"

@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-SOCKET = "HEADSTART_WARM"
+SOCKET = "HEADSTART_FORK_SERVER"
 """Environment variable with the path of the server's socket."""
 LOADED = ("torch", "pandas", "pyarrow.parquet", "safetensors.torch", "scipy.stats")
 LENGTH = struct.Struct("!Q")

@@ -15,11 +15,11 @@ from checkout import ROOT
 
 STARTER = """
 import sys
-from headstart.maintenance import fork_server as warm
+from headstart.maintenance import fork_server
 
-warm.LOADED = ("json",)
-warm.start()
-print(__import__("os").environ[warm.SOCKET], flush=True)
+fork_server.LOADED = ("json",)
+fork_server.start()
+print(__import__("os").environ[fork_server.SOCKET], flush=True)
 sys.stdin.read()
 """
 
@@ -48,7 +48,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     assert starter.stdout
     path = Path(starter.stdout.readline().strip())
     assert within(20, path.exists)
-    yield {**found, "HEADSTART_WARM": str(path)}
+    yield {**found, "HEADSTART_FORK_SERVER": str(path)}
     starter.stdin.close()
     starter.stdout.close()
     assert starter.wait(10) == 0
@@ -71,8 +71,14 @@ def test_a_command_prints_and_ends_as_it_does_alone(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "params.yaml").write_text("no: study\n")
-    alone = {**environment, "HEADSTART_WARM": str(tmp_path / "nobody")}
-    for arguments in (["schema"], ["verify"], ["use"], ["data", "add", "x", "nowhere"], ["--help"]):
+    alone = {**environment, "HEADSTART_FORK_SERVER": str(tmp_path / "nobody")}
+    for arguments in (
+        ["generate", "x"],
+        ["verify"],
+        ["use"],
+        ["data", "add", "x", "nowhere"],
+        ["--help"],
+    ):
         there, here = (run(which, tmp_path, *arguments) for which in (environment, alone))
         assert there == here
     assert run(environment, tmp_path, "verify")[0] == 1
