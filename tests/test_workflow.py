@@ -189,7 +189,7 @@ def test_results_do_not_depend_on_the_number_of_cores_and_figures_are_equal_byte
 def test_an_edit_of_the_training_loop_recomputes_until_it_is_declared_the_same(
     copied: Project,
 ) -> None:
-    loop = "src/headstart/training/schedules.py"
+    loop = "src/headstart/training/rules.py"
     with (copied.folder / loop).open("a") as file:
         file.write("\nUNUSED = 1\n")
     jobs = planned(copied.snakemake("-n"))

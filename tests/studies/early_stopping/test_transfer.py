@@ -205,7 +205,7 @@ def test_tables_hold_one_row_per_measurement_and_name_the_split() -> None:
     (job,) = of.jobs("tables")
     folder = store.run(job, tables.make).path
     rows = read_table(folder / "measurements.parquet")
-    assert not rows.duplicated(tables.COLUMNS[:-2]).any()
+    assert not rows.duplicated(tables.SCHEMA.keys).any()
     headline = rows[rows["metric"] == "accuracy_at_validation_best"]
     assert set(headline["split"]) == {"validation", "test"}
     counts = headline.groupby("split").size()
