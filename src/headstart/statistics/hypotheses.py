@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 ALPHA = 0.025
 """The one significance level of every test in this package: one-sided 2.5 %."""
@@ -24,7 +25,7 @@ class EquivalenceResult:
 
 
 def holm(p_values: npt.ArrayLike) -> Array:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given.
+    """Return Holm's step-down adjusted p-values (Holm 1979), in the order given.
 
     NaN marks a hypothesis that was never tested: it stays NaN and does not count.
 
@@ -38,15 +39,13 @@ def holm(p_values: npt.ArrayLike) -> Array:
     if np.any((p[tested] < 0) | (p[tested] > 1)):
         raise ValueError(f"p-values must lie in [0, 1]; got {p.tolist()}")
     adjusted = np.full(p.shape, np.nan)
-    m = int(tested.sum())
-    order = np.flatnonzero(tested)[np.argsort(p[tested], kind="stable")]
-    stepped = np.maximum.accumulate(p[order] * np.arange(m, 0, -1))
-    adjusted[order] = np.minimum(stepped, 1.0)
+    if tested.any():
+        adjusted[tested] = multipletests(p[tested], method="holm")[1]
     return adjusted
 
 
 def p_mean_below(values: npt.ArrayLike, bound: float) -> Array:
-    """One-sided p-values of Student's t-test that the mean over axis 0 lies below `bound`.
+    """Return one-sided p-values of Student's t-test that the mean over axis 0 lies below `bound`.
 
     `values` has shape (units, ...), the result the shape of the rest. A small p speaks for
     "mean < bound". One unit gives NaN. Without any spread the mean is taken as known.
@@ -64,7 +63,7 @@ def p_mean_below(values: npt.ArrayLike, bound: float) -> Array:
 
 
 def tost(differences: npt.ArrayLike, margin: float, alpha: float = ALPHA) -> EquivalenceResult:
-    """Two one-sided t-tests that a mean difference (n,) lies within ±margin (Schuirmann 1987).
+    """Test, by two one-sided t-tests, that a mean difference (n,) lies within ±margin (Schuirmann 1987).
 
     At one-sided 2.5 % this is the question whether the 95 % t-interval lies inside the margin.
 

@@ -12,6 +12,8 @@ from simulated_runs import (
 )
 
 from headstart.statistics.errors import UndecidableError
+from headstart.studies.early_stopping.figures.prepare import tuned_runs
+from headstart.studies.early_stopping.tables import tidy
 from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
 from headstart.studies.early_stopping.verdicts.evidence import weigh
 from headstart.studies.early_stopping.verdicts.selection import (
@@ -21,6 +23,7 @@ from headstart.studies.early_stopping.verdicts.selection import (
     selection_optimism,
     split_seeds,
     tune_learning_rate,
+    tuned_rates,
 )
 from headstart.studies.early_stopping.verdicts.source_best import earliest_best, source_best_epochs
 
@@ -189,3 +192,28 @@ def test_permuting_test_accuracies_changes_nothing_that_is_chosen():
     assert len(chosen[0][0]) == 4
     assert np.unique(chosen[0][1]).size == 3
     assert chosen[0] == chosen[1]
+
+
+def test_figures_and_verdicts_choose_the_same_rate_where_rates_tie_but_for_rounding():
+    shape = (len(STARTS), 2, 3, 2)
+    tied = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]]).T
+    assert tied.mean(axis=0)[0] != tied.mean(axis=0)[1]
+    validation = np.broadcast_to(tied, shape).copy()
+    validation[-1, 0, 0] = [0.5, 0.6]
+    rates = (0.1, 0.01) if tied.mean(axis=0)[0] > tied.mean(axis=0)[1] else (0.01, 0.1)
+    table = runs_table(STARTS, validation, validation, peak_at(STARTS, 4, 2), rates)
+    runs = accuracy_tensors(table, CONTRAST)
+    by_verdicts = np.array(runs.learning_rates)[tune_learning_rate(runs.validation[:-1])]
+    drawn = tuned_runs(tidy([table.assign(arm="finetune")]), "net")
+    by_figures = drawn.drop_duplicates(["source_epoch", "seed"]).pivot(
+        index="source_epoch", columns="seed", values="learning_rate"
+    )
+    assert by_figures.index.tolist() == STARTS.tolist()
+    assert np.array_equal(by_figures, by_verdicts)
+    assert set(by_verdicts[:-1].ravel()) == {0.01}
+
+
+def test_a_rate_that_was_not_run_from_a_start_is_not_its_best():
+    rows = [(0, 0, 0.01, 0.2), (0, 0, 0.1, 0.3), (1, 0, 0.01, 0.0)]
+    runs = pd.DataFrame(rows, columns=["source_epoch", "draw", "learning_rate", "validation"])
+    assert tuned_rates(runs, ["source_epoch"])["learning_rate"].tolist() == [0.1, 0.01]

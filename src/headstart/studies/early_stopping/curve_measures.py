@@ -5,6 +5,7 @@ Curves are arrays (..., epochs), one column per epoch from epoch 1 on, accuracie
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -38,20 +39,20 @@ def time_to_reference(
 
 
 def kaplan_meier(time: npt.ArrayLike, observed: npt.ArrayLike) -> tuple[Array, Array]:
-    """Kaplan–Meier estimate: event times (ascending) and the share still waiting after each."""
+    """Return the Kaplan–Meier estimate: event times (ascending) and the share still waiting after each."""
     times, events = np.asarray(time, dtype=float), np.asarray(observed, dtype=bool)
     if times.ndim != 1 or times.shape != events.shape or not times.size:
         raise ValueError(
             f"time and observed must be equal vectors; got {times.shape}, {events.shape}"
         )
-    at = np.unique(times[events])
-    waiting = (times[None, :] >= at[:, None]).sum(axis=1)
-    happened = ((times[None, :] == at[:, None]) & events[None, :]).sum(axis=1)
-    return at, np.cumprod(1 - happened / waiting)
+    data = stats.CensoredData(uncensored=times[events], right=times[~events])
+    waiting = stats.ecdf(data).sf
+    at = np.isin(waiting.quantiles, times[events])
+    return waiting.quantiles[at], waiting.probabilities[at]
 
 
 def median_time(time: npt.ArrayLike, observed: npt.ArrayLike) -> float:
-    """Kaplan–Meier median; infinite where at most half of the runs get there within the budget."""
+    """Return the Kaplan–Meier median, infinite where at most half of the runs get there in the budget."""
     at, surviving = kaplan_meier(time, observed)
     below = surviving <= 0.5 + 1e-12
     return float(at[below.argmax()]) if below.any() else float("inf")

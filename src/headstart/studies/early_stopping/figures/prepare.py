@@ -6,6 +6,7 @@ import pandas as pd
 
 from headstart.figures.labels import panel_heading
 from headstart.statistics.intervals import mean_interval
+from headstart.studies.early_stopping.verdicts.selection import tuned_rates
 
 PANEL = ["target", "arm", "mode", "shots"]
 RUN = ["seed", "source_epoch", "draw", "learning_rate"]
@@ -71,10 +72,7 @@ def tuned_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     """
     runs = all_runs(measurements, model)
     cell = [*PANEL, "seed", "source_epoch"]
-    by_rate = runs.groupby([*cell, "learning_rate"])["validation"].mean().reset_index()
-    order = [*cell, "validation", "learning_rate"]
-    by_rate = by_rate.sort_values(order, ascending=[True] * len(cell) + [False, True])
-    chosen = by_rate.drop_duplicates(cell)[[*cell, "learning_rate"]]
+    chosen = tuned_rates(runs, cell)
     return runs.merge(chosen, on=[*cell, "learning_rate"]).sort_values(
         PANEL + RUN, ignore_index=True
     )

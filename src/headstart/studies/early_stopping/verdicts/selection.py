@@ -4,10 +4,12 @@ Nothing here reads test accuracies, except `held_out_effects` and `selection_opt
 measure how far a choice flatters itself.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from headstart.statistics.ties import first_best
 
@@ -22,6 +24,20 @@ def tune_learning_rate(validation: Array) -> npt.NDArray[np.intp]:
     `validation` is (starts, I, J, L) with learning rates ascending; ties go to the smallest.
     """
     return first_best(validation.mean(axis=2))
+
+
+def tuned_rates(runs: pd.DataFrame, starts: Sequence[str]) -> pd.DataFrame:
+    """Return one row per start with the learning rate that its runs prefer on validation.
+
+    It is the rule of `tune_learning_rate` on a table: `runs` has the columns `starts`, which name a
+    start (one source network at one epoch), `draw`, `learning_rate` and `validation`. Where a start
+    lacks runs at a rate, the mean over those that it has counts.
+    """
+    by_rate = runs.pivot_table(index=[*starts], columns="learning_rate", values="validation")
+    # Below any accuracy: what was not run is never the best.
+    means = np.nan_to_num(by_rate.to_numpy(dtype=float), nan=-1.0)
+    rates = by_rate.columns.to_numpy(dtype=float)
+    return by_rate.index.to_frame(index=False).assign(learning_rate=rates[first_best(means)])
 
 
 def at_learning_rate(accuracies: Array, index: npt.NDArray[np.intp]) -> Array:
