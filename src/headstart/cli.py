@@ -49,11 +49,11 @@ def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
             store.run(job, function, _device(step, params.runtime.device), console)
 
 
-def _device(step: str, asked: str) -> str:
+def _device(step: str, requested: str) -> str:
     if not STEPS[step].gpu:
         return "cpu"
     device = importlib.import_module("headstart.training.device")
-    chosen = device.choose_device(asked, locks=STORE / "devices")
+    chosen = device.choose_device(requested, locks=STORE / "devices")
     device.one_thread()
     device.reproducible(chosen)
     return str(chosen)
@@ -97,7 +97,7 @@ def verdict(
     primary: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Judge a table of runs: is the source-best checkpoint the best start for fine-tuning?
+    """Evaluate a table of runs: is the source-best checkpoint the best start for fine-tuning?
 
     Args:
         file: .csv or .parquet with the columns of docs/verdicts.md; without it, the study's own runs.
@@ -123,12 +123,12 @@ def claims(
     key: Annotated[str | None, Parameter(help="do this job (used by the workflow)")] = None,
     log: LogFile = None,
 ) -> None:
-    """Judge the published claims in claims.yaml on the study's runs, or on a table of runs.
+    """Evaluate the published claims in claims.yaml on the study's runs, or on a table of runs.
 
     Args:
         file: .csv or .parquet with the columns of docs/verdicts.md; without it, the study's own runs.
         classes: of the target; tells which runs diverged where the file holds per-epoch losses.
-        primary: the contrast to judge by, such as `target=cyrillic shots=5`.
+        primary: the contrast to evaluate, such as `target=cyrillic shots=5`.
         params: params file.
     """
     if key:

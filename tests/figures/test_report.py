@@ -53,7 +53,7 @@ def written() -> str:
         return {}
 
     def claims(_: Job, context: store.JobContext) -> dict:
-        content = {"paper": "A paper.", "judged_on": "Judged on: latin.", "claims": [CLAIM]}
+        content = {"paper": "A paper.", "evaluated_on": "Evaluated on: latin.", "claims": [CLAIM]}
         write_json(context.out / "claims.json", content)
         return {}
 

@@ -1,4 +1,4 @@
-"""Why a table, or one comparison in it, cannot be judged."""
+"""Why a table, or one comparison in it, cannot be evaluated."""
 
 
 class TableError(ValueError):

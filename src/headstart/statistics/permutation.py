@@ -74,13 +74,13 @@ def max_statistic_test(
     Args:
         differences: D (units, candidates), candidate minus reference, on test data.
         selection: the same on validation data. In every sign pattern the candidate with the
-            largest mean here is picked and judged by `differences`. Without it the differences
+            largest mean here is picked and tested by `differences`. Without it the differences
             pick for themselves, and `statistic="mean"` then is max_t mean_i D_i(t).
         statistic: "mean" of the picked candidate, or "studentised": mean / √((s_t² + s̄²)/2) with
             s_t² its variance over units and s̄² the average variance of all candidates. A candidate
             far below the reference, whose flipped mean is far above it, then cannot drown the
             others; sharing the variance keeps the power that a plain t loses with few units.
-        two_sided: pick and judge by absolute values.
+        two_sided: pick and test by absolute values.
         seed: of the random patterns, used beyond 12 units.
 
     Raises:

@@ -152,7 +152,7 @@ def _training_problems(model: str, network: Network, facts: Facts) -> Iterator[s
 def recalibration_problems(
     model: str, network: Network, parts: Mapping[str, Training]
 ) -> Iterator[str]:
-    """Yield where a network without batch normalisation is asked for its statistics."""
+    """Yield where a network without batch normalisation is to estimate its statistics."""
     if batch_norms(network):
         return
     for path, part in parts.items():

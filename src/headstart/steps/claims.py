@@ -102,7 +102,7 @@ class Claims(BaseModel):
 
 
 class StudyTables(Mapping[str, pd.DataFrame]):
-    """The tables in an artifact, each read when it is asked for."""
+    """The tables in an artifact, each read when it is needed."""
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
@@ -129,7 +129,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     about, found = evaluate(claims, study, evaluator, tables, job.params)
     rows = [record(name, claims.claims[name], result) for name, result in found.items()]
     _log(rows, context)
-    content = {"paper": claims.papers.get(study, ""), "judged_on": about, "claims": rows}
+    content = {"paper": claims.papers.get(study, ""), "evaluated_on": about, "claims": rows}
     write_json(context.out / "claims.json", content)
     pd.DataFrame(rows).to_csv(context.out / "claims.csv", index=False, float_format="%.6g")
     return {"summary": {"claims": len(rows)}}

@@ -56,7 +56,7 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
     }
     merged = {
         "papers": {study: one["paper"] for study, one in found.items()},
-        "judged_on": {study: one["judged_on"] for study, one in found.items()},
+        "evaluated_on": {study: one["evaluated_on"] for study, one in found.items()},
         "claims": [claim for one in found.values() for claim in one["claims"]],
     }
     yield CLAIMS, json_bytes(merged)

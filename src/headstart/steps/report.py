@@ -66,12 +66,12 @@ def _claims(evaluated: Artifact | None) -> Iterator[str]:
             "claim": [claim["statement"] for claim in mine],
             "published": [f"{claim['published']} ({claim['source']})" for claim in mine],
             "here": [_ours(claim) for claim in mine],
-            "judgement": [claim["status"] for claim in mine],
+            "result": [claim["status"] for claim in mine],
             "why": [claim["reason"] for claim in mine],
         }
     )
     paper = f"<p class=note>{escape(content['paper'])}</p>"
-    about = f"<p>{escape(content['judged_on'])}</p>"
+    about = f"<p>{escape(content['evaluated_on'])}</p>"
     yield from section("Claims of the paper", [paper, about, table(rows, "claims")])
 
 

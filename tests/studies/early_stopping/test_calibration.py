@@ -20,7 +20,7 @@ from headstart.studies.early_stopping.verdicts.selection import (
     selection_optimism,
     split_seeds,
 )
-from headstart.studies.early_stopping.verdicts.verdicts import judge
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_on
 
 ALPHA = 0.025
 CHECKPOINTS = 15
@@ -77,7 +77,7 @@ def test_the_planted_studies_follow_the_expected_losses():
     ],
 )
 def test_a_planted_optimum_is_found_on_its_side_of_the_source_optimum(rho, verdict, epoch):
-    result = judge(planted_optimum(rho, seed=1))
+    result = verdict_on(planted_optimum(rho, seed=1))
     assert result.verdict == verdict, result.reason
     assert np.mean(result.source_best) == pytest.approx(15.28, abs=0.8)
     if epoch is not None:
@@ -97,7 +97,7 @@ def test_exchangeable_checkpoints_in_whole_tables_are_called_better_in_at_most_2
             table = runs_table(epochs, test, validation, source)
         # Rows in the order of `runs_table`: only their values are new.
         table["value"] = np.concatenate([test.ravel(), source.ravel(), validation.ravel()])
-        found.append(judge(table).verdict)
+        found.append(verdict_on(table).verdict)
     assert np.mean([v == "earlier-better" for v in found]) <= ALPHA + slack(ALPHA, studies)
     assert np.mean([v == "later-better" for v in found]) <= ALPHA + slack(ALPHA, studies)
 

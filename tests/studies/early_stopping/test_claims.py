@@ -184,7 +184,7 @@ def test_the_step_writes_every_claim_with_number_interval_and_judgement(project:
     assert first["status"] == "supported"
     assert first["low"] < first["value"] < first["high"]
     assert (last["status"], last["value"]) == ("not measured here", None)
-    assert "target cyrillic" in written["judged_on"]
+    assert "target cyrillic" in written["evaluated_on"]
 
 
 def test_the_step_says_what_is_wrong_with_tables_that_cannot_be_statuses(project: Path) -> None:

@@ -54,7 +54,7 @@ class ClaimEvaluator:
         found = contrasts(self.table)
         if not found:
             raise TableError(
-                "there are no fine-tuning runs to judge: every row has mode 'pretrain'"
+                "there are no fine-tuning runs to evaluate: every row has mode 'pretrain'"
             )
         named = requested or primary_of(statistics)
         self.contrast: Contrast = find_contrast(found, named) if named else _first(found)
@@ -62,7 +62,7 @@ class ClaimEvaluator:
 
     def about(self) -> str:
         """Return which runs speak, and whether anything here may be called a replication."""
-        return f"Judged on: {describe(self.contrast)}. {self._protocol()}"
+        return f"Evaluated on: {describe(self.contrast)}. {self._protocol()}"
 
     def earlier_start(self) -> ClaimResult:
         """C1, on the contrast itself."""

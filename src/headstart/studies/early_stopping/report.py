@@ -15,10 +15,10 @@ OF_ARM = ["target", "arm", "mode", "target_dataset", "target_classes", "target_t
 
 def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Yield the verdicts."""
-    judged = tables["verdicts"]
+    found = tables["verdicts"]
     sentences = [
         f"<p{' class=primary' if row['primary'] else ''}>{escape(verdicts.sentence(row))}</p>"
-        for row in judged.to_dict("records")
+        for row in found.to_dict("records")
     ]
     note = (
         "Effects and intervals are percentage points of test accuracy over the start from the source-best "
@@ -26,7 +26,7 @@ def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         "looking; all others are corrected for their number."
     )
     yield from section(
-        "Verdicts", [*sentences, table(verdicts.summary(judged)), f"<p class=note>{note}</p>"]
+        "Verdicts", [*sentences, table(verdicts.summary(found)), f"<p class=note>{note}</p>"]
     )
 
 

@@ -171,7 +171,7 @@ class ClaimEvaluator:
         whole = table[(table["networks"] > 0) & table["value"].notna()]
         images = int((whole["n"] / whole["networks"]).max()) if len(whole) else 0
         return (
-            f"Judged on: {self.compared.title}, fine-tuned from source epoch {self.compared.init_epoch}, "
+            f"Evaluated on: {self.compared.title}, fine-tuned from source epoch {self.compared.init_epoch}, "
             f"{pluralize(seeds, 'source network')}, {images} test images. Intervals are "
             "over images and speak for these networks; the published ones are larger, on photographs and "
             "text: whatever holds here supports or contradicts a claim elsewhere, and replicates nothing."

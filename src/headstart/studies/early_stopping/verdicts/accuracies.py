@@ -104,9 +104,9 @@ class _Cubes:
         self, seen: npt.NDArray[np.bool_], test: Array, validation: Array | None
     ) -> tuple[str, ...]:
         """Overwrite the scores of diverged runs by their final accuracies: no lucky epoch wins."""
-        flagged, told = self.array(DIVERGED, None)
+        flagged, known = self.array(DIVERGED, None)
         flags: tuple[str, ...] = ()
-        unknown = int((seen & ~told).sum())
+        unknown = int((seen & ~known).sum())
         if unknown:
             text = f"nothing tells whether {unknown} of {int(seen.sum())} runs diverged"
             flags = (f"divergence-unchecked: {text}; a lucky epoch of such a run may have won",)

@@ -135,7 +135,7 @@ def _why_not(evidence: Evidence, gain: Gain, *, counted: bool) -> str:
     if evidence.p_floor > ALPHA:
         n, seeds = evidence.n_seeds, "source seed" if evidence.n_seeds == 1 else "source seeds"
         causes.append(
-            f"{n} {seeds} cannot give a p below {evidence.p_floor:.3g}, where {ALPHA:g} is asked "
+            f"{n} {seeds} cannot give a p below {evidence.p_floor:.3g}, where {ALPHA:g} is requested "
             f"for and {seeds_needed()} seeds are the least"
         )
     kind = "Described, not decided" if evidence.descriptive else "Not decided"

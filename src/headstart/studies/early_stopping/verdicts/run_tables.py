@@ -86,19 +86,21 @@ def contrasts(table: pd.DataFrame) -> list[dict[str, object]]:
     return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
 
 
-def find_contrast(found: list[dict[str, object]], asked: Mapping[str, object]) -> dict[str, object]:
-    """The one contrast among `found` that agrees with all that is `asked`, 5 being equal to "5".
+def find_contrast(
+    found: list[dict[str, object]], requested: Mapping[str, object]
+) -> dict[str, object]:
+    """The one contrast among `found` that agrees with all that is `requested`, 5 being equal to "5".
 
     Raises:
         TableError: when none or several agree, or a key is no contrast column.
     """
-    _check_names(asked)
-    named = {name: str(_plain(value)) for name, value in asked.items()}
+    _check_names(requested)
+    named = {name: str(_plain(value)) for name, value in requested.items()}
     matching = [c for c in found if all(str(c[name]) == value for name, value in named.items())]
     if len(matching) != 1:
         known = "; ".join(describe(c) for c in found[:8]) or "none at all"
         raise TableError(
-            f"{len(matching)} contrasts fit ({describe(asked) or 'no contrast named'}), one is "
+            f"{len(matching)} contrasts fit ({describe(requested) or 'no contrast named'}), one is "
             f"needed. The table has: {known}."
         )
     return matching[0]

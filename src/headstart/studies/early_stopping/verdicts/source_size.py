@@ -1,8 +1,8 @@
 """Does the gain of an earlier start differ between amounts of source training?
 
 Source networks of different amounts are different networks, so nothing is paired: whole networks
-are dealt anew to the amounts, all their gains with them. Under the null hypothesis that the amount
-does not matter every deal is equally likely, and the test is exact for any dependence between
+are permuted over the amounts, all their gains with them. Under the null hypothesis that the amount
+does not matter every permutation is equally likely, and the test is exact for any dependence between
 epochs. With two amounts of n networks each it cannot give a p below 2 n! n! / (2 n)!, which is 0.1
 for three networks and 0.029 for four.
 """
@@ -31,7 +31,7 @@ from headstart.studies.early_stopping.verdicts.selection import (
 )
 
 Array = npt.NDArray[np.float64]
-DEALS = 9999
+PERMUTATIONS = 9999
 BOTH_SIDES = 2 * ALPHA
 
 
@@ -58,7 +58,7 @@ def compare_amounts(by_amount: Mapping[str, Accuracies], seed: int = 0) -> Diffe
 
     Each amount has the epoch that validation picks for it, each start its own learning rate; an
     epoch after source-best counts as source-best. The statistic is the largest |t| of Welch over
-    pairs of amounts; in every deal the epochs are picked anew. None where the amounts share no
+    pairs of amounts; in every permutation the epochs are picked anew. None where the amounts share no
     epoch before source-best, or one has fewer than two networks.
     """
     names = list(by_amount)
@@ -68,9 +68,9 @@ def compare_amounts(by_amount: Mapping[str, Accuracies], seed: int = 0) -> Diffe
         return None
     epochs, test, held = gains
     labels = np.repeat(np.arange(len(names)), sizes)
-    deals = np.array(list(_deals(labels, sizes, seed)))
+    permutations = np.array(list(_permutations(labels, sizes, seed)))
     pairs = list(combinations(range(len(names)), 2))
-    statistics = _distances(test, held, deals, pairs)
+    statistics = _distances(test, held, permutations, pairs)
     largest = statistics.max(axis=1)
     a, b = pairs[int(statistics[0].argmax())]
     slack = 1e-9 * max(1.0, largest[0]) if np.isfinite(largest[0]) else 0.0
@@ -81,7 +81,7 @@ def compare_amounts(by_amount: Mapping[str, Accuracies], seed: int = 0) -> Diffe
         interval=welch[a, b],
         widest=max(max(abs(i.low), abs(i.high)) for i in welch.values()),
         p=float(np.mean(largest >= largest[0] - slack)),
-        p_floor=_floor(sizes, len(deals)),
+        p_floor=_floor(sizes, len(permutations)),
         effects={
             name: float(values.mean()) for name, (_, values) in zip(names, chosen, strict=True)
         },
@@ -119,40 +119,42 @@ def _per_network(runs: Accuracies, epochs: npt.NDArray[np.int64]) -> tuple[Array
     return parts[0], parts[1]
 
 
-def _deals(labels: npt.NDArray[np.intp], sizes: list[int], seed: int) -> Iterator[npt.NDArray]:
-    """Yield the labels as they are, then all other deals of two amounts, or random ones of more."""
+def _permutations(
+    labels: npt.NDArray[np.intp], sizes: list[int], seed: int
+) -> Iterator[npt.NDArray]:
+    """Yield the labels as they are, then all other permutations of two amounts, or random ones of more."""
     yield labels
-    if len(sizes) == 2 and _distinct(sizes) <= DEALS:
+    if len(sizes) == 2 and _distinct(sizes) <= PERMUTATIONS:
         everyone = range(len(labels))
         for first in combinations(everyone, sizes[0]):
-            deal = np.ones(len(labels), dtype=int)
-            deal[list(first)] = 0
-            if not np.array_equal(deal, labels):
-                yield deal
+            permutation = np.ones(len(labels), dtype=int)
+            permutation[list(first)] = 0
+            if not np.array_equal(permutation, labels):
+                yield permutation
         return
     generator = np.random.default_rng(seed)
-    for _ in range(DEALS):
+    for _ in range(PERMUTATIONS):
         yield generator.permutation(labels)
 
 
 def _distinct(sizes: list[int]) -> int:
-    """Return the number of different deals."""
+    """Return the number of different permutations."""
     return factorial(sum(sizes)) // prod(map(factorial, sizes))
 
 
-def _floor(sizes: list[int], deals: int) -> float:
+def _floor(sizes: list[int], permutations: int) -> float:
     """Return the smallest p: amounts of one size may change names without changing any |t|."""
     names = prod(factorial(number) for number in Counter(sizes).values())
-    return max(names / _distinct(sizes), 1 / deals)
+    return max(names / _distinct(sizes), 1 / permutations)
 
 
 def _distances(
-    test: Array, held: Array, deals: npt.NDArray[np.intp], pairs: list[tuple[int, int]]
+    test: Array, held: Array, permutations: npt.NDArray[np.intp], pairs: list[tuple[int, int]]
 ) -> Array:
-    """Return Welch's |t| (deals, pairs), every amount at the epoch that validation picks in that deal."""
+    """Return Welch's |t| (permutations, pairs), every amount at the epoch that validation picks in that permutation."""
     means, errors = [], []
-    for amount in range(int(deals.max()) + 1):
-        members = (deals == amount).astype(float)
+    for amount in range(int(permutations.max()) + 1):
+        members = (permutations == amount).astype(float)
         n = members[0].sum()
         column = first_best(members @ held)[:, None]
         mean = np.take_along_axis(members @ test, column, axis=1)[:, 0] / n

@@ -61,7 +61,7 @@ def verdict_frame(
 
 
 def runs_at_hand(job: Job | None, file: Path | None, classes: int | None = None) -> pd.DataFrame:
-    """Return the runs in a file, or without one those of the study's tables, ready to be judged.
+    """Return the runs in a file, or without one those of the study's tables, ready to be found.
 
     Raises:
         TableError: the file cannot be read as a table of runs.
@@ -90,12 +90,15 @@ def verdict_text(
         raise TableError(f"--margin: {margin:g} is not a positive number of percentage points")
     named = contrast_from_words(primary or ())
     table = runs_at_hand(job, file, classes)
-    asked = Statistics.model_validate(job.params["statistics"] if job else {})
+    requested = Statistics.model_validate(job.params["statistics"] if job else {})
     verdicts = verdict_table(
-        table, named or primary_of(asked), asked.margin if margin is None else margin, asked.seed
+        table,
+        named or primary_of(requested),
+        requested.margin if margin is None else margin,
+        requested.seed,
     )
     if not verdicts:
-        raise TableError("there are no fine-tuning runs to judge: every row has mode 'pretrain'")
+        raise TableError("there are no fine-tuning runs to evaluate: every row has mode 'pretrain'")
     return render(verdicts).rstrip("\n")
 
 

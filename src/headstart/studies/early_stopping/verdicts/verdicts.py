@@ -68,7 +68,7 @@ class Verdict:
     flags: tuple[str, ...] = ()
 
 
-def judge(
+def verdict_on(
     table: pd.DataFrame,
     contrast: Mapping[str, object] | None = None,
     margin: float = 1.0,
@@ -88,8 +88,8 @@ def judge(
     """
     check_table(table)
     found = contrasts(table)
-    asked = find_contrast(found, contrast or {})
-    return _verdicts(table, [asked], asked, margin, seed)[0]
+    requested = find_contrast(found, contrast or {})
+    return _verdicts(table, [requested], requested, margin, seed)[0]
 
 
 def verdict_table(
