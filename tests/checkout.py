@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from headstart.maintenance import presets
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -14,5 +16,6 @@ def copy_project(folder: Path, preset: str = "smoke") -> Path:
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )
-    shutil.copy(ROOT / "presets" / f"{preset}.yaml", folder / "params.yaml")
+    text = presets.complete_text(presets.find(preset))
+    (folder / "params.yaml").write_text(text)
     return folder

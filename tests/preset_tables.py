@@ -7,11 +7,11 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from checkout import ROOT
 
 from headstart.artifacts.keys import Job
+from headstart.maintenance import presets
 from headstart.plan import Plan
-from headstart.registry import load
+from headstart.registry import parse
 from headstart.steps.sections import pretrain_of
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
@@ -30,7 +30,7 @@ def preset_tables(
     Every network is source-best at the kept epoch next to the share `best` of its pre-training;
     `seed_sd`, in points, is the spread of a start over source networks.
     """
-    jobs = Plan(load(ROOT / "presets" / f"{preset}.yaml")).jobs("transfer")
+    jobs = Plan(parse(presets.read(presets.find(preset)))).jobs("transfer")
     generator = np.random.default_rng(0)
     parts, done = [], set()
     for job in jobs:

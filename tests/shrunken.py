@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from checkout import ROOT
 from ruamel.yaml import YAML
 
+from headstart.maintenance import presets
 from headstart.params.types import complete
 from headstart.registry import STEPS, STUDIES, parse
 from headstart.steps.check import Facts, _network_problems
@@ -22,7 +22,7 @@ TRANSFORMER = {"patch_size": 6, "embed_dim": 8, "depth": 3, "num_heads": 2}
 
 def read(preset: str) -> dict[str, Any]:
     """Return what stands in a preset."""
-    return YAML(typ="safe", pure=True).load((ROOT / "presets" / f"{preset}.yaml").read_text())
+    return presets.read(presets.find(preset)) | {"expected": {}}
 
 
 def write(raw: dict[str, Any], path: Path) -> Path:

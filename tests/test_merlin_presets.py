@@ -8,18 +8,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from checkout import ROOT
 from matplotlib import pyplot as plt
 from shrunken import TRANSFORMER, network_problems, read, shrunken
 from workflow import new_project
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
+from headstart.maintenance import presets
 from headstart.networks.build import build
 from headstart.params.core import CoreParams
 from headstart.params.models import Timm
 from headstart.plan import Plan
-from headstart.registry import function_of, load, parse
+from headstart.registry import function_of, parse
 from headstart.statistics.claim_results import ClaimResult
 from headstart.studies.invariance.claims import ClaimEvaluator
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
@@ -35,7 +35,7 @@ DONE = ("data", "check", "pretrain", "trajectory", "inversions", "invariance", "
 
 
 def preset(name: str) -> CoreParams:
-    return load(ROOT / "presets" / f"{name}.yaml")
+    return parse(presets.read(presets.find(name)))
 
 
 def test_the_published_settings_are_those_of_the_text_and_of_the_code() -> None:

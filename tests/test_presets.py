@@ -17,11 +17,12 @@ from workflow import Project, new_project
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import Job
+from headstart.maintenance import presets
 from headstart.networks import timm_models
 from headstart.networks.build import build
 from headstart.params.core import CoreParams
 from headstart.plan import Plan
-from headstart.registry import function_of, load, parse
+from headstart.registry import function_of, parse
 from headstart.studies.early_stopping.figures import gains, ranges, stems, trainability, transfer
 from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
@@ -36,7 +37,7 @@ EVERY_TEN = (*range(0, 201, 10),)
 
 
 def preset(name: str) -> CoreParams:
-    return load(ROOT / "presets" / f"{name}.yaml")
+    return parse(presets.read(presets.find(name)))
 
 
 def runs(params: CoreParams) -> Counter[tuple[str, ...]]:
@@ -102,7 +103,7 @@ def test_the_recommended_study_has_nine_seeds_five_rates_and_checkpoints_around_
 
 def test_six_seeds_or_more_come_with_a_primary_contrast_and_can_decide_it_and_the_others() -> None:
     for file in sorted((ROOT / "presets").glob("*.yaml")):
-        params = load(file)
+        params = preset(file.stem)
         # A contrast counts where its own number of seeds could decide it, as in the verdicts.
         seeds = [
             (source, model, target, arm, str(shots), len(params.pretrain[model].seeds))

@@ -154,8 +154,13 @@ def _tables_job(file: Path | None, params: Path) -> Job | None:
 
 @app.command
 def use(preset: str, *, params: ParamsFile = PARAMS) -> None:
-    """Replace params.yaml by a preset; the earlier file is kept in .store/params."""
-    print(housekeeping.use(preset, params))
+    """Replace params.yaml by a preset; the earlier file is kept in .store/params.
+
+    Args:
+        preset: its name, or the path of a YAML file with `base: NAME` and what differs from that preset.
+        params: params file.
+    """
+    print(_imported("headstart.maintenance.presets").use(preset, params))
 
 
 @app.command

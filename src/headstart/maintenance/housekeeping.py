@@ -1,4 +1,4 @@
-"""Presets, the schema, and what may be deleted."""
+"""Folders that jobs write into, copies of params files, and what may be deleted."""
 
 from __future__ import annotations
 
@@ -9,29 +9,11 @@ from pathlib import Path
 
 from headstart.artifacts.files import ArtifactError, file_sha256, read_json, write_atomically
 from headstart.artifacts.keys import RESULTS, STORE
-from headstart.artifacts.share import shared
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
-from headstart.registry import load
 
-PRESETS = shared("presets")
 FIGURES = Path("figures")
 LOGS = Path("logs")
-
-
-def use(preset: str, params: Path) -> str:
-    """Replace the params file by a preset; return what was done."""
-    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-    if preset not in known:
-        raise ParamsError(f"use: {preset!r} is no preset; known are {', '.join(known)}")
-    source = PRESETS / f"{preset}.yaml"
-    load(source)
-    said = ""
-    if params.exists() and params.read_bytes() != source.read_bytes():
-        kept = snapshot(params)
-        said = f"\nthe earlier file is kept as {kept}"
-    write_atomically(params, source.read_bytes())
-    return f"{params} is now the preset {preset!r}; run `snakemake --cores all`{said}"
 
 
 def snapshot(params: Path) -> Path:

@@ -1,0 +1,134 @@
+"""Presets: a complete params file, or what differs from another preset, its base."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from headstart.artifacts.files import write_atomically
+from headstart.artifacts.share import shared
+from headstart.maintenance.housekeeping import snapshot
+from headstart.params.reading import ParamsError
+from headstart.registry import Params, parse
+
+PRESETS = shared("presets")
+BASE = "base"
+# A leaf mapping or list that is shorter stands on one line.
+ONE_LINE = 90
+
+
+def use(preset: str, params: Path) -> str:
+    """Replace the params file by a preset, or by a file of overrides; return what was done."""
+    source = find(preset)
+    text = complete_text(source)
+    said = ""
+    if params.exists() and params.read_text(encoding="utf-8") != text:
+        said = f"\nthe earlier file is kept as {snapshot(params)}"
+    write_atomically(params, text.encode())
+    return f"{params} is now the preset {preset!r}; run `snakemake --cores all`{said}"
+
+
+def find(preset: str) -> Path:
+    """Return the file of a preset by its name, or the file of overrides at this path.
+
+    Raises:
+        ParamsError: there is neither.
+    """
+    known = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    if preset in known:
+        return known[preset]
+    if preset.endswith((".yaml", ".yml")) and Path(preset).is_file():
+        return Path(preset)
+    raise ParamsError(f"use: {preset!r} is no preset; known are {', '.join(known)}")
+
+
+def complete_text(source: Path) -> str:
+    """Return the complete params file of a preset: its own text, or its comment and what it merges to."""
+    merged = read(source)
+    parse(merged, source)
+    text = source.read_text(encoding="utf-8")
+    if BASE not in _load(source):
+        return text
+    head = "".join(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(True)))
+    order = [name for name in Params.model_fields if name in merged]
+    sections = [_dumped({name: merged[name]}) for name in order]
+    return "\n".join([head, *sections])
+
+
+def read(source: Path) -> dict[str, Any]:
+    """Return the params of a preset: its overrides merged into those of its bases.
+
+    Raises:
+        ParamsError: a base does not exist, or a preset is its own base.
+    """
+    chain = [_load(source)]
+    seen = [source.stem]
+    while (base := chain[-1].pop(BASE, None)) is not None:
+        path = PRESETS / f"{base}.yaml"
+        if base in seen:
+            raise ParamsError(f"{source}: base: {' -> '.join([*seen, base])} is a circle")
+        if not isinstance(base, str) or not path.is_file():
+            known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+            raise ParamsError(f"{source}: base: {base!r} is no preset; known are {known}")
+        seen.append(base)
+        chain.append(_load(path))
+    merged = chain.pop()
+    # Published numbers are of one preset alone.
+    for overrides in reversed(chain):
+        merged.pop("expected", None)
+        merged = merge(merged, overrides)
+    return merged
+
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with overrides: mappings merge, other values replace, null takes an entry away."""
+    merged = dict(base)
+    for name, value in overrides.items():
+        if value is None and name in merged:
+            del merged[name]
+        elif isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
+            merged[name] = merge(merged[name], value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: sections such as `datasets:` are needed")
+    return raw
+
+
+def _dumped(value: Mapping[str, Any]) -> str:
+    yaml = YAML()
+    yaml.width = 110
+    yaml.representer.ignore_aliases = lambda _: True
+    stream = io.StringIO()
+    yaml.dump(_styled(value), stream)
+    return stream.getvalue()
+
+
+def _styled(value: Any) -> Any:
+    """Return a value in which short leaves stand on one line."""
+    if isinstance(value, list | tuple):
+        listed = CommentedSeq(value)
+        listed.fa.set_flow_style()
+        return listed
+    if not isinstance(value, Mapping):
+        return value
+    styled = CommentedMap((name, _styled(each)) for name, each in value.items())
+    nested = any(isinstance(each, Mapping) for each in value.values())
+    if value and not nested and len(str(value)) < ONE_LINE:
+        styled.fa.set_flow_style()
+    return styled

@@ -1,0 +1,56 @@
+"""Presets are overrides of a base; `headstart use` writes the complete file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+from commands import refused
+
+from headstart.maintenance import presets
+from headstart.maintenance.presets import find, merge, read, use
+from headstart.params.reading import ParamsError
+from headstart.registry import load, parse
+
+NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
+
+
+def test_mappings_merge_other_values_replace_and_null_takes_away() -> None:
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}}
+    overrides = {"a": {"c": [3]}, "d": None, "f": {"g": None}}
+    assert merge(base, overrides) == {"a": {"b": 1, "c": [3]}, "f": {"g": None}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_use_writes_a_complete_file_that_says_the_same(name: str, project: Path) -> None:
+    use(name, project / "params.yaml")
+    assert load(project / "params.yaml") == parse(read(find(name)))
+    assert "\nbase:" not in (project / "params.yaml").read_text()
+
+
+def test_use_keeps_the_earlier_file_and_takes_a_file_of_overrides(project: Path) -> None:
+    use("default", project / "params.yaml")
+    (project / "mine.yaml").write_text("# Mine.\nbase: default\nfigures: {dots_per_inch: 50}\n")
+    said = use("mine.yaml", project / "params.yaml")
+    assert "the earlier file is kept as .store/params/" in said
+    written = load(project / "params.yaml")
+    assert written.figures.dots_per_inch == 50
+    assert written.pretrain == load(ROOT / "presets" / "default.yaml").pretrain
+    assert (project / "params.yaml").read_text().startswith("# Mine.\n\ndatasets:\n")
+
+
+def test_an_unknown_preset_base_or_key_is_one_line(project: Path) -> None:
+    refused("use", "defalt", said=("'defalt' is no preset", "default"))
+    (project / "mine.yaml").write_text("base: nothing\n")
+    refused("use", "mine.yaml", said=("mine.yaml: base: 'nothing' is no preset",))
+    (project / "mine.yaml").write_text("base: smoke\nfigures: {dpi: 3}\n")
+    refused("use", "mine.yaml", said=("mine.yaml: figures.dpi: unknown key",))
+
+
+def test_a_circle_of_bases_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "PRESETS", project)
+    (project / "one.yaml").write_text("base: two\n")
+    (project / "two.yaml").write_text("base: one\n")
+    with pytest.raises(ParamsError, match="one -> two -> one is a circle"):
+        read(project / "one.yaml")
