@@ -21,7 +21,7 @@ import torch
 from headstart.metrics.representations.inversion import Represent, invert
 from headstart.metrics.representations.optimizer import PAPER
 from headstart.metrics.representations.stir import stir_grid, target_grams
-from headstart.networks.blocks import every_block, truncated
+from headstart.networks.network import every_block, truncated
 
 LAYERS = 12
 

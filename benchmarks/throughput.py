@@ -38,7 +38,7 @@ from headstart.networks.network import Network
 from headstart.params.recipe import Augmentation, Optimizer, Training
 from headstart.tasks.batches import Normalization, TrainBatches
 from headstart.tasks.task import TrainImages
-from headstart.training.updates import Updates
+from headstart.training.optimizers import Updates
 
 CLASSES = 10
 STATISTICS = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

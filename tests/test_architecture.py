@@ -24,7 +24,7 @@ ALLOWED = {
     "metrics": set(),
     "statistics": set(),
     "figures": {"statistics"},
-    "training": {"networks", "tasks"},
+    "training": {"networks", "tasks", "metrics"},
     "steps": {"training", "networks", "tasks", "statistics", "figures"},
     "studies": {"steps", "training", "networks", "tasks", "metrics", "statistics", "figures"},
     "registry": {"steps", "studies"},

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from headstart.artifacts import code, syntax_cache
-from headstart.artifacts.syntax import facts_of, syntax
-from headstart.artifacts.syntax_cache import SyntaxCache
+from headstart.artifacts import code
+from headstart.artifacts import syntax as syntax_module
+from headstart.artifacts.syntax import SyntaxCache, facts_of, syntax
 from headstart.registry import STEPS
 
 BASE = '''"""Doc."""
@@ -85,7 +85,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Return the sources that are parsed from now on."""
     sources: list[bytes] = []
     monkeypatch.setattr(
-        syntax_cache, "facts_of", lambda source: sources.append(source) or facts_of(source)
+        syntax_module, "facts_of", lambda source: sources.append(source) or facts_of(source)
     )
     return sources
 
@@ -159,14 +159,14 @@ def test_a_cache_keeps_what_was_asked_for_last_and_nothing_older(tmp_path: Path)
 def test_another_python_or_another_way_of_hashing_has_a_cache_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    make = syntax_cache.syntax_cache.__wrapped__
+    make = syntax_module.syntax_cache.__wrapped__
     here = make().path
-    monkeypatch.setattr(syntax_cache.platform, "python_version", lambda: "3.99.0")
+    monkeypatch.setattr(syntax_module.platform, "python_version", lambda: "3.99.0")
     assert make().path != here
     monkeypatch.undo()
-    for name in syntax_cache.MAKERS:
+    for name in syntax_module.MAKERS:
         (tmp_path / name).write_text("def syntax(node): return 0\n")
-    monkeypatch.setattr(syntax_cache, "__file__", str(tmp_path / "syntax_cache.py"))
+    monkeypatch.setattr(syntax_module, "__file__", str(tmp_path / "syntax.py"))
     assert make().path.name != here.name
 
 

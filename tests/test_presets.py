@@ -26,7 +26,7 @@ from headstart.registry import function_of, parse
 from headstart.studies.early_stopping.figures import gains, ranges, stems, trainability, transfer
 from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
-from headstart.tasks import cifar100
+from headstart.tasks.vision import cifar100_groups
 from headstart.training.checkpoints import load as load_weights
 from headstart.training.checkpoints import save
 
@@ -131,7 +131,7 @@ def test_the_classes_of_the_published_tasks_are_as_many_as_published() -> None:
     assert [len(set(tiny[name])) for name in ("artefacts", "animals")] == [65, 35]
     caltech = preset("gutstein_caltech").tasks
     assert [len(set(caltech[name].classes)) for name in ("living", "non_living")] == [51, 49]
-    cifar = cifar100.groups()
+    cifar = cifar100_groups()
     assert [len(cifar[name]) for name in ("living", "non_living")] == [65, 35]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from checkout import copy_project
 
-from headstart.artifacts.locks import alone
+from headstart.artifacts.files import alone
 
 # What the smoke study has there, for tests that edit it.
 LEARNING_RATES = "learning_rates: [0.1, 0.02]"

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.artifacts.code import notebook_hash, source_hash
-from headstart.artifacts.files import file_sha256
+from headstart.artifacts.files import file_sha256, shared
 from headstart.artifacts.job_list import Jobs
 from headstart.artifacts.keys import SHORT, Job
-from headstart.artifacts.share import shared
 from headstart.params.core import CoreParams
 from headstart.registry import STEPS, STUDIES, code_of_step
 from headstart.steps import jobs as networks

@@ -16,8 +16,7 @@ from headstart.artifacts.code import code_of, source_hash
 from headstart.artifacts.keys import Job
 from headstart.params import reading
 from headstart.params.core import CoreParams, find_problems
-from headstart.steps import shared
-from headstart.steps.step import resolve
+from headstart.steps.step import FIRST, LAST, resolve
 from headstart.studies.study import Step, Study
 
 NAMES = ("early_stopping", "knowledge", "invariance")
@@ -71,12 +70,12 @@ def _steps() -> tuple[Step, ...]:
     studied = tuple(step for study in STUDIES for step in study.steps)
     every = tuple(name for name in Params.model_fields if name not in ("figures", "runtime"))
     checked = [name for study in STUDIES for name in study.sections if name not in study.decided_by]
-    last = [replace(step, sections=(*every, *step.sections)) for step in shared.LAST]
+    last = [replace(step, sections=(*every, *step.sections)) for step in LAST]
     tabulated = dict.fromkeys(name for study in STUDIES for name in study.tabulated)
     last[0] = replace(last[0], reads=tuple(tabulated))
     first = [
         replace(step, sections=(*step.sections, *checked)) if step.name == "check" else step
-        for step in shared.FIRST
+        for step in FIRST
     ]
     return (*first, *studied, *last)
 

@@ -2,11 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.networks.blocks import block_names, every_block
 from headstart.networks.build import build, new_head
-from headstart.networks.network import Network
+from headstart.networks.convnet import WideResNet
+from headstart.networks.network import Network, block_names, every_block
 from headstart.networks.weights import state_digest
-from headstart.networks.wrn import WideResNet
 from headstart.params.models import ConvNet, Model
 from headstart.params.models import WideResNet as WideResNetParams
 

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from headstart.artifacts.files import file_sha256
-from headstart.networks.blocks import every_block, late_blocks_replaced, truncated
 from headstart.networks.build import build
-from headstart.networks.network import NetworkError
-from headstart.networks.own_source import read_source
+from headstart.networks.network import NetworkError, every_block, late_blocks_replaced, truncated
+from headstart.networks.own import read_source
 from headstart.params.models import OwnNetwork
 
 SOURCE = """

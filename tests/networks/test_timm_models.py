@@ -6,9 +6,8 @@ import timm
 import torch
 
 from headstart.networks import timm_models
-from headstart.networks.blocks import block_names, every_block
 from headstart.networks.build import build
-from headstart.networks.network import NetworkError
+from headstart.networks.network import NetworkError, block_names, every_block
 from headstart.networks.weights import state_digest
 from headstart.params.models import Timm, Weights
 

@@ -15,15 +15,14 @@ from headstart.artifacts.files import file_sha256, read_json, read_table
 from headstart.artifacts.keys import Job
 from headstart.networks.build import build
 from headstart.params.models import ConvNet
-from headstart.params.trajectory import Trajectory
+from headstart.params.recipe import Trajectory
 from headstart.plan import Plan
 from headstart.registry import Params
 from headstart.steps import trajectory
 from headstart.steps.sections import task_of
 from headstart.studies.early_stopping import transfer
 from headstart.tasks.batches import Normalization, normalization
-from headstart.tasks.dataset import read
-from headstart.tasks.task import make_task
+from headstart.tasks.task import make_task, read
 from headstart.training import assembly
 from headstart.training.checkpoints import BUFFERS, load, save
 

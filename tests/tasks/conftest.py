@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.tasks.dataset import StoredDataset
-from headstart.tasks.task import TrainImages
+from headstart.tasks.task import StoredDataset, TrainImages
 
 
 @pytest.fixture

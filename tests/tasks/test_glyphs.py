@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from headstart.params.datasets import Glyphs
-from headstart.tasks import glyphs, typefaces
+from headstart.tasks import glyphs
 from headstart.tasks.build import build
 
 SMALL = Glyphs(kind="glyphs", train_per_class=20, test_per_class=5)
@@ -37,31 +37,31 @@ def test_build_writes_images_labels_parts_and_names(tmp_path: Path) -> None:
 
 
 def test_cyrillic_letters_that_look_latin_are_left_out() -> None:
-    letters = typefaces.letters(("latin", "cyrillic"))
+    letters = glyphs.letters(("latin", "cyrillic"))
     assert "".join(letters["cyrillic"]) == "БГДЁЖЗИЙЛПУФЦЧШЩЪЫЬЭЮЯ"
     assert len(letters["latin"]) == 26
 
 
 def test_greek_letters_that_look_latin_or_like_a_chosen_cyrillic_one_are_left_out() -> None:
-    assert "".join(typefaces.letters(("greek",))["greek"]) == "ΓΔΘΛΞΠΣΦΨΩ"
-    assert not {"Γ", "Π"} & set(typefaces.letters(("cyrillic", "greek"))["greek"])
+    assert "".join(glyphs.letters(("greek",))["greek"]) == "ΓΔΘΛΞΠΣΦΨΩ"
+    assert not {"Γ", "Π"} & set(glyphs.letters(("cyrillic", "greek"))["greek"])
 
 
 @pytest.mark.parametrize("alphabet", ["latin", "cyrillic", "greek"])
-def test_no_typeface_draws_both_training_and_test_images(alphabet: typefaces.Alphabet) -> None:
-    train, test = (set(typefaces.typefaces(alphabet, part)) for part in ("train", "test"))
+def test_no_typeface_draws_both_training_and_test_images(alphabet: glyphs.Alphabet) -> None:
+    train, test = (set(glyphs.typefaces(alphabet, part)) for part in ("train", "test"))
     assert train
     assert test
     assert not train & test
 
 
 @pytest.mark.parametrize("alphabet", ["latin", "cyrillic", "greek"])
-def test_every_typeface_has_every_letter(alphabet: typefaces.Alphabet) -> None:
+def test_every_typeface_has_every_letter(alphabet: glyphs.Alphabet) -> None:
     for part in ("train", "test"):
-        for face in typefaces.typefaces(alphabet, part):
-            font = typefaces.load_face(face, 32)
+        for face in glyphs.typefaces(alphabet, part):
+            font = glyphs.load_face(face, 32)
             absent = bytes(font.getmask("\U0010fffd"))
-            for letter in typefaces.ALPHABETS[alphabet]:
+            for letter in glyphs.ALPHABETS[alphabet]:
                 assert bytes(font.getmask(letter)) != absent, (face, letter)
 
 
@@ -92,4 +92,4 @@ def test_without_changes_a_letter_is_upright_and_in_the_middle() -> None:
 
 def test_a_typeface_that_matplotlib_lacks_is_named() -> None:
     with pytest.raises(ValueError, match=r"NoSuchFace\.ttf: .* missing or damaged; install"):
-        typefaces.load_face("NoSuchFace", 32)
+        glyphs.load_face("NoSuchFace", 32)

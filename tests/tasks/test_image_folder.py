@@ -7,10 +7,9 @@ from PIL import Image
 from headstart.params.datasets import ImageFolder
 from headstart.tasks import TaskError
 from headstart.tasks.build import build
-from headstart.tasks.dataset import read
-from headstart.tasks.image_folder import content_hash, make
-from headstart.tasks.pictures import to_array
+from headstart.tasks.image_folder import content_hash, make, to_array
 from headstart.tasks.storage import count
+from headstart.tasks.task import read
 
 
 def save(

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from headstart.params.datasets import Task
 from headstart.tasks import TaskError
-from headstart.tasks.checks import find_problems
-from headstart.tasks.classes import resolve_classes
-from headstart.tasks.dataset import StoredDataset
+from headstart.tasks.classes import find_problems, resolve_classes
 from headstart.tasks.storage import ClassCounts
 from headstart.tasks.task import (
+    StoredDataset,
     TestImages,
     TrainImages,
     ValidationImages,
@@ -202,7 +201,7 @@ def test_a_task_without_problems_has_none() -> None:
 
 
 def test_checks_need_no_torch() -> None:
-    modules = "headstart.tasks.checks, headstart.tasks.storage, headstart.tasks.build"
+    modules = "headstart.tasks.classes, headstart.tasks.storage, headstart.tasks.build"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE)}, check=False)
     assert run.returncode == 0

@@ -11,7 +11,7 @@ import torchvision.datasets as tv
 from torchvision_files import MAKERS, empty, spoil
 
 from headstart.params.datasets import Torchvision
-from headstart.tasks import TaskError, cifar100, downloads, vision
+from headstart.tasks import TaskError, downloads, vision
 from headstart.tasks.storage import Contents
 
 EXPECTED = {  # training images, test images, classes, shape
@@ -226,7 +226,7 @@ def test_every_archive_has_an_address_and_a_checksum(name: str) -> None:
 
 
 def test_cifar100_has_twenty_superclasses_living_or_not() -> None:
-    groups = cifar100.groups()
+    groups = vision.cifar100_groups()
     living, non_living = set(groups.pop("living")), set(groups.pop("non_living"))
     assert (len(groups), len(living), len(non_living)) == (20, 65, 35)
     assert not living & non_living

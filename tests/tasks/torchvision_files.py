@@ -20,7 +20,7 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import savemat
 
-from headstart.tasks import cifar100, downloads
+from headstart.tasks import downloads, vision
 
 Patch = pytest.MonkeyPatch
 RANDOM = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def cifar10(patch: Patch, folder: Path, server: str) -> None:
 
 
 def cifar100_(patch: Patch, folder: Path, server: str) -> None:
-    groups = cifar100.groups()
+    groups = vision.cifar100_groups()
     names = sorted(groups["living"] + groups["non_living"])
     files = {
         part: pickle.dumps({"data": pixels(100, 3072), "fine_labels": list(range(100))})

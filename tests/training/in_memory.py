@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.networks.build import build
 from headstart.networks.network import Network
 from headstart.params.models import ConvNet, Model, Timm, WideResNet

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from headstart.artifacts import store
 from headstart.artifacts.files import read_json
+from headstart.metrics.passes import evaluation_mode
 from headstart.params.models import Model
 from headstart.params.recipe import Training
 from headstart.plan import Plan
@@ -23,7 +24,7 @@ from headstart.registry import Params
 from headstart.steps import trajectory
 from headstart.studies.knowledge import values
 from headstart.training.device import choose_device, reproducible
-from headstart.training.evaluation import evaluate, evaluation_mode
+from headstart.training.evaluation import evaluate
 from headstart.training.loop import Outcome
 
 pytestmark = [

@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from in_memory import CONVNET, VIT, WRN, Evaluation, network, planted, run
 from torch import Tensor
 
+from headstart.metrics.passes import evaluation_mode
 from headstart.networks.network import Network
 from headstart.params.models import Model
 from headstart.tasks.batches import EvaluationBatches, Normalization
 from headstart.tasks.task import TestImages
-from headstart.training.evaluation import evaluate, evaluation_mode
+from headstart.training.evaluation import evaluate
 
 TEST = planted(13, seed=5)
 # Statistics of a source task; images of a target are normalised by them.

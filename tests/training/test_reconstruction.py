@@ -14,9 +14,8 @@ from headstart.networks.network import NetworkError
 from headstart.networks.reconstruction import Reconstructor, patch_tokens, reconstructor
 from headstart.params.models import ConvNet, Timm
 from headstart.params.recipe import Optimizer, Selection, Training
-from headstart.training.evaluation import evaluate
+from headstart.training.evaluation import CLASSIFICATION, RECONSTRUCTION, evaluate
 from headstart.training.loop import fit
-from headstart.training.objectives import CLASSIFICATION, RECONSTRUCTION
 
 KWARGS = {"patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2}
 

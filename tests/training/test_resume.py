@@ -9,7 +9,7 @@ from headstart.networks.weights import state_digest
 from headstart.params.models import Model
 from headstart.studies.early_stopping.params import Transfer
 from headstart.training.loop import EpochRecord, Outcome
-from headstart.training.resume import read_state, write_state
+from headstart.training.run import read_state, write_state
 
 SGD = {"name": "sgd", "weight_decay": 0.01}
 ADAMW = {"name": "adamw", "weight_decay": 0.01}

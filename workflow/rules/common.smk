@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from headstart.artifacts.share import shared
+from headstart.artifacts.files import shared
 from headstart.maintenance import fork_server
 from headstart.maintenance.housekeeping import check_folders, publish_stamp, snapshot
 from headstart.params.reading import ParamsError

@@ -16,7 +16,7 @@ from typing import Any
 
 from headstart.artifacts.files import write_atomically
 from headstart.artifacts.keys import sha256_of
-from headstart.artifacts.syntax_cache import syntax_cache
+from headstart.artifacts.syntax import syntax_cache
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS = PACKAGE / "versions.json"

@@ -1,4 +1,4 @@
-"""A job and its key: what is to be done, said so that equal work has an equal name."""
+"""A job and its key: what is to be done, said so that equal work has an equal name; and seeds made of names."""
 
 from __future__ import annotations
 
@@ -98,3 +98,9 @@ class Job:
                 seen.add(job.full_key)
                 yield job
                 queue.extend(job.every_input())
+
+
+def derive_seed(*names: str | int) -> int:
+    """Return a seed in [0, 2^63) for a purpose, such as `derive_seed("shots", task, draw)`."""
+    text = "/".join(str(name) for name in names)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -20,9 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.artifacts.files import ArtifactError, file_sha256, read_json, write_json
+from headstart.artifacts.files import ArtifactError, alone, file_sha256, read_json, write_json
 from headstart.artifacts.keys import STORE, Job, sha256_of
-from headstart.artifacts.locks import alone
 
 PACKAGES = (
     "torch",

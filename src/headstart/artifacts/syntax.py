@@ -1,11 +1,24 @@
-"""What of a source counts as code: its syntax tree without docstrings and logging, and what it imports."""
+"""What of a source counts as code: its syntax tree without docstrings and logging, and what it imports.
+
+These facts of a source are remembered, so that a job knows its key without parsing the package. They are
+found by the sha256 of the source's bytes: no time, name or place of a file counts, and an edited file is
+a file that was never seen. A cache belongs to one version of Python, whose syntax trees are its own, and
+to one way of making facts.
+"""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import hashlib
+import json
+import platform
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from headstart.artifacts.keys import sha256_of
+from headstart.artifacts.files import write_atomically
+from headstart.artifacts.keys import STORE, sha256_of
 
 
 class Facts(NamedTuple):
@@ -72,3 +85,60 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+MAKERS = ("keys.py", "syntax.py")
+
+
+class SyntaxCache:
+    """Facts by content, in memory and in a file that may be deleted at any time.
+
+    The file holds what the last process that found something new in its sources asked for, so that
+    it does not grow with every edit.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known = _read(path)
+        self._asked: dict[str, Facts] = {}
+        self._in_file = set(self._known)
+
+    def facts(self, source: bytes) -> Facts:
+        """Return the facts of a source, parsed only if nobody did so before."""
+        digest = hashlib.sha256(source).hexdigest()
+        if digest not in self._known:
+            self._known[digest] = facts_of(source)
+        self._asked[digest] = self._known[digest]
+        return self._asked[digest]
+
+    def save(self) -> None:
+        """Write what is new; where that is not possible, the next process parses again."""
+        if self._in_file.issuperset(self._asked):
+            return
+        content = json.dumps(self._asked, separators=(",", ":")).encode()
+        with contextlib.suppress(OSError):
+            write_atomically(self.path, _digest(content) + b"\n" + content)
+        self._in_file = set(self._asked)
+
+
+def _read(path: Path) -> dict[str, Facts]:
+    """Return what `save` wrote, or nothing where the file is missing or damaged."""
+    try:
+        digest, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return {}
+    if _digest(content) != digest:
+        return {}
+    return {name: Facts(*facts) for name, facts in json.loads(content).items()}
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+@cache
+def syntax_cache() -> SyntaxCache:
+    """Return the cache that a process keeps in the store."""
+    makers = [Path(__file__).with_name(name).read_bytes() for name in MAKERS]
+    digest = hashlib.sha256(b"\n".join(makers)).hexdigest()[:12]
+    return SyntaxCache(STORE / "syntax" / f"python-{platform.python_version()}-{digest}.json")

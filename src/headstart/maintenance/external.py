@@ -68,7 +68,7 @@ def _network(document: Any, name: str, file: str, function: str) -> dict[str, An
     if not function:
         raise ParamsError(f"data add: name the function that makes the network: {file}:build")
     # Not at the top: the other uses of this command need no torch.
-    from headstart.networks.own_source import read_source
+    from headstart.networks.own import read_source
 
     entry = document["models"].get(name, {})
     if entry.get("kind") != "file":

@@ -9,8 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
-from headstart.artifacts.files import write_atomically
-from headstart.artifacts.share import shared
+from headstart.artifacts.files import shared, write_atomically
 from headstart.maintenance import params_page
 from headstart.params.types import DEFAULTS, Section, current_default
 from headstart.registry import REQUIRED, STEPS, STUDIES, Params

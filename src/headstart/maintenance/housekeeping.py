@@ -7,7 +7,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.artifacts.files import ArtifactError, file_sha256, read_json, write_atomically
+from headstart.artifacts.files import (
+    ArtifactError,
+    file_sha256,
+    read_json,
+    shared,
+    write_atomically,
+)
 from headstart.artifacts.keys import RESULTS, STORE
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.networks import own, timm_models
-from headstart.networks.convnet import ConvNet
+from headstart.networks.convnet import ConvNet, WideResNet
 from headstart.networks.network import Network, NetworkError
 from headstart.networks.weights import load_weights
-from headstart.networks.wrn import WideResNet
 from headstart.params.models import ConvNet as ConvNetParams
 from headstart.params.models import Model, OwnNetwork, Timm
 from headstart.params.models import WideResNet as WideResNetParams

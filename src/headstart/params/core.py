@@ -10,8 +10,7 @@ from pydantic import Field
 
 from headstart.params.datasets import Dataset, Task
 from headstart.params.models import Model
-from headstart.params.recipe import Pretrain
-from headstart.params.trajectory import Trajectory
+from headstart.params.recipe import Pretrain, Trajectory
 from headstart.params.types import Count, Fraction, Name, Section
 
 

@@ -24,7 +24,7 @@ from headstart.networks.reconstruction import reconstruction_problem
 from headstart.params.core import CoreParams
 from headstart.params.recipe import Training
 from headstart.tasks import TaskError
-from headstart.tasks.checks import find_problems
+from headstart.tasks.classes import find_problems
 from headstart.tasks.storage import ClassCounts, count
 from headstart.training.device import choose_device
 from headstart.training.interventions import batch_norms

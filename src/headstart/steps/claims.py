@@ -18,9 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from headstart.artifacts.files import read_table, write_json
+from headstart.artifacts.files import read_table, shared, write_json
 from headstart.artifacts.keys import Job
-from headstart.artifacts.share import shared
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError, UndecidableError

@@ -15,9 +15,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from headstart.artifacts.files import ArtifactError
+from headstart.artifacts.files import ArtifactError, shared
 from headstart.artifacts.keys import Job
-from headstart.artifacts.share import shared
 from headstart.artifacts.store import JobContext
 from headstart.params.core import Figures
 

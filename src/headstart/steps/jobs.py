@@ -9,8 +9,7 @@ from typing import Any
 from headstart.artifacts.code import source_hash
 from headstart.artifacts.job_list import Jobs, run_name
 from headstart.artifacts.keys import Job
-from headstart.params.recipe import Pretrain
-from headstart.params.trajectory import Trajectory
+from headstart.params.recipe import Pretrain, Trajectory
 from headstart.params.types import canonical, without
 
 

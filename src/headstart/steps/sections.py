@@ -10,10 +10,8 @@ from pydantic import TypeAdapter
 from headstart.artifacts.store import Artifact
 from headstart.params.datasets import Task as TaskParams
 from headstart.params.models import Model
-from headstart.params.recipe import Pretrain
-from headstart.params.trajectory import Trajectory
-from headstart.tasks.dataset import read
-from headstart.tasks.task import Task, make_task
+from headstart.params.recipe import Pretrain, Trajectory
+from headstart.tasks.task import Task, make_task, read
 
 
 def model_of(params: Mapping[str, Any]) -> Model:

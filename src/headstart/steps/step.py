@@ -1,4 +1,4 @@
-"""What a step is: a kind of job, with everything that is true of all its jobs, said once."""
+"""What a step is: a kind of job, with everything that is true of all its jobs; and the steps of every study."""
 
 from __future__ import annotations
 
@@ -53,3 +53,75 @@ class Step:
     def command(self) -> str:
         """The command that does one of its jobs; `claims` alone is for people."""
         return "claims --key" if self.name == "claims" else self.name
+
+
+PRETRAINED = ("datasets", "tasks", "models", "pretrain")
+TRAINED = (*PRETRAINED, "trajectory")
+
+FIRST = (
+    Step("data", "headstart.steps.data:make", sections=("datasets",)),
+    # Builds every network once, and asks for the device that networks will train on.
+    Step(
+        "check",
+        "headstart.steps.check:make",
+        reads=("data",),
+        sections=(*TRAINED, "runtime"),
+        versioned=False,
+        gpu=False,
+        memory_mb=8000,
+    ),
+    # Long jobs first, so that no core is left without work at the end.
+    Step(
+        "pretrain",
+        "headstart.steps.pretrain:make",
+        reads=("data",),
+        sections=PRETRAINED,
+        after=("check",),
+        gpu=True,
+        priority=20,
+        memory_mb=16000,
+        minutes=1440,
+    ),
+    # What later steps look into comes before what ends in a table.
+    Step(
+        "trajectory",
+        "headstart.steps.trajectory:make",
+        reads=("data", "pretrain"),
+        sections=TRAINED,
+        after=("check",),
+        gpu=True,
+        priority=15,
+        memory_mb=16000,
+        minutes=1440,
+    ),
+)
+
+# Which artifacts tables read, the studies say.
+LAST = (
+    # At once: the longest figures should not be the last to start.
+    Step("tables", "headstart.steps.tables:make", versioned=False, priority=12),
+    Step("claims", "headstart.steps.claims:make", reads=("tables",), versioned=False),
+    # Kernels that start at the same moment can claim the same port.
+    Step(
+        "figures",
+        "headstart.steps.figures:make",
+        reads=("tables",),
+        sections=("figures",),
+        versioned=False,
+        retries=1,
+    ),
+    Step(
+        "report",
+        "headstart.steps.report:make",
+        reads=("tables", "figures", "claims"),
+        sections=("figures",),
+        versioned=False,
+    ),
+    Step(
+        "publish",
+        "headstart.steps.publish:publish",
+        reads=("figures", "report", "claims"),
+        sections=("figures",),
+        versioned=False,
+    ),
+)

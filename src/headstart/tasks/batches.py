@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.params.recipe import Augmentation
 from headstart.tasks import TaskError
 from headstart.tasks.augmentation import augment, draw_changes

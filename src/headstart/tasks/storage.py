@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.tasks import TaskError
 
 IMAGES_FILE = "images.safetensors"

@@ -10,9 +10,9 @@ from jaxtyping import Int64, UInt8
 from PIL.Image import Image
 
 from headstart.params.datasets import Torchvision
-from headstart.tasks import TaskError, cifar100
+from headstart.tasks import TaskError
 from headstart.tasks.downloads import archives, unpacking_root
-from headstart.tasks.pictures import channels_first, resized, with_channels
+from headstart.tasks.image_folder import channels_first, resized, with_channels
 from headstart.tasks.storage import Contents, stratified_test
 
 _GREY = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")
@@ -66,7 +66,7 @@ def make(path: str, dataset: Torchvision) -> Contents:
         labels=compact.astype(np.int64),
         test=test,
         classes=tuple(names[label] for label in used),
-        groups=cifar100.groups() if dataset.name == "CIFAR100" else {},
+        groups=cifar100_groups() if dataset.name == "CIFAR100" else {},
         licence=_LICENCES.get(dataset.name, "not stated by its authors"),
         source=archives(dataset.name)[0].urls[0],
     )
@@ -133,3 +133,41 @@ def _class_names(dataset: Torchvision, part: Any) -> list[str]:
     if dataset.name == "Caltech101":
         return list(part.categories)
     return list(part.classes)
+
+
+_LIVING = {
+    "aquatic_mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large_carnivores": "bear leopard lion tiger wolf",
+    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium_mammals": "fox porcupine possum raccoon skunk",
+    "non-insect_invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small_mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+}
+_NON_LIVING = {
+    "food_containers": "bottle bowl can cup plate",
+    "household_electrical_devices": "clock keyboard lamp telephone television",
+    "household_furniture": "bed chair couch table wardrobe",
+    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
+    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
+    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
+}
+
+
+def cifar100_groups() -> dict[str, tuple[str, ...]]:
+    """Return the 20 superclasses of five classes, `living` (65 classes) and `non_living` (35).
+
+    The division into living and non-living things is that of the configurations behind arXiv
+    2106.11174.
+    """
+    superclasses = {name: tuple(text.split()) for name, text in (_LIVING | _NON_LIVING).items()}
+    living = tuple(each for name in _LIVING for each in superclasses[name])
+    non_living = tuple(each for name in _NON_LIVING for each in superclasses[name])
+    return superclasses | {"living": living, "non_living": non_living}

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.networks.network import Network
 from headstart.params.recipe import Selection, Training
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
 from headstart.tasks.task import Task, TrainImages
+from headstart.training.evaluation import CLASSIFICATION, RECONSTRUCTION
 from headstart.training.features import cached, head_only
 from headstart.training.interventions import recalibrate
 from headstart.training.loop import EpochRecord, Keep, Outcome, fit
-from headstart.training.objectives import CLASSIFICATION, RECONSTRUCTION
 
 # Larger ones leave the cache of a CPU core, and take longer per image.
 EVALUATION_BATCH = 256

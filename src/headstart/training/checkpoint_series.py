@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from headstart.artifacts.files import read_json, write_json
 from headstart.artifacts.store import Artifact
-from headstart.networks.blocks import every_block, number_of_blocks, truncated
 from headstart.networks.build import build, new_head
-from headstart.networks.network import Network
+from headstart.networks.network import Network, every_block, number_of_blocks, truncated
 from headstart.networks.weights import state_digest
 from headstart.params.models import Model
 from headstart.tasks.batches import Normalization, normalization

@@ -1,7 +1,7 @@
 """Weights in safetensors files, and how far they have moved."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -45,20 +45,17 @@ def load(path: Path) -> dict[str, Tensor]:
         raise TrainingError(f"{path}: this checkpoint is damaged: {error}; make it again") from None
 
 
-def distance(
-    a: Mapping[str, Tensor], b: Mapping[str, Tensor], parameters: Collection[str] | None = None
-) -> float:
+def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """Return the Euclidean distance between the parameters of two state dicts of one network.
 
     Buffers do not count. A state dict does not mark them, so batch normalisation's
-    running statistics and all tensors of integers are left out; for a network with other
-    floating-point buffers, name its `parameters`.
+    running statistics and all tensors of integers are left out.
 
     Raises:
         TrainingError: the two do not have the same parameters.
     """
-    names = [name for name in a if _counts(name, a[name], parameters)]
-    other = [name for name in b if _counts(name, b[name], parameters)]
+    names = [name for name in a if _counts(name, a[name])]
+    other = [name for name in b if _counts(name, b[name])]
     if set(names) ^ set(other) or any(a[name].shape != b[name].shape for name in names):
         raise TrainingError("a distance needs two states of one network; their parameters differ")
     squares = [
@@ -67,7 +64,5 @@ def distance(
     return float(torch.stack([square.cpu() for square in squares]).sum().sqrt())
 
 
-def _counts(name: str, tensor: Tensor, parameters: Collection[str] | None) -> bool:
-    if parameters is not None:
-        return name in parameters
+def _counts(name: str, tensor: Tensor) -> bool:
     return tensor.is_floating_point() and name.rpartition(".")[2] not in BUFFERS

@@ -1,15 +1,87 @@
-"""Loss and accuracy of a network, a function of its weights and each image alone."""
+"""What a run minimises, and loss and accuracy of a network: functions of its weights and each image alone."""
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headstart.training.objectives import CLASSIFICATION, Objective
+from headstart.metrics.passes import evaluation_mode
+from headstart.networks.network import Network
 from headstart.training.records import Batch
+
+
+class Objective(Protocol):
+    """The loss of a batch, and what the loop must know of it."""
+
+    classifies: bool
+    """Whether outputs are logits of classes; otherwise accuracies are NaN."""
+
+    def loss(self, outputs: Tensor, inputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """Return the mean loss of a batch, which is minimised."""
+
+    def loss_sum(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the losses of a batch, without label smoothing."""
+
+    def chance_loss(self, classes: int) -> tuple[float, str]:
+        """Return the loss of a network that knows nothing, and how that is written."""
+
+    def head_mismatch(self, network: Network, classes: int) -> str:
+        """Return why a network's head cannot serve, or an empty text."""
+
+
+class Classification:
+    """Cross-entropy, in nats."""
+
+    classifies = True
+
+    def loss(self, outputs: Tensor, inputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """Return the mean cross-entropy, with label smoothing."""
+        return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
+
+    def loss_sum(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of cross-entropies."""
+        return F.cross_entropy(outputs, labels, reduction="sum")
+
+    def chance_loss(self, classes: int) -> tuple[float, str]:
+        """Return that of equal probabilities."""
+        return math.log(classes), f"ln {classes}"
+
+    def head_mismatch(self, network: Network, classes: int) -> str:
+        """Compare the head with the number of classes."""
+        outputs = network.head.out_features
+        if outputs == classes:
+            return ""
+        return f"the head has {outputs} classes, the images have {classes}; give it a new head"
+
+
+class Reconstruction:
+    """Mean absolute difference to the normalised image that the network saw (arXiv 2307.06006)."""
+
+    classifies = False
+
+    def loss(self, outputs: Tensor, inputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """Return the mean over all values of a batch."""
+        return F.l1_loss(outputs, inputs)
+
+    def loss_sum(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum over images of the mean over an image's values."""
+        return torch.linalg.vector_norm((outputs - inputs).flatten(1), 1) / inputs[0].numel()
+
+    def chance_loss(self, classes: int) -> tuple[float, str]:
+        """Return a bound on that of the mean image: values have a standard deviation of 1."""
+        return 1.0, "1, of the mean image"
+
+    def head_mismatch(self, network: Network, classes: int) -> str:
+        """Any network that gives images will do; another fails at the first batch."""
+        return ""
+
+
+CLASSIFICATION = Classification()
+RECONSTRUCTION = Reconstruction()
 
 
 @dataclass(frozen=True)
@@ -59,18 +131,6 @@ def evaluate(
             logits = network(inputs)
             tally.add(logits, labels, objective.loss_sum(logits, inputs, labels))
     return tally.read()
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and every module back into the mode it had."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def device_of(network: nn.Module) -> torch.device:

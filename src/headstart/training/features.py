@@ -6,9 +6,9 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
+from headstart.metrics.passes import evaluation_mode
 from headstart.networks.network import Network
-from headstart.training.evaluation import evaluation_mode
 from headstart.training.records import Batch, EvaluationData, TrainingBatches
 
 

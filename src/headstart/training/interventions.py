@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from headstart.metrics.passes import evaluation_mode
 from headstart.training import TrainingError
-from headstart.training.evaluation import evaluation_mode
 from headstart.training.records import Batch
 
 

@@ -9,7 +9,8 @@ import torch
 
 from headstart.networks.network import Network
 from headstart.params.recipe import Selection, Training
-from headstart.training.objectives import CLASSIFICATION, Objective
+from headstart.training.evaluation import CLASSIFICATION, Objective
+from headstart.training.optimizers import Updates
 from headstart.training.records import (
     EpochRecord,
     EvaluationData,
@@ -17,9 +18,7 @@ from headstart.training.records import (
     Progress,
     TrainingBatches,
 )
-from headstart.training.resume import read_state, write_state
-from headstart.training.run import Run
-from headstart.training.updates import Updates
+from headstart.training.run import Run, read_state, write_state
 
 __all__ = ["EpochRecord", "Outcome", "Progress", "fit"]
 

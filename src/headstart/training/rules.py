@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from headstart.params.recipe import Schedule, Selection
-from headstart.training.objectives import CLASSIFICATION, Objective
+from headstart.training.evaluation import CLASSIFICATION, Objective
 from headstart.training.records import EpochRecord
 
 DIVERGENCE_FACTOR = 10.0

@@ -1,9 +1,14 @@
-"""The state of one training run, and how it moves on by an epoch."""
+"""The state of one training run, how it moves on by an epoch, and its file: whole or ignored."""
 
+import hashlib
+import io
+import logging
 import math
+import os
 import time
 from collections.abc import Collection
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,6 +18,7 @@ from headstart.params.recipe import Selection, Training
 from headstart.training import TrainingError
 from headstart.training.evaluation import Evaluation, evaluate
 from headstart.training.interventions import batch_norms, recalibrate
+from headstart.training.optimizers import Updates
 from headstart.training.records import (
     EpochRecord,
     EvaluationData,
@@ -22,7 +28,6 @@ from headstart.training.records import (
     TrainingBatches,
 )
 from headstart.training.rules import best_epoch, divergence
-from headstart.training.updates import Updates
 
 
 class Run:
@@ -173,3 +178,47 @@ class Run:
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self.network.state_dict().items()
         }
+
+
+DIGEST_BYTES = 32
+
+logger = logging.getLogger(__name__)
+
+
+def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
+    """Write tensors, numbers and texts for `read_state`; replaces the file in one step.
+
+    The file begins with the sha256 of the rest, as torch reads damaged tensors without complaint.
+    """
+    buffer = io.BytesIO()
+    torch.save({"fingerprint": fingerprint, "state": state}, buffer)
+    content = buffer.getbuffer()
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(hashlib.sha256(content).digest())
+            file.write(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_state(path: Path, fingerprint: str, device: torch.device) -> dict[str, Any] | None:
+    """Return what `write_state` wrote, or None where there is nothing that may be used.
+
+    A file that is damaged, or was written under another fingerprint, is deleted.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    problem = "it is damaged"
+    if hashlib.sha256(content).digest() == digest:
+        saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        if saved["fingerprint"] == fingerprint:
+            return saved["state"]
+        problem = "it is of other code, params, versions or device"
+    logger.info("%s: this partial state is discarded, because %s", path, problem)
+    path.unlink()
+    return None

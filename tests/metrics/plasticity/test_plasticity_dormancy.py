@@ -14,10 +14,8 @@ from headstart.metrics.plasticity.dormancy import (
     redo_dormant_fraction,
     unit_activity,
 )
-from headstart.networks.blocks import every_block
-from headstart.networks.convnet import ConvNet
-from headstart.networks.network import Network
-from headstart.networks.wrn import WideResNet
+from headstart.networks.convnet import ConvNet, WideResNet
+from headstart.networks.network import Network, every_block
 
 
 def rectified(*shape: int, seed: int = 0) -> Tensor:

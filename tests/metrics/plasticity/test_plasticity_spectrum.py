@@ -20,8 +20,7 @@ from headstart.metrics.plasticity.spectrum import (
     squared_weight_norms,
     stable_rank,
 )
-from headstart.networks.convnet import ConvNet
-from headstart.networks.wrn import WideResNet
+from headstart.networks.convnet import ConvNet, WideResNet
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

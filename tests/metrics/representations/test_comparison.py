@@ -13,7 +13,7 @@ from headstart.metrics.representations.stir import (
     stir_by_residual,
     target_grams,
 )
-from headstart.networks.blocks import every_block, late_blocks_replaced
+from headstart.networks.network import every_block, late_blocks_replaced
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -26,7 +26,7 @@ from headstart.metrics.representations.stir import (
     stir_reason,
     target_grams,
 )
-from headstart.networks.blocks import every_block, number_of_blocks, truncated
+from headstart.networks.network import every_block, number_of_blocks, truncated
 
 FORMS = pytest.mark.parametrize("debiased", [True, False])
 

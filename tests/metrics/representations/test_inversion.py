@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from headstart.metrics.representations.inversion import Inversion, SeedKind, invert, seed_images
 from headstart.metrics.representations.optimizer import FAST, LONG, PAPER, InversionOptimizer
-from headstart.networks.blocks import every_block, number_of_blocks, truncated
+from headstart.networks.network import every_block, number_of_blocks, truncated
 
 
 def seeded(seed: int = 0) -> torch.Generator:

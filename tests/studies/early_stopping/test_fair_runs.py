@@ -15,8 +15,7 @@ from torch import Tensor
 
 from headstart.artifacts import store
 from headstart.artifacts.files import read_json, read_table
-from headstart.artifacts.keys import Job
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.params.recipe import Selection, Training
 from headstart.plan import Plan
 from headstart.registry import Params
@@ -27,8 +26,7 @@ from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensor
 from headstart.studies.early_stopping.verdicts.run_tables import check_table, contrasts
 from headstart.studies.early_stopping.verdicts.selection import tune_learning_rate
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches, normalization
-from headstart.tasks.dataset import read
-from headstart.tasks.task import Task, make_task
+from headstart.tasks.task import Task, make_task, read
 from headstart.training import assembly
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.loop import Outcome, fit

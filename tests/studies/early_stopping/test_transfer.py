@@ -11,8 +11,7 @@ from tiny_study import STUDY, make_sources, plan, runs
 
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json, read_table
-from headstart.artifacts.keys import Job
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.networks.build import build, new_head
 from headstart.params.models import ConvNet
 from headstart.params.recipe import Selection
@@ -21,8 +20,7 @@ from headstart.registry import Params
 from headstart.steps.sections import model_of, task_of
 from headstart.studies.early_stopping import tables, transfer
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
-from headstart.tasks.dataset import read
-from headstart.tasks.task import draw_shots, make_task
+from headstart.tasks.task import draw_shots, make_task, read
 from headstart.training.checkpoints import load, save
 from headstart.training.loop import fit
 

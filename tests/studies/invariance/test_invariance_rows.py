@@ -13,7 +13,7 @@ from headstart.metrics.representations.comparison import Comparison
 from headstart.metrics.representations.inversion import invert, seed_images
 from headstart.metrics.representations.optimizer import InversionOptimizer
 from headstart.metrics.representations.stir import TargetGrams, target_grams
-from headstart.networks.blocks import every_block, late_blocks_replaced, truncated
+from headstart.networks.network import every_block, late_blocks_replaced, truncated
 from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.invariance.columns import MEASUREMENTS, null
 from headstart.studies.invariance.flow_claims import compression

@@ -14,8 +14,7 @@ import torch
 
 from headstart.artifacts import store
 from headstart.artifacts.files import ArtifactError, read_table
-from headstart.artifacts.keys import Job, sha256_of
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed, sha256_of
 from headstart.artifacts.store import Artifact, describe_files, open_artifact
 from headstart.metrics.representations.corruptions import corrupt
 from headstart.params.reading import ParamsError
@@ -31,9 +30,8 @@ from headstart.studies.invariance.columns import MEASUREMENTS, null
 from headstart.studies.invariance.network_tables import of_form
 from headstart.studies.invariance.rows import NOT_IDENTIFIABLE
 from headstart.tasks import TaskError
-from headstart.tasks.dataset import read
 from headstart.tasks.storage import ClassCounts
-from headstart.tasks.task import make_task
+from headstart.tasks.task import make_task, read
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.checkpoints import load, save
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from headstart.artifacts import store
 from headstart.artifacts.files import write_json, write_table
-from headstart.artifacts.keys import Job
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.metrics.interactions.transform import zeta
 from headstart.plan import Plan
 from headstart.registry import Params

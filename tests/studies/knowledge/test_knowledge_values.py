@@ -24,8 +24,7 @@ from headstart.studies.knowledge import KnowledgeError, subjects, values
 from headstart.studies.knowledge.params import Baseline, GridPlayers, MaskPlayers, Scores
 from headstart.tasks import TaskError
 from headstart.tasks.batches import Normalization
-from headstart.tasks.dataset import read
-from headstart.tasks.task import Task, make_task
+from headstart.tasks.task import Task, make_task, read
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.checkpoints import load
 

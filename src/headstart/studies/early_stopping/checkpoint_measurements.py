@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.passes import Batches
+from headstart.metrics.passes import Batches, evaluation_mode
 from headstart.metrics.plasticity.curvature import gradient_norm, top_hessian_eigenvalue
 from headstart.metrics.plasticity.dormancy import (
     collect_activity,
@@ -25,7 +25,6 @@ from headstart.metrics.plasticity.spectrum import (
 )
 from headstart.networks.network import Network
 from headstart.studies.early_stopping.params import RandomLabels
-from headstart.training.evaluation import evaluation_mode
 
 Batch = tuple[Tensor, Tensor]
 

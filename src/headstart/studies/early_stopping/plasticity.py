@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.files import write_table
-from headstart.artifacts.keys import Job
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import JobContext
 from headstart.networks.build import new_head
 from headstart.networks.network import Network
@@ -31,8 +30,7 @@ from headstart.studies.early_stopping.checkpoint_measurements import (
 )
 from headstart.studies.early_stopping.params import Plasticity
 from headstart.tasks.batches import Batch, EvaluationBatches
-from headstart.tasks.dataset import read
-from headstart.tasks.task import ValidationImages, make_task
+from headstart.tasks.task import ValidationImages, make_task, read
 from headstart.training.assembly import EVALUATION_BATCH
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.rules import learning_rate

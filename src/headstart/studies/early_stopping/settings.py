@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from headstart.artifacts.files import shared
 from headstart.artifacts.keys import Job, sha256_of
-from headstart.artifacts.share import shared
 
 PUBLISHED = shared("published")
 VALUES = PUBLISHED / "early_stopping.csv"

@@ -1,6 +1,6 @@
 """The early-stopping study, after arXiv 2106.11174."""
 
-from headstart.steps.shared import PRETRAINED
+from headstart.steps.step import PRETRAINED
 from headstart.studies.early_stopping.params import SECTIONS
 from headstart.studies.study import Step, Study
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pydantic import TypeAdapter
 
 from headstart.metrics.representations.corruptions import CORRUPTIONS
-from headstart.networks.blocks import number_of_blocks
-from headstart.networks.network import Network
+from headstart.networks.network import Network, number_of_blocks
 from headstart.params.core import suggest
 from headstart.steps.check import Facts, Sections
 from headstart.studies.invariance.params import Invariance

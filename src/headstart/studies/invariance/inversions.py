@@ -18,8 +18,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from headstart.artifacts.files import write_table
-from headstart.artifacts.keys import Job
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import JobContext
 from headstart.metrics.representations.inversion import Inversion, Represent, invert, seed_images
 from headstart.metrics.representations.optimizer import FAST, LONG, PAPER, InversionOptimizer

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from headstart.params.core import CoreParams, repeated, suggest
-from headstart.params.trajectory import Trajectory
+from headstart.params.recipe import Trajectory
 from headstart.params.types import (
     Count,
     Fraction,

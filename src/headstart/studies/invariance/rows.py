@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.metrics.representations.comparison import (
     Cells,
     Comparison,

@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 
 from headstart.artifacts.files import ArtifactError, read_table, write_table
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.artifacts.store import Artifact
 from headstart.metrics.representations.comparison import Comparison
 from headstart.metrics.representations.stir import TargetGrams, residual_groups
 from headstart.metrics.representations.subspace import rank_reason, subspace_similarity
-from headstart.networks.blocks import late_blocks_replaced
 from headstart.networks.build import fresh_backbone
+from headstart.networks.network import late_blocks_replaced
 from headstart.statistics.measurements import select
 from headstart.studies.invariance.columns import OUTCOMES, TABLES, Row
 from headstart.studies.invariance.inverted import Inverted

@@ -1,6 +1,6 @@
 """The invariance study, after arXiv 2307.06006."""
 
-from headstart.steps.shared import TRAINED
+from headstart.steps.step import TRAINED
 from headstart.studies.invariance.params import SECTIONS
 from headstart.studies.study import Step, Study
 

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.artifacts.keys import Job
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.metrics.representations.corruptions import corrupt
 from headstart.metrics.representations.stir import TargetGrams

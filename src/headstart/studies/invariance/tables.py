@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.artifacts.files import read_table, write_table
+from headstart.artifacts.files import read_table, shared, write_table
 from headstart.artifacts.keys import Job
-from headstart.artifacts.share import shared
 from headstart.artifacts.store import JobContext
 from headstart.studies.invariance.layer_dynamics import correlations, held_out
 from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients

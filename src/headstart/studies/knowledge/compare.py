@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.and_or import TOLERANCE
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
 from headstart.studies.knowledge.groups import and_or_variants, group_of, variants

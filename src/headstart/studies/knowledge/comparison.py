@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from headstart.params.core import CoreParams, repeated
-from headstart.params.recipe import Pretrain
-from headstart.params.trajectory import Trajectory
+from headstart.params.recipe import Pretrain, Trajectory
 from headstart.studies.knowledge.params import Arm, Knowledge
 
 Trajectories = Mapping[str, Mapping[str, Trajectory]]

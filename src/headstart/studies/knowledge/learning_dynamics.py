@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.decomposition import normalise, weighted_jaccard
 from headstart.metrics.interactions.dynamics import directness, speed, stability, time_to
 from headstart.metrics.interactions.nulls import match_scale, permute_within_orders

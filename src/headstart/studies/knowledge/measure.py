@@ -12,8 +12,7 @@ import pandas as pd
 import torch
 
 from headstart.artifacts.files import write_table
-from headstart.artifacts.keys import Job
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.resampling import Resampling
 from headstart.studies.knowledge import examples

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.salience import (
     largest,

@@ -1,6 +1,6 @@
 """The study of knowledge, after arXiv 2410.08455."""
 
-from headstart.steps.shared import TRAINED
+from headstart.steps.step import TRAINED
 from headstart.studies.knowledge.params import SECTIONS
 from headstart.studies.study import Step, Study
 

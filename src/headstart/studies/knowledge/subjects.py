@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from headstart.artifacts.files import file_sha256
-from headstart.artifacts.seeds import derive_seed
+from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.baselines import (
     blurred_baseline,
     bounded_shift_baseline,
