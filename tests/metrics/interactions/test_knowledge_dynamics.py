@@ -4,7 +4,7 @@ import pytest
 import torch
 from over_images import over_images
 
-from headstart.metrics.interactions.dynamics import directness, speed, stability, time_to
+from headstart.metrics.interactions.shares import directness, speed, stability, time_to
 
 EPOCHS = torch.tensor([0, 1, 2, 4, 8])
 

@@ -7,12 +7,13 @@ import torch
 from over_images import total
 from torch import Tensor
 
-from headstart.metrics.interactions.decomposition import decompose, weighted_jaccard
-from headstart.metrics.interactions.nulls import (
+from headstart.metrics.interactions.decomposition import (
+    decompose,
     excess_over_null,
     match_scale,
     pair_other_image,
     permute_within_orders,
+    weighted_jaccard,
 )
 from headstart.metrics.interactions.shares import exclusivity, share
 from headstart.metrics.interactions.transform import order_profile, strength

@@ -10,7 +10,6 @@ from headstart.metrics.interactions.masking import (
     grid_players,
     pixel_inputs,
     segmentation_players,
-    visible_pixels,
 )
 
 IMAGES = torch.randn(3, 2, 9, 8, generator=torch.Generator().manual_seed(0))
@@ -90,14 +89,16 @@ def test_the_empty_mask_shows_the_baseline_on_players_and_keeps_the_background()
 
 def test_every_mask_equals_the_choice_of_pixel_or_baseline() -> None:
     masked = all_masked(IMAGES, players(), BASELINE)
-    visible = visible_pixels(players(), torch.arange(32))
+    bits = torch.arange(32)[:, None] >> torch.arange(5) & 1
+    hidden = torch.einsum("sp,phw->shw", 1 - bits, players().long()) > 0
+    visible = ~hidden
     expected = torch.where(visible[None, :, None], IMAGES[:, None], BASELINE)
     assert torch.equal(masked, expected)
 
 
 def test_bit_i_of_a_subset_shows_player_i() -> None:
     masks = players()
-    visible = visible_pixels(masks, torch.tensor([0b00101]))[0]
+    visible = all_masked(torch.ones(1, 1, 9, 8), masks, torch.zeros(1, 1, 1))[0, 0b00101, 0] > 0
     assert [bool(visible[mask].all()) for mask in masks] == [True, False, True, False, False]
 
 

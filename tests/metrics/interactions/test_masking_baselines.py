@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from headstart.metrics.interactions.baselines import (
+from headstart.metrics.interactions.masking import (
     blurred_baseline,
     bounded_shift_baseline,
     learned_baseline,

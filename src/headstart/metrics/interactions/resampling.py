@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from headstart.metrics.interactions.nulls import excess_over_null
+from headstart.metrics.interactions.decomposition import excess_over_null
 
 MOST_UNDEFINED = 0.01
 """An interval leaves out at most this share of the draws as undefined; beyond, there is no interval."""

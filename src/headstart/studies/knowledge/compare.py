@@ -10,7 +10,6 @@ from torch import Tensor
 from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.interactions.and_or import TOLERANCE
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
-from headstart.studies.knowledge.groups import and_or_variants, group_of, variants
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import NO_ROOM, UNDEFINED, Rows
@@ -21,8 +20,11 @@ from headstart.studies.knowledge.shares import (
     RATIOS,
     RISING,
     Shares,
+    and_or_variants,
     conditions,
+    group_of,
     levels_of,
+    variants,
 )
 
 MISSING = {

@@ -15,8 +15,7 @@ from headstart.metrics.interactions.counterfactual import (
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.interactions.decomposition import Decomposition, decompose
-from headstart.metrics.interactions.nulls import match_scale
+from headstart.metrics.interactions.decomposition import Decomposition, decompose, match_scale
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.transform import strength
 from headstart.studies.knowledge.networks import Networks, Place

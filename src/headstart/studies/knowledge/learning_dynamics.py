@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
-from headstart.metrics.interactions.decomposition import normalise, weighted_jaccard
-from headstart.metrics.interactions.dynamics import directness, speed, stability, time_to
-from headstart.metrics.interactions.nulls import match_scale, permute_within_orders
+from headstart.metrics.interactions.decomposition import (
+    match_scale,
+    normalise,
+    permute_within_orders,
+    weighted_jaccard,
+)
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
+from headstart.metrics.interactions.shares import directness, speed, stability, time_to
 from headstart.studies.knowledge.compare import OWN_BACKBONE
 from headstart.studies.knowledge.networks import PATHS, SCRATCH, Epoch, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis

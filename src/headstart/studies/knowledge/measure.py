@@ -10,19 +10,22 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import JobContext
+from headstart.metrics.interactions.decomposition import decompose
 from headstart.metrics.interactions.resampling import Resampling
-from headstart.studies.knowledge import examples
-from headstart.studies.knowledge.compare import Comparer
+from headstart.metrics.interactions.transform import membership
+from headstart.studies.knowledge.compare import Comparer, right_under_all
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
 from headstart.studies.knowledge.learning_dynamics import LearningDynamics
 from headstart.studies.knowledge.networks import PATHS, SCRATCH, TRAINED, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
+from headstart.studies.knowledge.shares import group_of
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
 from headstart.studies.knowledge.tables import main_init_epoch
 
@@ -57,9 +60,9 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     write_table(context.out / "measurements.parquet", table)
     write_table(context.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
     shown = main_init_epoch(table)
-    image = examples.choose(networks, shown)
-    write_table(context.out / "example_pixels.parquet", examples.pixel_table(networks, image))
-    strongest = examples.strongest_table(networks, image, shown)
+    image = choose_example(networks, shown)
+    write_table(context.out / "example_pixels.parquet", pixel_table(networks, image))
+    strongest = strongest_table(networks, image, shown)
     write_table(context.out / "example_interactions.parquet", strongest)
     for init_epoch in init_epochs:
         context.log(_describe(table, init_epoch))
@@ -117,3 +120,50 @@ def _describe(table: pd.DataFrame, init_epoch: str) -> str:
         f"from source epoch {init_epoch}: {value['value']:.1%} of the pretrained knowledge is preserved "
         f"[{value['low']:.1%}, {value['high']:.1%}], {null['value']:.1%} by chance"
     )
+
+
+STRONGEST = 3
+
+
+def choose_example(networks: Networks, init_epoch: str) -> int:
+    """Return the first image that all three networks of the first source network get right, or the first."""
+    right = right_under_all(networks, init_epoch, networks.seeds[0])
+    return int(right.to(torch.int8).argmax())
+
+
+def pixel_table(networks: Networks, image: int) -> pd.DataFrame:
+    """Return one row per pixel of an image: row, column, player (-1: none), and a column per channel."""
+    pixels = networks.pixels[image]
+    players = networks.players if networks.players.ndim == 3 else networks.players[image]
+    numbers = torch.where(players.any(0), players.to(torch.uint8).argmax(0), -1)
+    height, width = numbers.shape
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    table = {"row": rows, "column": columns, "player": numbers}
+    table |= {f"channel_{index}": channel for index, channel in enumerate(pixels)}
+    return pd.DataFrame({name: value.flatten().tolist() for name, value in table.items()})
+
+
+def strongest_table(networks: Networks, image: int, init_epoch: str) -> pd.DataFrame:
+    """Return the strongest preserved, discarded and new interactions of an image, in log-odds.
+
+    Columns: image, label, init_epoch, part, rank, players (numbers, joined by spaces), order, value.
+    """
+    group = group_of(networks, networks.interactions, init_epoch, networks.seeds[0])
+    parts = decompose(group.pretrained, group.finetuned)
+    rows = []
+    for part, table in parts._asdict().items():
+        for rank, (players, value) in enumerate(_strongest(table[image], networks.count), start=1):
+            rows.append((part, rank, " ".join(map(str, players)), len(players), value))
+    found = pd.DataFrame(rows, columns=["part", "rank", "players", "order", "value"])
+    label = networks.classes[int(networks.labels[image])]
+    return found.assign(image=image, label=label, init_epoch=init_epoch)
+
+
+def _strongest(table: Tensor, players: int) -> list[tuple[list[int], float]]:
+    belongs = membership(players)
+    chosen = table[1:].abs().topk(min(STRONGEST, len(table) - 1)).indices + 1
+    return [
+        (torch.nonzero(belongs[:, subset]).flatten().tolist(), float(table[subset]))
+        for subset in chosen.tolist()
+        if float(table[subset])
+    ]
