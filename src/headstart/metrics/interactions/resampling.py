@@ -6,6 +6,7 @@ a null relative to a ceiling, has an interval that knows how its terms vary toge
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -78,6 +79,10 @@ class Estimate(NamedTuple):
     def of(self, seed: int) -> Estimate:
         """Return the measure of one network."""
         return Estimate(*(part[seed : seed + 1] for part in self))
+
+    def at(self, levels: Sequence[int] | slice) -> Estimate:
+        """Return the measure at some of its levels."""
+        return Estimate(*(part[..., levels] for part in self))
 
 
 class Resampling:

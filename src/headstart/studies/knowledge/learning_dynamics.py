@@ -43,8 +43,7 @@ class LearningDynamics:
         """Add similarity by epoch, and the scalars of its curve, of both networks and their difference."""
         epochs = self._epochs(init_epoch)
         for variant, change in VARIANTS.items():
-            names: dict[str, Any] = {"init_epoch": init_epoch, "variant": variant, "split": "test"}
-            names["subset"] = "all"
+            names: dict[str, Any] = {"init_epoch": init_epoch, "variant": variant}
             scalars = {
                 role: self._add_path(role, init_epoch, epochs[role], change, names)
                 for role in PATHS

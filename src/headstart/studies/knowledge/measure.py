@@ -6,6 +6,7 @@ Reads values only, so that another definition, null or interval costs no forward
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.decomposition import decompose
 from headstart.metrics.interactions.resampling import Resampling
 from headstart.metrics.interactions.transform import membership
+from headstart.statistics.measurements import select
 from headstart.studies.knowledge.compare import Comparer, right_under_all
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
 from headstart.studies.knowledge.learning_dynamics import LearningDynamics
@@ -79,42 +81,31 @@ def _add_histories(networks: Networks, init_epochs: list[str], rows: Rows) -> No
             if networks.entry(Place(role, seed, init_epoch)) is None:
                 continue
             names: dict[str, Any] = {"role": role, "init_epoch": init_epoch, "seed": seed}
-            names["subset"] = "all"
             history = networks.history(role, seed, init_epoch)
-            for record in history.to_dict("records"):
-                _add_epoch(rows, role, record, names)
+            for record in history.to_dict("records") if role in PATHS else ():
+                _add_epoch(rows, record, names)
             best = history[history["best"]].iloc[0]
             rows.add_number(
                 "accuracy_at_validation_best",
                 float(best["test_accuracy"]),
-                split="test",
                 target_epoch=int(best["epoch"]),
                 **names,
             )
 
 
-def _add_epoch(rows: Rows, role: Role, record: dict[Any, Any], names: dict[str, Any]) -> None:
-    if role not in PATHS:
-        return
-    for split in ("train", "validation", "test"):
-        for metric in ("loss", "accuracy"):
-            value = record.get(f"{split}_{metric}")
-            if value is not None and value == value:
-                rows.add_number(
-                    metric, float(value), split=split, target_epoch=int(record["epoch"]), **names
-                )
+def _add_epoch(rows: Rows, record: dict[Any, Any], names: dict[str, Any]) -> None:
+    epoch = int(record["epoch"])
+    for split, metric in product(("train", "validation", "test"), ("loss", "accuracy")):
+        value = record.get(f"{split}_{metric}")
+        if value is not None and value == value:
+            rows.add_number(metric, float(value), split=split, target_epoch=epoch, **names)
 
 
 def _describe(table: pd.DataFrame, init_epoch: str) -> str:
     """Return the headline of a source epoch: what is preserved, against chance."""
-    rows = table[
-        (table["init_epoch"] == init_epoch)
-        & (table["metric"] == "preserved_of_pretrained")
-        & (table["variant"] == "normalised")
-        & (table["subset"] == "all")
-        & table["order"].isna()
-        & table["seed"].isna()
-    ].set_index("condition")
+    names = {"metric": "preserved_of_pretrained", "variant": "normalised", "subset": "all"}
+    rows = select(table, init_epoch=init_epoch, order=None, seed=None, **names)
+    rows = rows.set_index("condition")
     value, null = rows.loc["measured"], rows.loc["null_permuted"]
     return (
         f"from source epoch {init_epoch}: {value['value']:.1%} of the pretrained knowledge is preserved "

@@ -108,13 +108,7 @@ RISING = ("preserved_of_pretrained", "discarded_of_pretrained", "new_of_finetune
 """Shares whose rise with the order is measured: over the upper half of orders minus the lower."""
 FALLING = ("discarded_of_pretrained", "new_of_finetuned", "scratch_only")
 """Shares of what is not in common: lower the more networks share."""
-RATIOS = (
-    *RISING,
-    "preserved_of_finetuned",
-    "exclusivity",
-    "exclusivity_by_count",
-    "scratch_only",
-)
+RATIOS = (*RISING, "preserved_of_finetuned", "exclusivity", "exclusivity_by_count", "scratch_only")
 
 
 def levels_of(players: int) -> list[int | None]:
