@@ -11,7 +11,6 @@ from headstart.artifacts.files import (
     ArtifactError,
     file_sha256,
     read_json,
-    shared,
     write_atomically,
 )
 from headstart.artifacts.keys import RESULTS, STORE

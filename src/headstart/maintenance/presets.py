@@ -12,8 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from headstart.artifacts.files import write_atomically
-from headstart.artifacts.share import shared
+from headstart.artifacts.files import shared, write_atomically
 from headstart.maintenance.housekeeping import snapshot
 from headstart.params.reading import ParamsError
 from headstart.registry import Params, parse

@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from headstart.metrics.interactions.and_or import and_or_split
-from headstart.metrics.interactions.kronecker import kronecker_power, regularised_inverse
+from headstart.metrics.interactions.and_or_solver import kronecker_power, regularised_inverse
 from headstart.metrics.interactions.transform import (
     mobius,
     or_interactions,

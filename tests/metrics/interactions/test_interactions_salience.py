@@ -58,10 +58,7 @@ def test_unknown_scopes_filters_and_fractions_are_refused() -> None:
 
 
 def test_the_strongest_are_chosen_by_magnitude_in_each_sample() -> None:
-    assert strongest(TABLE, 2).tolist() == [
-        [False, True, False, True],
-        [False, True, True, False],
-    ]
+    assert strongest(TABLE, 2).tolist() == [[False, True, False, True], [False, True, True, False]]
     with pytest.raises(ValueError, match="there are 3 non-empty subsets"):
         strongest(TABLE, 4)
 

@@ -1,4 +1,4 @@
-"""Players and masked images."""
+"""Players, the images in which some of them are hidden, and what hidden pixels show."""
 
 import pytest
 import torch
@@ -6,11 +6,14 @@ from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from headstart.metrics.interactions.masking import (
+    blurred_baseline,
+    bounded_shift_baseline,
     draw_cells,
     grid_players,
+    learned_baseline,
     pixel_inputs,
     segmentation_players,
-    visible_pixels,
+    zero_baseline,
 )
 
 IMAGES = torch.randn(3, 2, 9, 8, generator=torch.Generator().manual_seed(0))
@@ -90,14 +93,16 @@ def test_the_empty_mask_shows_the_baseline_on_players_and_keeps_the_background()
 
 def test_every_mask_equals_the_choice_of_pixel_or_baseline() -> None:
     masked = all_masked(IMAGES, players(), BASELINE)
-    visible = visible_pixels(players(), torch.arange(32))
+    bits = torch.arange(32)[:, None] >> torch.arange(5) & 1
+    hidden = torch.einsum("sp,phw->shw", 1 - bits, players().long()) > 0
+    visible = ~hidden
     expected = torch.where(visible[None, :, None], IMAGES[:, None], BASELINE)
     assert torch.equal(masked, expected)
 
 
 def test_bit_i_of_a_subset_shows_player_i() -> None:
     masks = players()
-    visible = visible_pixels(masks, torch.tensor([0b00101]))[0]
+    visible = all_masked(torch.ones(1, 1, 9, 8), masks, torch.zeros(1, 1, 1))[0, 0b00101, 0] > 0
     assert [bool(visible[mask].all()) for mask in masks] == [True, False, True, False, False]
 
 
@@ -126,3 +131,44 @@ def test_players_and_baselines_that_do_not_fit_are_refused() -> None:
         pixel_inputs(IMAGES, players().expand(2, -1, -1, -1), BASELINE)
     with pytest.raises(ValueError, match=r"baseline of shape \(5, 1, 1\) does not fit"):
         pixel_inputs(IMAGES, players(), torch.zeros(5, 1, 1))
+
+
+PICTURES = torch.randn(4, 3, 12, 10, generator=torch.Generator().manual_seed(0))
+
+
+def test_zero_is_a_pixel_of_every_channel() -> None:
+    assert torch.equal(zero_baseline(PICTURES), torch.zeros(3, 1, 1))
+
+
+def test_a_blur_keeps_constant_images_and_lowers_variation() -> None:
+    constant = torch.full((1, 3, 12, 10), 0.7)
+    torch.testing.assert_close(blurred_baseline(constant, 2.0), constant)
+    blurred = blurred_baseline(PICTURES, 2.0)
+    assert blurred.shape == PICTURES.shape
+    assert blurred.std() < PICTURES.std() / 2
+
+
+def test_a_blur_is_symmetric_in_rows_and_columns() -> None:
+    blurred = blurred_baseline(PICTURES, 1.5)
+    torch.testing.assert_close(blurred_baseline(PICTURES.mT, 1.5), blurred.mT)
+
+
+def test_the_shift_moves_towards_the_mean_by_its_bound_and_never_past_it() -> None:
+    images = torch.tensor([-3.0, -0.5, 0.0, 0.5, 3.0]).view(1, 1, 1, 5)
+    shifted = bounded_shift_baseline(images, torch.zeros(1, 1, 1), 2.0)
+    assert shifted.flatten().tolist() == [-1.0, 0.0, 0.0, 0.0, 1.0]
+    unequal = bounded_shift_baseline(images, torch.zeros(1, 1, 1), torch.tensor([1.0] * 4 + [0.0]))
+    assert unequal.flatten().tolist() == [-2.0, 0.0, 0.0, 0.0, 3.0]
+
+
+def test_a_learned_baseline_is_given_back_in_the_shape_of_the_images() -> None:
+    assert learned_baseline(PICTURES, torch.ones(3, 1, 1)).shape == PICTURES.shape
+
+
+def test_baselines_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="its training diverged"):
+        learned_baseline(PICTURES, torch.full((3, 1, 1), torch.nan))
+    with pytest.raises(ValueError, match="positive number of pixels"):
+        blurred_baseline(PICTURES, 0.0)
+    with pytest.raises(ValueError, match="zero or more"):
+        bounded_shift_baseline(PICTURES, torch.zeros(3, 1, 1), -1.0)

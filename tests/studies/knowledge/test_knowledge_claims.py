@@ -10,13 +10,12 @@ import pytest
 
 from headstart.statistics.claim_results import ClaimResult
 from headstart.studies.knowledge import claims, share_claims
-from headstart.studies.knowledge.comparison_tables import ComparedNetworks
 from headstart.studies.knowledge.gains import (
     gains_and_ratios,
     rank_correlation,
     ratio_explains_accuracy,
 )
-from headstart.studies.knowledge.tables import main_init_epoch
+from headstart.studies.knowledge.tables import ComparedNetworks, main_init_epoch
 
 NULLS = ("permuted", "other_image", "random_backbone")
 Row = dict[str, object]

@@ -6,12 +6,12 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from headstart.studies.knowledge.comparison_tables import Comparison, comparisons, init_epochs
 from headstart.studies.knowledge.figures import exclusivity as knowledge_exclusivity
 from headstart.studies.knowledge.figures import learning_dynamics as knowledge_dynamics
 from headstart.studies.knowledge.figures import orders as knowledge_orders
 from headstart.studies.knowledge.figures import sparsity as knowledge_sparsity
 from headstart.studies.knowledge.figures import summary as knowledge_summary
+from headstart.studies.knowledge.tables import Comparison, comparisons, init_epochs
 
 mpl.use("Agg")
 NAME = Comparison("latin", "convnet", "cyrillic")

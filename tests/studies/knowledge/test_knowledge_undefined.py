@@ -27,7 +27,7 @@ from torch import Tensor
 
 from headstart.artifacts.files import read_table
 from headstart.metrics.interactions.and_or import TOLERANCE, and_or_split
-from headstart.studies.knowledge import KnowledgeError, groups
+from headstart.studies.knowledge import KnowledgeError, shares
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -165,7 +165,7 @@ def test_an_epoch_that_is_never_reached_has_no_mean_and_counts_the_networks() ->
 
 
 def test_a_split_that_did_not_converge_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "and_or_split", partial(and_or_split, max_iterations=1))
+    monkeypatch.setattr(shares, "and_or_split", partial(and_or_split, max_iterations=1))
     plan = planted.study(STUDY, and_or=True, seeds=[0], permutations=1, resamples=5)
     table = read_table(measured(plan, maker(independent)).file("measurements.parquet"))
     gap = table[table["metric"] == "and_or_gap"]

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from headstart.metrics.interactions.and_or_solver import Certificate, Iterate, Problem, solve
+from headstart.metrics.interactions.and_or_solver import Iterate, Problem, solve
 from headstart.metrics.interactions.transform import count_players, mobius, orders
 
 TOLERANCE = 1e-3
@@ -68,7 +68,19 @@ def and_or_split(
     problem = Problem(centred, bound, residual_fraction == 0)
     certificate, iterations, state = solve(problem, tolerance, max_iterations, start)
     sizes = orders(players).to(table.device)
-    return _in_units(certificate, iterations, state, table, scale, sizes)
+    conjunctions = certificate.and_interactions * scale
+    disjunctions = certificate.or_interactions * scale
+    conjunctions = torch.where(sizes == 1, conjunctions + disjunctions, conjunctions)
+    explained = certificate.scores * scale + table[..., :1]
+    return AndOrSplit(
+        torch.cat([explained[..., :1], conjunctions[..., 1:]], dim=-1),
+        disjunctions.where(sizes > 1, 0),
+        table - explained,
+        certificate.norm * scale[..., 0, 0],
+        certificate.gap,
+        iterations,
+        state,
+    )
 
 
 def _scale(table: Tensor) -> Tensor:
@@ -77,26 +89,3 @@ def _scale(table: Tensor) -> Tensor:
         raise ValueError("a game without players has nothing to split: give at least one player")
     mean = mobius(table)[..., 1:].abs().mean(dim=(-2, -1), keepdim=True)
     return torch.where(mean > 0, mean, 1.0)
-
-
-def _in_units(
-    certificate: Certificate,
-    iterations: int,
-    state: Iterate,
-    table: Tensor,
-    scale: Tensor,
-    sizes: Tensor,
-) -> AndOrSplit:
-    conjunctions, disjunctions = (
-        certificate.and_interactions * scale,
-        certificate.or_interactions * scale,
-    )
-    conjunctions = torch.where(sizes == 1, conjunctions + disjunctions, conjunctions)
-    disjunctions = disjunctions.where(sizes > 1, 0)
-    explained = certificate.scores * scale + table[..., :1]
-    conjunctions = torch.cat([explained[..., :1], conjunctions[..., 1:]], dim=-1)
-    residual = table - explained
-    objective = certificate.norm * scale[..., 0, 0]
-    return AndOrSplit(
-        conjunctions, disjunctions, residual, objective, certificate.gap, iterations, state
-    )

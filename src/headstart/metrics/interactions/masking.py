@@ -1,10 +1,16 @@
-"""Players of an image, and the 2^n images in which some of them are hidden behind a baseline."""
+"""Players of an image, the 2^n images in which some of them are hidden, and what hidden pixels show.
 
+Which baseline arXiv 2410.08455 uses is unknown. Every one takes images [images, channels, height,
+width], in whatever units the network sees, and returns a tensor that broadcasts to them.
+"""
+
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from headstart.metrics.interactions.transform import check_player_count
 
@@ -80,17 +86,8 @@ def check_players(players: Bool[Tensor, "*images players height width"]) -> None
         raise ValueError(f"{shared} pixels belong to more than one player: make the masks disjoint")
 
 
-def visible_pixels(
-    players: Bool[Tensor, "*images players height width"], subsets: Int[Tensor, " subsets"]
-) -> Bool[Tensor, "*images subsets height width"]:
-    """Return which pixels of x_T are those of x: the players in T, and every pixel outside all
-    players.
-    """
-    return _keep(players, subsets, torch.float32) > 0
-
-
 def _keep(players: Tensor, subsets: Tensor, dtype: torch.dtype) -> Tensor:
-    """The visible pixels as numbers 0 and 1; exact, since no pixel has two players."""
+    """Return 1 at pixels of x_T that are those of x (players in T, and outside all), 0 at others; exact."""
     numbers = torch.arange(players.shape[-3], device=players.device)
     hidden = 1 - ((subsets.to(players.device)[:, None] >> numbers) & 1).to(dtype)
     pixels = players.flatten(-2).to(dtype)
@@ -144,3 +141,49 @@ def expand_baseline(
             "give a pixel [channels, 1, 1], an image [channels, height, width], "
             "or one for every image"
         ) from None
+
+
+Images = Float[Tensor, "images channels height width"]
+
+
+def zero_baseline(images: Images) -> Float[Tensor, "channels 1 1"]:
+    """Return zero, the mean pixel where images are normalised by the data set's mean."""
+    return images.new_zeros(images.shape[1], 1, 1)
+
+
+def blurred_baseline(images: Images, deviation: float) -> Images:
+    """Return the images blurred by a Gaussian of the given standard deviation in pixels."""
+    if deviation <= 0:
+        raise ValueError(
+            f"the blur's standard deviation is {deviation}: give a positive number of pixels"
+        )
+    radius = math.ceil(3 * deviation)
+    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.softmax(-0.5 * (offsets / deviation) ** 2, dim=0)
+    channels = images.shape[1]
+    vertical = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    padded = F.pad(images, [radius] * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, vertical, groups=channels), vertical.mT, groups=channels)
+
+
+def bounded_shift_baseline(
+    images: Images, mean: Float[Tensor, "..."], shift: float | Float[Tensor, "..."]
+) -> Images:
+    """Return every pixel moved towards the mean μ, by at most `shift` (τ) and never past it.
+
+    b_i = max(x_i − τ, μ_i) where x_i > μ_i, else min(x_i + τ, μ_i). τ is in the units of the
+    images: for τ standard deviations of unscaled images give τ times their deviation. Source: the
+    authors' group's settings for image data (τ = 2 standard deviations).
+    """
+    if bool((torch.as_tensor(shift) < 0).any()):
+        raise ValueError(f"the shift is {shift}: give a distance, zero or more")
+    return torch.clamp(expand_baseline(images, mean), images - shift, images + shift)
+
+
+def learned_baseline(images: Images, learned: Float[Tensor, "..."]) -> Images:
+    """Return a baseline that was learned elsewhere, checked for shape and for values that are not
+    finite.
+    """
+    if not bool(learned.isfinite().all()):
+        raise ValueError("the learned baseline holds NaN or infinite values: its training diverged")
+    return expand_baseline(images, learned)

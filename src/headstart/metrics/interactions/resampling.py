@@ -6,13 +6,14 @@ a null relative to a ceiling, has an interval that knows how its terms vary toge
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from headstart.metrics.interactions.nulls import excess_over_null
+from headstart.metrics.interactions.decomposition import excess_over_null
 
 MOST_UNDEFINED = 0.01
 """An interval leaves out at most this share of the draws as undefined; beyond, there is no interval."""
@@ -78,6 +79,10 @@ class Estimate(NamedTuple):
     def of(self, seed: int) -> Estimate:
         """Return the measure of one network."""
         return Estimate(*(part[seed : seed + 1] for part in self))
+
+    def at(self, levels: Sequence[int] | slice) -> Estimate:
+        """Return the measure at some of its levels."""
+        return Estimate(*(part[..., levels] for part in self))
 
 
 class Resampling:

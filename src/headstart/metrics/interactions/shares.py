@@ -1,18 +1,20 @@
-"""Shares of knowledge: how much of one network's interactions another one has, by image and order.
+"""Shares of knowledge by image and order, and how fast, directly and stably a run approaches a target.
 
 Each share is a part and a whole for every image; `resampling` makes a ratio of sums, or a mean of
 ratios, of them. An image whose part or whole is NaN, or whose whole is zero, has no share.
+arXiv 2410.08455 compares every run with its own end state, so that each of its curves ends at 1; a
+target common to all runs, such as the fine-tuned end state, makes the curves comparable.
 """
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from headstart.metrics.interactions.decomposition import shared_effect
 from headstart.metrics.interactions.salience import Scope, largest, salient
-from headstart.metrics.interactions.transform import order_profile
+from headstart.metrics.interactions.transform import order_profile, strength
 
 Tables = Float[Tensor, "images *tables subsets"]
 """Interactions of every image; its tables, such as AND and OR, count together."""
@@ -84,3 +86,49 @@ def _count(
     chosen: Bool[Tensor, "images *tables subsets"], table: Tensor, missing: Bool[Tensor, " images"]
 ) -> Float[Tensor, "images levels"]:
     return by_level(chosen.to(table.dtype)).masked_fill(missing.unsqueeze(-1), torch.nan)
+
+
+Trajectory = Float[Tensor, "times images subsets"]
+Curves = Float[Tensor, "*batch times"]
+Epochs = Float[Tensor, " times"] | Int[Tensor, " times"]
+
+
+def speed(similarity: Curves, epochs: Epochs) -> Float[Tensor, "*batch"]:
+    """Return the area under J over epochs scaled to [0, 1], by trapezoids; NaN propagates."""
+    _check_epochs(epochs)
+    times = (epochs - epochs[0]) / (epochs[-1] - epochs[0])
+    return torch.trapezoid(similarity, times.to(similarity))
+
+
+def time_to(similarity: Curves, epochs: Epochs, level: float) -> Float[Tensor, "*batch"]:
+    """Return the epoch of the first checkpoint with J ≥ level (the study uses 0.5 and 0.8); NaN if
+    none has.
+    """
+    _check_epochs(epochs)
+    reached = similarity >= level
+    first = epochs.to(similarity)[reached.to(torch.int8).argmax(-1)]
+    return first.where(reached.any(-1), torch.nan)
+
+
+def stability(similarity: Curves) -> Float[Tensor, "*batch"]:
+    """Return Σ_t max(0, J_t − J_{t+1}), the sum of all drops; 0 for a curve that never falls, lower
+    is better.
+    """
+    return -similarity.diff().clamp(max=0).sum(-1)
+
+
+def directness(trajectory: Trajectory) -> Share:
+    """Return ‖I_end − I_0‖₁ of Σ_t ‖I_{t+1} − I_t‖₁ for every image [images, 1]: their ratio is 1 for
+    a straight path, undefined for no movement.
+
+    More checkpoints show more of the detours: compare runs with the same checkpoints only.
+    """
+    if len(trajectory) < 2:
+        raise ValueError("a path needs at least two checkpoints")
+    steps = strength(trajectory.diff(dim=0)).sum(0)
+    return Share(strength(trajectory[-1] - trajectory[0]).unsqueeze(-1), steps.unsqueeze(-1))
+
+
+def _check_epochs(epochs: Tensor) -> None:
+    if len(epochs) < 2 or not bool((epochs.diff() > 0).all()):
+        raise ValueError(f"the epochs are {epochs.tolist()}: give two or more, in rising order")

@@ -12,18 +12,18 @@ from headstart.statistics.errors import TableError
 from headstart.statistics.measurements import select
 from headstart.statistics.words import pluralize
 from headstart.studies.knowledge import share_claims
-from headstart.studies.knowledge.comparison_tables import (
+from headstart.studies.knowledge.gains import ratio_explains_accuracy
+from headstart.studies.knowledge.tables import (
     ComparedNetworks,
     Comparison,
     Number,
     above,
     comparisons,
+    main_init_epoch,
     of,
     result,
     unmeasured,
 )
-from headstart.studies.knowledge.gains import ratio_explains_accuracy
-from headstart.studies.knowledge.tables import main_init_epoch
 
 EXPLAINED = 90.0
 """Per cent of the variance of v that few interactions must explain to be called a match."""

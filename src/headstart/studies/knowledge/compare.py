@@ -10,7 +10,6 @@ from torch import Tensor
 from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.and_or import TOLERANCE
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
-from headstart.studies.knowledge.groups import and_or_variants, group_of, variants
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import NO_ROOM, UNDEFINED, Rows
@@ -21,8 +20,11 @@ from headstart.studies.knowledge.shares import (
     RATIOS,
     RISING,
     Shares,
+    and_or_variants,
     conditions,
+    group_of,
     levels_of,
+    variants,
 )
 
 MISSING = {
@@ -53,7 +55,7 @@ class Comparer:
 
     def add(self, init_epoch: str) -> None:
         """Add all shares of one source epoch."""
-        names: dict[str, Any] = {"init_epoch": init_epoch, "split": "test", "role": "finetuned"}
+        names = {"init_epoch": init_epoch, "role": "finetuned"}
         found = [self._conditions(init_epoch, seed, names) for seed in self.networks.seeds]
         right = torch.stack(
             [right_under_all(self.networks, init_epoch, s) for s in self.networks.seeds]
@@ -73,15 +75,10 @@ class Comparer:
             values = group_of(self.networks, self.networks.values, init_epoch, seed)
             split, gap = and_or_variants(values)
             found |= split
-            described = {
-                "seed": seed,
-                "subset": "all",
-                "variant": "and_or",
-                "condition": "measured",
-            }
+            described = {"seed": seed, "variant": "and_or", "condition": "measured", **names}
             largest = float(gap.max())
             reason = UNSOLVED if largest > TOLERANCE else ""
-            self.rows.add_number("and_or_gap", largest, reason=reason, **{**names, **described})
+            self.rows.add_number("and_or_gap", largest, reason=reason, **described)
         generator = torch.Generator().manual_seed(
             derive_seed("nulls", self.options.seed, seed, init_epoch)
         )
@@ -146,7 +143,7 @@ class Comparer:
         if estimate.points.shape[-1] == 1:
             self.rows.add(metric, estimate, **options)
             return
-        kept = Estimate(*(part[..., : len(self.levels)] for part in estimate))
+        kept = estimate.at(slice(len(self.levels)))
         self.rows.add(metric, kept, self.levels, **options)
         if metric in RISING and condition in ("measured", *NULLS):
             self.rows.add(f"{metric}_rise", rise(estimate), **options)
@@ -164,8 +161,7 @@ def _risen(metric: str, estimate: Estimate) -> Estimate:
 
 def rise(estimate: Estimate) -> Estimate:
     """Return a share over the upper half of orders minus that over the lower half."""
-    upper, lower = (Estimate(*(part[..., [index]] for part in estimate)) for index in (-2, -1))
-    return difference(upper, lower)
+    return difference(estimate.at([-2]), estimate.at([-1]))
 
 
 def right_under_all(networks: Networks, init_epoch: str, seed: int) -> Tensor:

@@ -146,11 +146,7 @@ def _missing_arms(path: str, model: str, options: Knowledge, trajectory: Traject
         "second": (model, options.second, "finetune"),
         "probe": (model, options.probe, "probe"),
         "scratch": (options.scratch.model or model, options.scratch.arm, "finetune"),
-        "random_probe": (
-            options.random_probe.model or model,
-            options.random_probe.arm,
-            "probe",
-        ),
+        "random_probe": (options.random_probe.model or model, options.random_probe.arm, "probe"),
     }
     problems = []
     for role, (of, arm, mode) in requested.items():
@@ -190,10 +186,7 @@ def _outside(path: str, comparison: Comparison) -> list[str]:
 
 
 def _not_run(
-    path: str,
-    comparison: Comparison,
-    trajectory: Trajectories,
-    pretrain: Mapping[str, Pretrain],
+    path: str, comparison: Comparison, trajectory: Trajectories, pretrain: Mapping[str, Pretrain]
 ) -> list[str]:
     """Return source epochs, targets, seeds and sources that another arm of the comparison does not run."""
     problems = []

@@ -15,8 +15,7 @@ from headstart.metrics.interactions.counterfactual import (
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.interactions.decomposition import Decomposition, decompose
-from headstart.metrics.interactions.nulls import match_scale
+from headstart.metrics.interactions.decomposition import Decomposition, decompose, match_scale
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.transform import strength
 from headstart.studies.knowledge.networks import Networks, Place
@@ -44,35 +43,23 @@ def add_counterfactuals(
     brings the pretrained network to the scale of the fine-tuned one before both are compared.
     """
     for variant in VARIANTS:
-        names: dict[str, Any] = {"init_epoch": init_epoch, "role": "finetuned", "split": "test"}
-        names |= {"subset": "all", "variant": variant, "condition": "measured"}
+        names = {"init_epoch": init_epoch, "role": "finetuned"}
+        names |= {"variant": variant, "condition": "measured"}
         rebuilt, hidden = [], []
         for seed in networks.seeds:
             generator = torch.Generator().manual_seed(
                 derive_seed("parts", options.seed, seed, init_epoch)
             )
-            tuned, values = _tuned(networks, seed, init_epoch)
-            parts = _parts(networks, seed, init_epoch, tuned, variant)
+            place = Place("finetuned", seed, init_epoch)
+            tuned, values = networks.made(place), networks.scored(place)
+            pretrained = networks.made(place._replace(role="probe"))
+            if variant == "normalised":
+                pretrained = match_scale(pretrained, tuned)
+            parts = decompose(pretrained, tuned)
             rebuilt.append(_rebuilt(parts, tuned, values[:, 0], options, generator))
             hidden.append(_hidden(parts, values, options, generator))
         _add_rebuilt(_estimates(rebuilt, resampling), rows, names)
         _add_hidden(_estimates(hidden, resampling), rows, names)
-
-
-def _tuned(networks: Networks, seed: int, init_epoch: str) -> tuple[Tensor, Tensor]:
-    """Return I_ft and v_ft of one source network."""
-    tuned = Place("finetuned", seed, init_epoch)
-    return networks.made(tuned), networks.scored(tuned)
-
-
-def _parts(
-    networks: Networks, seed: int, init_epoch: str, tuned: Tensor, variant: str
-) -> Decomposition:
-    """Return K_preserve, K_discard and K_new in the log-odds of the fine-tuned network."""
-    pretrained = networks.made(Place("probe", seed, init_epoch))
-    return decompose(
-        match_scale(pretrained, tuned) if variant == "normalised" else pretrained, tuned
-    )
 
 
 def _estimates(found: list[Measures], resampling: Resampling) -> dict[str, dict[str, Estimate]]:

@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.hypotheses import ALPHA
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.comparison_tables import PERCENT
+from headstart.studies.knowledge.tables import PERCENT
 
 PERMUTATIONS = 9999
 NETWORKS_TO_CORRELATE = 20

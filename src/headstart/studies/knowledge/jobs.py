@@ -66,13 +66,7 @@ def _values(
     return jobs.add(
         "values",
         f"{source}-{model}-{target}-{arm}-seed{seed}",
-        wildcards={
-            "source": source,
-            "model": model,
-            "target": target,
-            "arm": arm,
-            "seed": seed,
-        },
+        wildcards={"source": source, "model": model, "target": target, "arm": arm, "seed": seed},
         params={
             **jobs.learns(target, model),
             "scores": _part(comparison.options, Scores),

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.keys import derive_seed
-from headstart.metrics.interactions.decomposition import normalise, weighted_jaccard
-from headstart.metrics.interactions.dynamics import directness, speed, stability, time_to
-from headstart.metrics.interactions.nulls import match_scale, permute_within_orders
+from headstart.metrics.interactions.decomposition import (
+    match_scale,
+    normalise,
+    permute_within_orders,
+    weighted_jaccard,
+)
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
+from headstart.metrics.interactions.shares import directness, speed, stability, time_to
 from headstart.studies.knowledge.compare import OWN_BACKBONE
 from headstart.studies.knowledge.networks import PATHS, SCRATCH, Epoch, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis
@@ -39,8 +43,7 @@ class LearningDynamics:
         """Add similarity by epoch, and the scalars of its curve, of both networks and their difference."""
         epochs = self._epochs(init_epoch)
         for variant, change in VARIANTS.items():
-            names: dict[str, Any] = {"init_epoch": init_epoch, "variant": variant, "split": "test"}
-            names["subset"] = "all"
+            names: dict[str, Any] = {"init_epoch": init_epoch, "variant": variant}
             scalars = {
                 role: self._add_path(role, init_epoch, epochs[role], change, names)
                 for role in PATHS
@@ -70,8 +73,7 @@ class LearningDynamics:
     def _epochs(self, init_epoch: str) -> dict[Role, list[int]]:
         """Return the epochs of both paths: those requested and the last; equal in number."""
         found: dict[Role, list[int]] = {}
-        for role in PATHS:
-            first_epoch = init_epoch if role == "finetuned" else SCRATCH
+        for role, first_epoch in zip(PATHS, (init_epoch, SCRATCH), strict=True):
             entry = self.networks.entry(Place(role, self.networks.seeds[0], first_epoch, "last"))
             last = {entry["target_epoch"]} if entry else set()
             found[role] = sorted({*self.networks.roles["target_epochs"], *last})
@@ -82,16 +84,20 @@ class LearningDynamics:
     ) -> Scalars:
         """Add the curves of one network, and its scalars; return them."""
         first_epoch = init_epoch if role == "finetuned" else SCRATCH
-        paths = [
-            self._path(role, first_epoch, seed, epochs, change) for seed in self.networks.seeds
+        seeds = self.networks.seeds
+        by_epoch = [self._tables(role, first_epoch, epoch, seeds, change) for epoch in epochs]
+        paths = [[tables[i] for tables in by_epoch if tables] for i in range(len(seeds))]
+        common = [
+            change(self.networks.made(Place("finetuned", seed, init_epoch, "last")))
+            for seed in seeds
         ]
-        common = [self._end("finetuned", init_epoch, seed, change) for seed in self.networks.seeds]
         targets = {"own_end": [path[-1] for path in paths], "common_target": common}
         scalars: Scalars = self._directness(init_epoch, paths)
         for target, ends in targets.items():
             curves = self._curves(init_epoch, paths, ends, change)
-            if target == "common_target":
-                curves |= self._ceiling(init_epoch, paths, ends, change)
+            second = self._tables("second", init_epoch, "last", seeds, change)
+            if second and target == "common_target":
+                curves["ceiling_second_run"] = self._still(second, paths, ends)
             self._add_curves(f"similarity_to_{target}", curves, epochs, {"role": role, **names})
             for condition in ("measured", *NULLS):
                 if condition in curves:
@@ -125,17 +131,6 @@ class LearningDynamics:
         alone = len(self.networks.seeds) == 1 and condition.endswith("random_backbone")
         return OWN_BACKBONE if alone else ""
 
-    def _path(
-        self, role: Role, init_epoch: str, seed: int, epochs: list[int], change: Change
-    ) -> list[Tensor]:
-        tables = [
-            self.networks.interactions(Place(role, seed, init_epoch, epoch)) for epoch in epochs
-        ]
-        return [change(table) for table in tables if table is not None]
-
-    def _end(self, role: Role, init_epoch: str, seed: int, change: Change) -> Tensor:
-        return change(self.networks.made(Place(role, seed, init_epoch, "last")))
-
     def _curves(
         self, init_epoch: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
     ) -> dict[str, Estimate]:
@@ -156,26 +151,17 @@ class LearningDynamics:
             "null_permuted": self._curve(paths, ends, permuted),
         }
         unrelated = [self.networks.unrelated(seed) for seed in self.networks.seeds]
-        nulls = self._stand_ins("null", SCRATCH, "best", unrelated, change)
-        if nulls:
+        if nulls := self._tables("null", SCRATCH, "best", unrelated, change):
             scaled = [match_scale(table, end) for table, end in zip(nulls, ends, strict=True)]
             found["null_random_backbone"] = self._still(scaled, paths, ends)
         return found
 
-    def _ceiling(
-        self, init_epoch: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
-    ) -> dict[str, Estimate]:
-        """Return what the end of a second fine-tuning run shares with the common target."""
-        second = self._stand_ins("second", init_epoch, "last", self.networks.seeds, change)
-        return {"ceiling_second_run": self._still(second, paths, ends)} if second else {}
-
-    def _stand_ins(
+    def _tables(
         self, role: Role, first_epoch: str, epoch: Epoch, seeds: list[int], change: Change
     ) -> list[Tensor]:
-        """Return a network of every source network, or nothing where one has none."""
-        tables = [
-            self.networks.interactions(Place(role, seed, first_epoch, epoch)) for seed in seeds
-        ]
+        """Return the interactions of every source network, or nothing where one has none."""
+        places = [Place(role, seed, first_epoch, epoch) for seed in seeds]
+        tables = [self.networks.interactions(place) for place in places]
         found = [change(table) for table in tables if table is not None]
         return found if len(found) == len(seeds) else []
 

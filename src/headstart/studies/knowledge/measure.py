@@ -6,22 +6,27 @@ Reads values only, so that another definition, null or interval costs no forward
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import JobContext
+from headstart.metrics.interactions.decomposition import decompose
 from headstart.metrics.interactions.resampling import Resampling
-from headstart.studies.knowledge import examples
-from headstart.studies.knowledge.compare import Comparer
+from headstart.metrics.interactions.transform import membership
+from headstart.statistics.measurements import select
+from headstart.studies.knowledge.compare import Comparer, right_under_all
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
 from headstart.studies.knowledge.learning_dynamics import LearningDynamics
 from headstart.studies.knowledge.networks import PATHS, SCRATCH, TRAINED, Networks, Place, Role
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
+from headstart.studies.knowledge.shares import group_of
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
 from headstart.studies.knowledge.tables import main_init_epoch
 
@@ -56,9 +61,9 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     write_table(context.out / "measurements.parquet", table)
     write_table(context.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
     shown = main_init_epoch(table)
-    image = examples.choose(networks, shown)
-    write_table(context.out / "example_pixels.parquet", examples.pixel_table(networks, image))
-    strongest = examples.strongest_table(networks, image, shown)
+    image = choose_example(networks, shown)
+    write_table(context.out / "example_pixels.parquet", pixel_table(networks, image))
+    strongest = strongest_table(networks, image, shown)
     write_table(context.out / "example_interactions.parquet", strongest)
     for init_epoch in init_epochs:
         context.log(_describe(table, init_epoch))
@@ -75,44 +80,80 @@ def _add_histories(networks: Networks, init_epochs: list[str], rows: Rows) -> No
             if networks.entry(Place(role, seed, init_epoch)) is None:
                 continue
             names: dict[str, Any] = {"role": role, "init_epoch": init_epoch, "seed": seed}
-            names["subset"] = "all"
             history = networks.history(role, seed, init_epoch)
-            for record in history.to_dict("records"):
-                _add_epoch(rows, role, record, names)
+            for record in history.to_dict("records") if role in PATHS else ():
+                _add_epoch(rows, record, names)
             best = history[history["best"]].iloc[0]
             rows.add_number(
                 "accuracy_at_validation_best",
                 float(best["test_accuracy"]),
-                split="test",
                 target_epoch=int(best["epoch"]),
                 **names,
             )
 
 
-def _add_epoch(rows: Rows, role: Role, record: dict[Any, Any], names: dict[str, Any]) -> None:
-    if role not in PATHS:
-        return
-    for split in ("train", "validation", "test"):
-        for metric in ("loss", "accuracy"):
-            value = record.get(f"{split}_{metric}")
-            if value is not None and value == value:
-                rows.add_number(
-                    metric, float(value), split=split, target_epoch=int(record["epoch"]), **names
-                )
+def _add_epoch(rows: Rows, record: dict[Any, Any], names: dict[str, Any]) -> None:
+    epoch = int(record["epoch"])
+    for split, metric in product(("train", "validation", "test"), ("loss", "accuracy")):
+        value = record.get(f"{split}_{metric}")
+        if value is not None and value == value:
+            rows.add_number(metric, float(value), split=split, target_epoch=epoch, **names)
 
 
 def _describe(table: pd.DataFrame, init_epoch: str) -> str:
     """Return the headline of a source epoch: what is preserved, against chance."""
-    rows = table[
-        (table["init_epoch"] == init_epoch)
-        & (table["metric"] == "preserved_of_pretrained")
-        & (table["variant"] == "normalised")
-        & (table["subset"] == "all")
-        & table["order"].isna()
-        & table["seed"].isna()
-    ].set_index("condition")
+    names = {"metric": "preserved_of_pretrained", "variant": "normalised", "subset": "all"}
+    rows = select(table, init_epoch=init_epoch, order=None, seed=None, **names)
+    rows = rows.set_index("condition")
     value, null = rows.loc["measured"], rows.loc["null_permuted"]
     return (
         f"from source epoch {init_epoch}: {value['value']:.1%} of the pretrained knowledge is preserved "
         f"[{value['low']:.1%}, {value['high']:.1%}], {null['value']:.1%} by chance"
     )
+
+
+STRONGEST = 3
+
+
+def choose_example(networks: Networks, init_epoch: str) -> int:
+    """Return the first image that all three networks of the first source network get right, or the first."""
+    right = right_under_all(networks, init_epoch, networks.seeds[0])
+    return int(right.to(torch.int8).argmax())
+
+
+def pixel_table(networks: Networks, image: int) -> pd.DataFrame:
+    """Return one row per pixel of an image: row, column, player (-1: none), and a column per channel."""
+    pixels = networks.pixels[image]
+    players = networks.players if networks.players.ndim == 3 else networks.players[image]
+    numbers = torch.where(players.any(0), players.to(torch.uint8).argmax(0), -1)
+    height, width = numbers.shape
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    table = {"row": rows, "column": columns, "player": numbers}
+    table |= {f"channel_{index}": channel for index, channel in enumerate(pixels)}
+    return pd.DataFrame({name: value.flatten().tolist() for name, value in table.items()})
+
+
+def strongest_table(networks: Networks, image: int, init_epoch: str) -> pd.DataFrame:
+    """Return the strongest preserved, discarded and new interactions of an image, in log-odds.
+
+    Columns: image, label, init_epoch, part, rank, players (numbers, joined by spaces), order, value.
+    """
+    group = group_of(networks, networks.interactions, init_epoch, networks.seeds[0])
+    parts = decompose(group.pretrained, group.finetuned)
+    rows = []
+    for part, table in parts._asdict().items():
+        for rank, (players, value) in enumerate(_strongest(table[image], networks.count), start=1):
+            rows.append((part, rank, " ".join(map(str, players)), len(players), value))
+    found = pd.DataFrame(rows, columns=["part", "rank", "players", "order", "value"])
+    label = networks.classes[int(networks.labels[image])]
+    return found.assign(image=image, label=label, init_epoch=init_epoch)
+
+
+def _strongest(table: Tensor, players: int) -> list[tuple[list[int], float]]:
+    belongs = membership(players)
+    chosen = table[1:].abs().topk(min(STRONGEST, len(table) - 1)).indices + 1
+    return [
+        (torch.nonzero(belongs[:, subset]).flatten().tolist(), float(table[subset]))
+        for subset in chosen.tolist()
+        if float(table[subset])
+    ]

@@ -198,6 +198,4 @@ class Knowledge(Scores, Analysis):
     )
 
 
-SECTIONS: dict[str, Any] = {
-    "knowledge": (dict[Name, Knowledge], Field(default_factory=dict)),
-}
+SECTIONS: dict[str, Any] = {"knowledge": (dict[Name, Knowledge], Field(default_factory=dict))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -20,28 +20,12 @@ SourceEpochs = Mapping[str, Mapping[int, int]]
 """Source epoch as requested (a number or `best`) -> source network -> its source epoch."""
 
 
-class Description(NamedTuple):
-    """What the rows of one measurement have in common: see `Rows.add`."""
-
-    where: str
-    reason: str
-    note: str
-    every: bool
-
-    def reason_for(self, value: float, low: float, missing: float) -> str:
-        """Return why a value or its interval is missing, or what to know of it."""
-        if math.isnan(value):
-            return self.reason
-        if math.isnan(low):
-            return f"no interval: undefined in {missing:.1%} of the draws of images"
-        return self.note
-
-
 class Rows:
-    """Collects measurements of one comparison; `same` are the columns that all its rows share."""
+    """Collects measurements of one comparison; `same` are columns of all rows that name no other."""
 
     def __init__(self, confidence: float, source_epochs: SourceEpochs, **same: Any) -> None:
-        self.confidence, self.source_epochs, self.same = confidence, source_epochs, same
+        self.confidence, self.source_epochs = confidence, source_epochs
+        self.same = {"split": "test", "subset": "all", **same}
         self.rows: list[dict[str, Any]] = []
 
     def _append(self, row: dict[str, Any]) -> None:
@@ -68,44 +52,46 @@ class Rows:
         `note` what to know of one that is not. With `every` there is a mean only where all networks
         have a value; `undefined` then counts the networks that have none.
         """
+        common = self.same | names | {"metric": metric}
+        self._add(estimate.pooled(every), levels, common, where, reason, note)
         whole = [index for index, level in enumerate(levels) if level is None]
-        described = Description(where, reason, note, every)
-        self._add(metric, estimate, levels, described, names)
         if len(estimate.points) > 1 and whole:
             for place, seed in enumerate(self.source_epochs[names["init_epoch"]]):
-                one = Estimate(*(part[..., whole] for part in estimate.of(place)))
-                self._add(metric, one, (None,), described, {**names, "seed": seed})
+                one = estimate.of(place).at(whole).pooled(every)
+                self._add(one, (None,), common | {"seed": seed}, where, reason, note)
 
     def _add(
         self,
-        metric: str,
-        estimate: Estimate,
+        pooled: Estimate,
         levels: Levels,
-        described: Description,
-        names: dict[str, Any],
+        common: dict[str, Any],
+        where: str,
+        reason: str,
+        note: str,
     ) -> None:
-        pooled = estimate.pooled(described.every)
         interval, missing = pooled.interval(self.confidence), pooled.undefined_draws()
         for index, level in enumerate(levels):
             value, low = float(pooled.points[0, index]), float(interval[0, index])
+            said = reason if math.isnan(value) else note
+            if math.isnan(low) and not math.isnan(value):
+                said = (
+                    f"no interval: undefined in {float(missing[index]):.1%} of the draws of images"
+                )
             row = {
-                "metric": metric,
-                described.where: level,
+                where: level,
                 "value": value,
                 "low": low,
                 "high": float(interval[1, index]),
                 "n": int(pooled.images[0, index]),
                 "networks": int(pooled.networks[0, index]),
                 "undefined": int(pooled.undefined[0, index]),
-                "reason": described.reason_for(value, low, float(missing[index])),
+                "reason": said,
             }
-            self._append(self.same | names | row)
+            self._append(common | row)
 
     def add_missing(self, metric: str, reason: str, **names: Any) -> None:
         """Add a measurement that could not be made."""
-        nothing = dict.fromkeys(("value", "low", "high"), math.nan)
-        counts = {"n": 0, "networks": 0, "undefined": 0, "reason": reason}
-        self._append(self.same | names | nothing | counts | {"metric": metric})
+        self.add_number(metric, math.nan, reason=reason, networks=0, **names)
 
     def add_number(self, metric: str, value: float, *, reason: str = "", **names: Any) -> None:
         """Add a number that has no interval over images, such as an accuracy from a history."""

@@ -7,13 +7,7 @@ are normalised by every network's strength, so that a difference in scale is no 
 from __future__ import annotations
 
 from headstart.statistics.claim_results import ClaimResult, Status
-from headstart.studies.knowledge.comparison_tables import (
-    ComparedNetworks,
-    above,
-    below,
-    result,
-    unmeasured,
-)
+from headstart.studies.knowledge.tables import ComparedNetworks, above, below, result, unmeasured
 
 NULLS = {
     "permuted": "interactions permuted within their order",

@@ -57,14 +57,8 @@ def add_sparsity(
         parts.append(
             _curve_table(role, init_epoch, kept, curves, explained, permuted, options.confidence)
         )
-        names: dict[str, Any] = {
-            "init_epoch": init_epoch,
-            "role": role,
-            "split": "test",
-            "subset": "all",
-        }
-        names["variant"] = "raw"
-        at, null = (Estimate(*(x[..., [tenth]] for x in each)) for each in (explained, permuted))
+        names: dict[str, Any] = {"init_epoch": init_epoch, "role": role, "variant": "raw"}
+        at, null = explained.at([tenth]), permuted.at([tenth])
         rows.add(TENTH, at, condition="measured", **names)
         rows.add(TENTH, null, condition="null_permuted_masks", **names)
         rows.add(TENTH, difference(at, null), condition="over_permuted_masks", **names)
@@ -117,12 +111,8 @@ def _curve_table(
     names = ("strength_low", "strength", "strength_high")
     numbers = dict(zip(names, _quartiles(flat), strict=True))
     for name, estimate in (("explained", explained), ("permuted_explained", permuted)):
-        interval = estimate.interval(confidence)
-        numbers |= {
-            name: estimate.pooled().points[0],
-            f"{name}_low": interval[0],
-            f"{name}_high": interval[1],
-        }
+        numbers[name] = estimate.pooled().points[0]
+        numbers[f"{name}_low"], numbers[f"{name}_high"] = estimate.interval(confidence)
     return pd.DataFrame(table | {name: value.tolist() for name, value in numbers.items()})
 
 
@@ -147,12 +137,7 @@ def add_noise(networks: Networks, options: Analysis, init_epoch: str, rows: Rows
         found = torch.stack([largest(networks.made(place), salience.scope) for place in places])
         varied = found[found > 0]
         threshold = salience.fraction * float(varied.min()) if len(varied) else math.nan
-        names: dict[str, Any] = {
-            "init_epoch": init_epoch,
-            "role": role,
-            "split": "test",
-            "subset": "all",
-        }
+        names = {"init_epoch": init_epoch, "role": role}
         names |= {"variant": "raw", "condition": "measured"}
         constant = "" if len(varied) else CONSTANT
         rows.add_number("salience_threshold", threshold, reason=constant, **names)

@@ -12,18 +12,16 @@ from torch import Tensor
 
 from headstart.artifacts.files import file_sha256
 from headstart.artifacts.keys import derive_seed
-from headstart.metrics.interactions.baselines import (
-    blurred_baseline,
-    bounded_shift_baseline,
-    learned_baseline,
-    zero_baseline,
-)
 from headstart.metrics.interactions.masking import (
     MaskedInputs,
+    blurred_baseline,
+    bounded_shift_baseline,
     draw_cells,
     grid_players,
+    learned_baseline,
     pixel_inputs,
     segmentation_players,
+    zero_baseline,
 )
 from headstart.studies.knowledge import KnowledgeError
 from headstart.studies.knowledge.params import Baseline, GridPlayers, MaskPlayers, Scores

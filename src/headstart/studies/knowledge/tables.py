@@ -1,16 +1,19 @@
-"""The tables of the study of knowledge: those of all its comparisons, in one."""
+"""The tables of the study of knowledge: those of all comparisons in one, as claims and figures read them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
-from headstart.statistics.measurements import Schema, select
+from headstart.statistics.claim_results import ClaimResult, Status
+from headstart.statistics.measurements import MEASURED, Schema, select
+from headstart.statistics.words import format_interval, pluralize
 
 NAMES = ("source", "model", "target")
 SCHEMA = Schema(
@@ -52,3 +55,143 @@ def main_init_epoch(table: pd.DataFrame) -> str:
     """Return the source epoch that claims are evaluated at and figures show: `best`, else the last."""
     known = set(select(table, role="finetuned")["init_epoch"])
     return "best" if "best" in known else max(known, key=int)
+
+
+PERCENT = 100.0
+ROLES = {"probe": "pretrained", "finetuned": "fine-tuned", "scratch": "from scratch"}
+"""Roles of networks as people call them; the pretrained one is seen through its probe."""
+
+
+class Comparison(NamedTuple):
+    """What is compared: one model, from one source task to one target task."""
+
+    source: str
+    model: str
+    target: str
+
+    @property
+    def title(self) -> str:
+        """The comparison for people."""
+        return f"{self.model}, {self.source} → {self.target}"
+
+    @property
+    def file(self) -> str:
+        """The comparison as part of a file's name."""
+        return "_".join(self)
+
+
+def comparisons(table: pd.DataFrame) -> Iterator[Comparison]:
+    """Yield the comparisons in a table, in its order."""
+    names = table[list(Comparison._fields)].drop_duplicates()
+    yield from (Comparison(*row) for row in names.itertuples(index=False, name=None))
+
+
+def of(table: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
+    """Return the rows of one comparison."""
+    return select(table, **comparison._asdict())
+
+
+def init_epochs(table: pd.DataFrame) -> list[str]:
+    """Return the source epochs of fine-tuning, ascending; `best` stands at its mean over networks."""
+    rows = table[(table["role"] == "finetuned") & table["source_epoch"].notna()]
+    epochs = rows[["init_epoch", "seed", "source_epoch"]].drop_duplicates()
+    order = epochs.groupby("init_epoch")["source_epoch"].mean()
+    return sorted(order.index, key=lambda name: (float(order[name]), name != "best"))
+
+
+def init_epoch_title(init_epoch: str) -> str:
+    """Return a source epoch as requested, for people."""
+    return "source-best" if init_epoch == "best" else f"epoch {init_epoch}"
+
+
+def sample_size(rows: pd.DataFrame) -> str:
+    """Return how many networks and images the rows rest on, for a caption."""
+    networks, n = int(rows["networks"].max()), int(rows["n"].max())
+    images = n // max(networks, 1)
+    return f"n = {pluralize(networks, 'source network')} × {images} test images"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measurement with its interval over images, in percent where it is a share."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, unit: str = "%", digits: int = 1, signed: bool = False) -> str:
+        """Return it as a person reads it."""
+        return format_interval(
+            self.value, self.low, self.high, digits=digits, signed=signed, unit=unit
+        )
+
+
+def number(rows: pd.DataFrame, factor: float = PERCENT) -> Number | None:
+    """Return the measurement in the first of some rows; None where it is undefined."""
+    if rows.empty or rows["value"].isna().all():
+        return None
+    first = rows.iloc[0]
+    value, low, high = (factor * float(first[name]) for name in ("value", "low", "high"))
+    return Number(value, low, high)
+
+
+@dataclass(frozen=True)
+class ComparedNetworks:
+    """The measurements of one comparison, and the source epoch that claims are evaluated at."""
+
+    table: pd.DataFrame
+    init_epoch: str
+
+    def number(
+        self,
+        metric: str,
+        condition: str = MEASURED,
+        role: str = "finetuned",
+        variant: str = "normalised",
+        factor: float = PERCENT,
+    ) -> Number | None:
+        """Return a measurement over all orders, images and networks; None where it is undefined."""
+        rows = select(
+            self.table,
+            metric=metric,
+            condition=condition,
+            role=role,
+            variant=variant,
+            init_epoch=self.init_epoch,
+            subset="all",
+            order=None,
+            seed=None,
+            target_epoch=None,
+        )
+        return number(rows, factor)
+
+    @property
+    def title(self) -> str:
+        """The comparison for people."""
+        return next(comparisons(self.table)).title
+
+
+def above(number: Number, limit: float) -> Status:
+    """Return whether a number is larger than a limit, by where its interval lies."""
+    if number.low > limit:
+        return "supported"
+    return "contradicted" if number.high < limit else "undetermined"
+
+
+def below(number: Number, limit: float) -> Status:
+    """Return whether a number is smaller than a limit, by where its interval lies."""
+    if number.high < limit:
+        return "supported"
+    return "contradicted" if number.low > limit else "undetermined"
+
+
+def result(status: Status, reason: str, number: Number) -> ClaimResult:
+    """Return the result of a claim with its number."""
+    return ClaimResult(status, reason, number.value, number.low, number.high)
+
+
+def unmeasured(what: str) -> ClaimResult:
+    """Return the result of a claim whose measurement is not there."""
+    return ClaimResult(
+        "not measured here", f"{what} is not in the tables, or undefined on every image."
+    )

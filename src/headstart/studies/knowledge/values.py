@@ -141,8 +141,7 @@ class Evaluation:
             history = read_table(trajectory.artifact.file("history.parquet"))
             parts.append(
                 history.assign(
-                    init_epoch=wildcards["source_epoch"],
-                    target_seed=int(wildcards["target_seed"]),
+                    init_epoch=wildcards["source_epoch"], target_seed=int(wildcards["target_seed"])
                 )
             )
         return pd.concat(parts, ignore_index=True)

@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from headstart.figures.labels import write_caption
 from headstart.figures.style import BLUE, GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.comparison_tables import (
+from headstart.studies.knowledge.figures.drawing import COLOURS, MARKERS
+from headstart.studies.knowledge.share_claims import PUBLISHED
+from headstart.studies.knowledge.tables import (
     PERCENT,
     ROLES,
     Comparison,
@@ -21,8 +23,6 @@ from headstart.studies.knowledge.comparison_tables import (
     of,
     sample_size,
 )
-from headstart.studies.knowledge.figures.looks import COLOURS, MARKERS
-from headstart.studies.knowledge.share_claims import PUBLISHED
 
 NULLS = {
     "null_permuted": ("-", "null: permuted within orders"),

@@ -12,7 +12,8 @@ from headstart.figures.epochs import epoch_axis, position
 from headstart.figures.labels import Label, label_edge, write_caption
 from headstart.figures.style import GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.comparison_tables import (
+from headstart.studies.knowledge.figures.drawing import COLOURS, DASHES, MARKERS, draw_bands
+from headstart.studies.knowledge.tables import (
     PERCENT,
     ROLES,
     Comparison,
@@ -20,7 +21,6 @@ from headstart.studies.knowledge.comparison_tables import (
     of,
     sample_size,
 )
-from headstart.studies.knowledge.figures.looks import COLOURS, DASHES, MARKERS, draw_bands
 
 DRAWN = ["finetuned", "scratch"]
 STAND_INS = {"null_permuted": "chance", "ceiling_second_run": "second run"}

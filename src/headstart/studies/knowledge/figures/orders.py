@@ -15,16 +15,15 @@ from matplotlib.gridspec import GridSpec
 from headstart.figures.labels import Label, label_edge, write_caption
 from headstart.figures.style import BLUE, GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.comparison_tables import (
+from headstart.studies.knowledge.figures.drawing import PARTS, draw_bands, draw_example
+from headstart.studies.knowledge.tables import (
     PERCENT,
     Comparison,
     init_epoch_title,
+    main_init_epoch,
     of,
     sample_size,
 )
-from headstart.studies.knowledge.figures.example import PARTS, draw_example
-from headstart.studies.knowledge.figures.looks import draw_bands
-from headstart.studies.knowledge.tables import main_init_epoch
 
 SHARES: dict[str, tuple[str, tuple[float, ...], str]] = {
     "measured": (BLUE, (), "measured"),

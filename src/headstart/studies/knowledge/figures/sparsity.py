@@ -10,14 +10,8 @@ from matplotlib.figure import Figure
 
 from headstart.figures.labels import write_caption
 from headstart.figures.style import GREY, paper_style
-from headstart.studies.knowledge.comparison_tables import (
-    PERCENT,
-    ROLES,
-    comparisons,
-    of,
-)
-from headstart.studies.knowledge.figures.looks import COLOURS, DASHES, draw_bands
-from headstart.studies.knowledge.tables import main_init_epoch
+from headstart.studies.knowledge.figures.drawing import COLOURS, DASHES, draw_bands
+from headstart.studies.knowledge.tables import PERCENT, ROLES, comparisons, main_init_epoch, of
 
 SHARES = [f"{null}explained{end}" for null in ("", "permuted_") for end in ("", "_low", "_high")]
 

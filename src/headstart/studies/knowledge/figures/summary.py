@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.comparison_tables import (
+from headstart.studies.knowledge.tables import (
     PERCENT,
     comparisons,
     init_epoch_title,

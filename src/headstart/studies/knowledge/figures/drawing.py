@@ -1,7 +1,8 @@
-"""One image, its players, and those of its strongest preserved, discarded and new interactions."""
+"""How networks look in all figures, bands from the tables' own intervals, and one image with its players."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,32 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from headstart.figures.style import BLUE, ORANGE, VERMILION
+from headstart.figures.style import BLUE, GREEN, ORANGE, VERMILION
+
+COLOURS = {"probe": BLUE, "finetuned": GREEN, "scratch": VERMILION}
+# Green and vermilion are one grey in print: lines and markers tell them apart.
+MARKERS = {"probe": "s", "finetuned": "o", "scratch": "D"}
+DASHES: dict[str, tuple[float, ...]] = {
+    "probe": (4, 1.2, 1, 1.2),
+    "finetuned": (),
+    "scratch": (4, 1.2),
+}
+
+
+def draw_bands(
+    axis: Axes, table: pd.DataFrame, x: str, colours: Mapping[str, str], of: str, prefix: str = ""
+) -> None:
+    """Draw a band between the columns `low` and `high`, one for each value of the column `of`."""
+    for name, rows in table.sort_values(x).groupby(of):
+        axis.fill_between(
+            rows[x].to_numpy(float),
+            rows[f"{prefix}low"],
+            rows[f"{prefix}high"],
+            color=colours[str(name)],
+            alpha=0.17,
+            linewidth=0,
+        )
+
 
 PARTS = {"preserved": BLUE, "discarded": ORANGE, "new": VERMILION}
 
