@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.metrics.representations.comparison import Comparison
-from headstart.metrics.representations.inversion import invert, seed_images
-from headstart.metrics.representations.optimizer import InversionOptimizer
+from headstart.metrics.representations.inversion import InversionOptimizer, invert, seed_images
 from headstart.metrics.representations.stir import TargetGrams, target_grams
 from headstart.networks.blocks import every_block, late_blocks_replaced, truncated
 from headstart.statistics.measurements import MEASURED, select

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.representations.comparison import (
+    FEWEST,
     Cells,
     Comparison,
     Sampled,
@@ -18,12 +19,11 @@ from headstart.metrics.representations.comparison import (
     networks_of,
     sampled,
 )
-from headstart.metrics.representations.forgetting import excess_compression
-from headstart.metrics.representations.grams import undefined_reason
-from headstart.metrics.representations.half_samples import FEWEST
+from headstart.metrics.representations.similarity import undefined_reason
 from headstart.metrics.representations.stir import (
     TargetGrams,
     data_processing_violations,
+    excess_compression,
     stir_reason,
 )
 from headstart.studies.invariance.columns import Row, null

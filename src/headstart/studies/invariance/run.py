@@ -11,8 +11,8 @@ from headstart.artifacts.files import ArtifactError, read_table, write_table
 from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Artifact
 from headstart.metrics.representations.comparison import Comparison
+from headstart.metrics.representations.similarity import rank_reason, subspace_similarity
 from headstart.metrics.representations.stir import TargetGrams, residual_groups
-from headstart.metrics.representations.subspace import rank_reason, subspace_similarity
 from headstart.networks.blocks import late_blocks_replaced
 from headstart.networks.build import fresh_backbone
 from headstart.statistics.measurements import select
