@@ -5,8 +5,13 @@ import pandas as pd
 import pytest
 from invariance_tables import EPOCHS, LAYERS, PLACE, measurements, published, robustness
 
-from headstart.studies.invariance.layer_dynamics import FAMILY, correlations, held_out
-from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
+from headstart.studies.invariance.layer_dynamics import (
+    FAMILY,
+    correlations,
+    held_out,
+    papers_aggregate,
+    transients,
+)
 
 RUN = {**PLACE, "arm": "finetune", "mode": "finetune", "random_start": False, "seed": 0}
 FIGURES = {

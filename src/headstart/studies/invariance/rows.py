@@ -27,26 +27,13 @@ from headstart.metrics.representations.stir import (
     stir_reason,
 )
 from headstart.studies.invariance.columns import Row, null
-from headstart.studies.invariance.inverted import Convergence
 from headstart.studies.invariance.params import Invariance
+from headstart.studies.invariance.subject import Convergence
 
 FORMS = {"debiased": True, "biased": False}
 NOT_IDENTIFIABLE = (
     "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
 )
-# Which network's inversions a metric rests on; CKA rests on none.
-RESTS_ON = {
-    "stir_pt_given_pt": "pt",
-    "stir_ft_given_pt": "pt",
-    "forgetting": "pt",
-    "forgetting_paper": "pt",
-    "flow": "pt",
-    "excess_compression": "pt",
-    "stir_ft_given_ft": "ft",
-    "stir_pt_given_ft": "ft",
-    "learning": "ft",
-    "learning_paper": "ft",
-}
 Converged = Mapping[str, Mapping[int, Convergence]]
 
 
@@ -183,7 +170,7 @@ class Rows:
 
     def _explained(self, row: Row, debiased: bool) -> Row:
         """Put a reason to a value that is NaN, or that rests on inversions that did not converge."""
-        network = RESTS_ON.get(row["metric"], "pt")
+        network = _rests_on(row["metric"])
         rests = not row["metric"].startswith("cka")
         failed = self.convergence[network][row["reference_layer"]].reason if rests else None
         if failed and self.options.convergence.unconverged == "nan":
@@ -214,6 +201,11 @@ class Rows:
 
 def _grid(name: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
     return lambda similarities: derived(similarities)[name]
+
+
+def _rests_on(metric: str) -> str:
+    """Return which network's inversions a metric rests on; CKA rests on none."""
+    return "ft" if metric.startswith("learning") or metric.endswith("given_ft") else "pt"
 
 
 def _control(kind: str, first: int) -> str:
