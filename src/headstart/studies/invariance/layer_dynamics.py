@@ -20,7 +20,7 @@ from headstart.studies.invariance.network_tables import RUN, of_form
 from headstart.studies.invariance.series import (
     KEYS,
     aggregates,
-    circular_shift_test,
+    circular_shift_p,
     held_out_selection,
     pearson,
     prefix_correlations,
@@ -203,7 +203,7 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
     prefixes["reason"] = [undefined_correlation(x[:length], y[:length]) for length in lengths]
     later, settled = (int((epochs < first).sum()) for first in (3, SETTLED))
     single = [
-        {"part": "whole", "p_shift": circular_shift_test(x, y).p, **_correlated(x, paper, y)},
+        {"part": "whole", "p_shift": circular_shift_p(x, y), **_correlated(x, paper, y)},
         {"part": "without_first_two", **_correlated(x[later:], paper[later:], y[later:])},
         {
             "part": "differences",

@@ -9,7 +9,6 @@ the aggregate on other runs than the one on which it is evaluated.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -86,16 +85,8 @@ def aggregates(
     return table.set_axis(pd.MultiIndex.from_tuples(columns, names=KEYS), axis=1)
 
 
-@dataclass(frozen=True)
-class ShiftTest:
-    """r and the share of circular shifts (0 included) whose |r| is at least as large."""
-
-    r: float
-    p: float
-
-
-def circular_shift_test(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> ShiftTest:
-    """Compare r with its values when y is shifted in time, wrapping around.
+def circular_shift_p(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> float:
+    """Return the share of circular shifts in time of y (0 included) whose |r| with x is as large as that of 0.
 
     Shifts keep the autocorrelation of both series; the smallest possible p is 1 / epochs. They
     take both for stationary: two series that merely start with a transient, as most do in training,
@@ -103,8 +94,7 @@ def circular_shift_test(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs
     common start from a lasting relation. NaN for series that do not change.
     """
     null = np.abs(_correlations(x[:, None], _shifts(y))[0])
-    p = float("nan") if np.isnan(null[0]) else float(np.mean(null >= null[0] - 1e-12))
-    return ShiftTest(pearson(x, y), p)
+    return float("nan") if np.isnan(null[0]) else float(np.mean(null >= null[0] - 1e-12))
 
 
 def _shifts(y: ndarray) -> ndarray:
