@@ -4,13 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.representations.comparison import Comparison, grids
-from headstart.metrics.representations.grams import linear_gram
-from headstart.metrics.representations.half_samples import ends, half_sample_draws
+from headstart.metrics.representations.comparison import Comparison, ends, grids, half_sample_draws
 from headstart.metrics.representations.stir import (
     TargetGrams,
-    residual_groups,
-    stir_by_residual,
     target_grams,
 )
 from headstart.networks.network import every_block, late_blocks_replaced
@@ -87,16 +83,6 @@ def test_half_samples_hold_the_mean_of_a_population_about_as_often_as_they_promi
 def test_fewer_than_eight_images_have_no_half_samples() -> None:
     with pytest.raises(ValueError, match="at least 8 images, found 7"):
         half_sample_draws(lambda chosen: chosen.double(), 7, seeded(0))
-
-
-def test_residual_groups_of_grams_are_those_of_features() -> None:
-    x, inverted = (torch.randn(16, 5, generator=seeded(i), dtype=torch.float64) for i in (0, 1))
-    residuals = torch.rand(16, generator=seeded(2))
-    features = stir_by_residual(x, inverted, residuals, 3)
-    from_grams = residual_groups(linear_gram(x), linear_gram(inverted), residuals, 3)
-    for one, other in zip(features, from_grams, strict=True):
-        assert (one.images, one.residual) == (other.images, other.residual)
-        assert one.value == pytest.approx(other.value, rel=1e-9)
 
 
 def outputs(net: nn.Module) -> list[Tensor]:

@@ -3,8 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from headstart.metrics.representations.corruptions import CORRUPTIONS, corrupt
-from headstart.metrics.representations.image_filters import jpeg_quantized
+from headstart.metrics.representations.corruptions import CORRUPTIONS, corrupt, jpeg_quantized
 
 
 def pictures(count: int = 24, channels: int = 3, height: int = 32, width: int = 32) -> torch.Tensor:

@@ -5,8 +5,16 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.representations.inversion import Inversion, SeedKind, invert, seed_images
-from headstart.metrics.representations.optimizer import FAST, LONG, PAPER, InversionOptimizer
+from headstart.metrics.representations.inversion import (
+    FAST,
+    LONG,
+    PAPER,
+    Inversion,
+    InversionOptimizer,
+    SeedKind,
+    invert,
+    seed_images,
+)
 from headstart.networks.network import every_block, number_of_blocks, truncated
 
 

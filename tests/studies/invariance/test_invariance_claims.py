@@ -9,11 +9,10 @@ from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, se
 
 from headstart.statistics.claim_results import ClaimResult
 from headstart.steps.claims import read_claims
-from headstart.studies.invariance import dynamics_claims, flow_claims, layer_claims
+from headstart.studies.invariance import dynamics_claims, layer_claims
 from headstart.studies.invariance.claims import FUNCTIONS, ON_SOURCES, ClaimEvaluator
-from headstart.studies.invariance.layer_dynamics import correlations
+from headstart.studies.invariance.layer_dynamics import correlations, papers_aggregate, transients
 from headstart.studies.invariance.network_tables import RUN, Networks
-from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
 
 EVALUATORS = ClaimEvaluator.evaluators
 
@@ -46,7 +45,7 @@ def planted(change: pd.Series, factor: float) -> Networks:
         (layer_claims.new_task_learns_more, None),
         (layer_claims.low_level_task_forgets_earlier, 0.5 - 0.1375),
         (layer_claims.reusable_early_invariances, 0.8 * (0.7 - 0.1375)),
-        (flow_claims.compression, 0.05),
+        (layer_claims.compression, 0.05),
         (layer_claims.early_layers_change, None),
         (dynamics_claims.peak_on_the_way, None),
     ],
@@ -62,7 +61,7 @@ def test_what_was_planted_is_found(evaluate, value: float | None) -> None:
 
 @pytest.mark.parametrize(
     "evaluate",
-    [layer_claims.low_level_task_forgets_earlier, layer_claims.new_task_learns_more, flow_claims.compression,
+    [layer_claims.low_level_task_forgets_earlier, layer_claims.new_task_learns_more, layer_claims.compression,
      layer_claims.early_layers_change],
 )  # fmt: skip
 def test_the_opposite_is_contradicted(evaluate) -> None:
@@ -73,7 +72,7 @@ def test_the_opposite_is_contradicted(evaluate) -> None:
 
 def test_compression_that_is_not_above_the_control_is_left_open() -> None:
     beyond = PLANTED.measurements["metric"].str.startswith("excess_over")
-    found = flow_claims.compression(planted(beyond, -1))
+    found = layer_claims.compression(planted(beyond, -1))
     assert found.status == "undetermined"
     assert found.high < 0
     assert "not above the control" in found.reason
@@ -155,7 +154,7 @@ def test_one_network_decides_nothing() -> None:
     alone = networks(seeds=1)
     for evaluate in FUNCTIONS:
         assert evaluate(alone).status in ("undetermined", "not measured here"), evaluate
-    assert "no interval" in flow_claims.compression(alone).reason
+    assert "no interval" in layer_claims.compression(alone).reason
 
 
 def evaluated(tables: Networks, **requested: str) -> dict[str, ClaimResult]:
@@ -187,7 +186,7 @@ def test_the_end_of_a_run_is_the_one_its_table_names_and_not_its_last_epoch() ->
 
 
 def test_expansion_is_never_decided() -> None:
-    found = flow_claims.expansion(PLANTED)
+    found = layer_claims.expansion(PLANTED)
     assert found.status == "undetermined"
     assert "not identifiable" in found.reason
     assert np.isnan(found.value)

@@ -27,8 +27,7 @@ from headstart.studies.invariance.figures import layers as invariance_layers
 from headstart.studies.invariance.figures import robustness as invariance_robustness
 from headstart.studies.invariance.figures import shared as invariance
 from headstart.studies.invariance.figures import trust as invariance_trust
-from headstart.studies.invariance.layer_dynamics import correlations
-from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
+from headstart.studies.invariance.layer_dynamics import correlations, papers_aggregate, transients
 
 MEASURED, ROBUST, RUNS, PUBLISHED = measurements(), robustness(), runs(), published()
 AGGREGATE = papers_aggregate(MEASURED, ROBUST)

@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from headstart.metrics.representations.comparison import Comparison
-from headstart.metrics.representations.inversion import invert, seed_images
-from headstart.metrics.representations.optimizer import InversionOptimizer
+from headstart.metrics.representations.inversion import InversionOptimizer, invert, seed_images
 from headstart.metrics.representations.stir import TargetGrams, target_grams
 from headstart.networks.network import every_block, late_blocks_replaced, truncated
 from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.invariance.columns import MEASUREMENTS, null
-from headstart.studies.invariance.flow_claims import compression
-from headstart.studies.invariance.inverted import Convergence
+from headstart.studies.invariance.layer_claims import compression
 from headstart.studies.invariance.network_tables import Networks
 from headstart.studies.invariance.params import Invariance
 from headstart.studies.invariance.rows import NOT_IDENTIFIABLE, Rows
+from headstart.studies.invariance.subject import Convergence
 
 PIXELS, IMAGES = 40, 60
 KEPT = (34, 28, 22, 16, 10)  # directions of the image that each block of pt still passes on

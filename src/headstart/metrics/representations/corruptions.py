@@ -16,20 +16,136 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from headstart.metrics.representations.image_filters import (
-    disk,
-    filtered,
-    gaussian,
-    jpeg_quantized,
-    lines,
-    pixelated,
-    resampled,
-    smooth_noise,
-    zoomed,
+Images = Float[Tensor, "images channels height width"]
+
+# Luminance quantisation of the JPEG standard (ITU-T T.81, table K.1), for quality 50.
+JPEG_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
 )
+
+
+def _grid(radius: int) -> tuple[Tensor, Tensor]:
+    axis = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    return rows, columns
+
+
+def gaussian(deviation: float) -> Float[Tensor, "1 size size"]:
+    """Return a Gaussian kernel of sum one; deviation in pixels."""
+    rows, columns = _grid(max(1, math.ceil(3 * deviation)))
+    kernel = torch.exp(-(rows**2 + columns**2) / (2 * deviation**2))
+    return (kernel / kernel.sum())[None]
+
+
+def disk(radius: float) -> Float[Tensor, "1 size size"]:
+    """Return a disk kernel of sum one with a rim one pixel wide; radius in pixels."""
+    rows, columns = _grid(math.ceil(radius + 0.5))
+    kernel = (radius + 0.5 - (rows**2 + columns**2).sqrt()).clamp(0, 1)
+    return (kernel / kernel.sum())[None]
+
+
+def lines(length: float, angles: Float[Tensor, " images"]) -> Float[Tensor, "images size size"]:
+    """Return the line kernels of sum one, one per angle (radians); length in pixels."""
+    rows, columns = (axis.to(angles) for axis in _grid(math.ceil(length / 2 + 0.5)))
+    cosine, sine = angles.cos()[:, None, None], angles.sin()[:, None, None]
+    along, across = columns * cosine + rows * sine, rows * cosine - columns * sine
+    kernel = (length / 2 + 0.5 - along.abs()).clamp(0, 1) * (1 - across.abs()).clamp(0, 1)
+    return kernel / kernel.sum((1, 2), keepdim=True)
+
+
+def filtered(images: Images, kernels: Float[Tensor, "kernels size size"]) -> Images:
+    """Return images filtered by one kernel, or each by its own; edges are repeated outwards."""
+    count, channels, height, width = images.shape
+    radius = kernels.shape[-1] // 2
+    weight = kernels.to(images).expand(count, -1, -1).repeat_interleave(channels, 0)[:, None]
+    padded = F.pad(images, [radius] * 4, mode="replicate").flatten(0, 1)[None]
+    return F.conv2d(padded, weight, groups=count * channels).view(count, channels, height, width)
+
+
+def resampled(images: Images, shifts: Float[Tensor, "images 2 height width"]) -> Images:
+    """Return images read at positions moved by `shifts` pixels (columns, then rows), bilinearly."""
+    height, width = images.shape[-2:]
+    sides = torch.tensor([width, height]).to(images)
+    identity = torch.eye(2, 3).to(images).expand(len(images), 2, 3)
+    positions = F.affine_grid(identity, list(images.shape), align_corners=False)
+    moved = positions + shifts.permute(0, 2, 3, 1) * 2 / sides
+    return F.grid_sample(images, moved, padding_mode="border", align_corners=False)
+
+
+def zoomed(images: Images, zoom: float) -> Images:
+    """Return images magnified about their centre, cropped to their size."""
+    matrix = (torch.eye(2, 3) / zoom).to(images).expand(len(images), 2, 3)
+    positions = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, positions, padding_mode="border", align_corners=False)
+
+
+def pixelated(images: Images, block: float) -> Images:
+    """Return images averaged over squares of about `block` pixels; pixels on a border mix both squares."""
+    height, width = (
+        _block_average(side, max(1, round(side / block))) for side in images.shape[-2:]
+    )
+    return height.to(images) @ images @ width.to(images).T
+
+
+def _block_average(side: int, blocks: int) -> Tensor:
+    """Return the matrix that replaces each pixel of a row by the mean of its block, weighted by overlap."""
+    edges = torch.arange(blocks + 1, dtype=torch.float64)[:, None] * side / blocks
+    pixel = torch.arange(side, dtype=torch.float64)[None]
+    covered = (edges - pixel).clamp(0, 1)
+    overlap = covered[1:] - covered[:-1]
+    return overlap.T @ (overlap / overlap.sum(1, keepdim=True))
+
+
+def smooth_noise(
+    images: Images, generator: torch.Generator
+) -> Float[Tensor, "images 1 height width"]:
+    """Return cloudy random fields in [0, 1]: octaves of noise whose weight halves with their scale."""
+    height, width = images.shape[-2:]
+    field = torch.zeros(len(images), 1, height, width, device=generator.device)
+    cells, weight = 2, 1.0
+    while cells <= max(height, width):
+        octave = torch.rand(len(images), 1, cells, cells, generator=generator, device=field.device)
+        field += weight * F.interpolate(octave, (height, width), mode="bilinear")
+        cells, weight = cells * 2, weight / 2
+    low, high = field.amin((2, 3), keepdim=True), field.amax((2, 3), keepdim=True)
+    return ((field - low) / (high - low).clamp_min(1e-6)).to(images)
+
+
+def jpeg_quantized(images: Images, quality: float) -> Images:
+    """Return rounded cosine coefficients of 8 × 8 blocks, each channel by the luminance table.
+
+    What JPEG does to a grey image, without colour conversion, chroma subsampling and coding (which
+    loses nothing). `quality` from 1 to 100 scales the table as libjpeg does.
+    """
+    height, width = images.shape[-2:]
+    padded = F.pad(images, (0, -width % 8, 0, -height % 8), mode="replicate")
+    scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
+    steps = (torch.tensor(JPEG_TABLE) * scale).round().clamp(1, 255).to(images)
+    cosines = _cosines().to(images)
+    blocks = padded.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4) * 255 - 128
+    coefficients = ((cosines @ blocks @ cosines.T) / steps).round() * steps
+    restored = (cosines.T @ coefficients @ cosines + 128) / 255
+    return restored.transpose(3, 4).flatten(4, 5).flatten(2, 3)[..., :height, :width]
+
+
+def _cosines() -> Tensor:
+    """Return the orthonormal 8-point discrete cosine transform; rows are frequencies."""
+    position = torch.arange(8, dtype=torch.float64)
+    matrix = torch.cos(math.pi / 8 * (position[None] + 0.5) * position[:, None]) / 2
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
 
 Corrupt = Callable[[Tensor, float, torch.Generator], Tensor]
 Family = Literal["noise", "blur", "weather", "digital"]
@@ -60,14 +176,6 @@ def _shot_noise(images: Tensor, photons: float, generator: torch.Generator) -> T
 def _impulse_noise(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     hit = _uniform(tuple(images.shape), images, generator)
     return images.masked_fill(hit < share / 2, 0).masked_fill(hit > 1 - share / 2, 1)
-
-
-def _gaussian_blur(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    return filtered(images, gaussian(deviation * _scale(images)))
-
-
-def _defocus_blur(images: Tensor, radius: float, generator: torch.Generator) -> Tensor:
-    return filtered(images, disk(radius * _scale(images)))
 
 
 def _motion_blur(images: Tensor, length: float, generator: torch.Generator) -> Tensor:
@@ -107,19 +215,11 @@ def _contrast(images: Tensor, kept: float, generator: torch.Generator) -> Tensor
     return mean + kept * (images - mean)
 
 
-def _pixelate(images: Tensor, block: float, generator: torch.Generator) -> Tensor:
-    return pixelated(images, block * _scale(images))
-
-
 def _elastic(images: Tensor, pixels: float, generator: torch.Generator) -> Tensor:
     field = _normal(images[:, :1].repeat(1, 2, 1, 1), generator)
     smooth = filtered(field, gaussian(2 * _scale(images)))
     deviation = smooth.std((2, 3), keepdim=True).clamp_min(1e-6)
     return resampled(images, smooth / deviation * pixels * _scale(images))
-
-
-def _jpeg(images: Tensor, quality: float, generator: torch.Generator) -> Tensor:
-    return jpeg_quantized(images, quality)
 
 
 @dataclass(frozen=True)
@@ -135,17 +235,25 @@ CORRUPTIONS = {
     "gaussian_noise": Corruption("noise", (0.04, 0.06, 0.08, 0.10, 0.13), _gaussian_noise),
     "shot_noise": Corruption("noise", (500.0, 250.0, 100.0, 75.0, 50.0), _shot_noise),
     "impulse_noise": Corruption("noise", (0.01, 0.02, 0.03, 0.05, 0.07), _impulse_noise),
-    "gaussian_blur": Corruption("blur", (0.4, 0.6, 0.8, 1.0, 1.4), _gaussian_blur),
-    "defocus_blur": Corruption("blur", (0.8, 1.1, 1.4, 1.8, 2.3), _defocus_blur),
+    "gaussian_blur": Corruption(
+        "blur", (0.4, 0.6, 0.8, 1.0, 1.4), lambda x, d, _: filtered(x, gaussian(d * _scale(x)))
+    ),
+    "defocus_blur": Corruption(
+        "blur", (0.8, 1.1, 1.4, 1.8, 2.3), lambda x, r, _: filtered(x, disk(r * _scale(x)))
+    ),
     "motion_blur": Corruption("blur", (2.0, 3.0, 4.0, 5.0, 7.0), _motion_blur),
     "zoom_blur": Corruption("blur", (1.06, 1.11, 1.16, 1.21, 1.26), _zoom_blur),
     "fog": Corruption("weather", (0.2, 0.4, 0.7, 1.0, 1.5), _fog),
     "brightness": Corruption("weather", (0.05, 0.1, 0.15, 0.2, 0.3), _brightness),
     "snow": Corruption("weather", (0.1, 0.2, 0.3, 0.45, 0.6), _snow),
     "contrast": Corruption("digital", (0.75, 0.5, 0.4, 0.3, 0.15), _contrast),
-    "pixelate": Corruption("digital", (1.5, 2.0, 2.6, 3.3, 4.0), _pixelate),
+    "pixelate": Corruption(
+        "digital", (1.5, 2.0, 2.6, 3.3, 4.0), lambda x, block, _: pixelated(x, block * _scale(x))
+    ),
     "elastic": Corruption("digital", (0.4, 0.6, 0.8, 1.1, 1.5), _elastic),
-    "jpeg": Corruption("digital", (80.0, 65.0, 50.0, 35.0, 20.0), _jpeg),
+    "jpeg": Corruption(
+        "digital", (80.0, 65.0, 50.0, 35.0, 20.0), lambda x, quality, _: jpeg_quantized(x, quality)
+    ),
 }
 
 

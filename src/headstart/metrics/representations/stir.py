@@ -8,6 +8,11 @@ only. From these only Gram matrices are kept.
 
 Grids are indexed [seed, reference layer, target layer]; their mean over seeds is the paper's
 average over resamples. All functions raise ValueError for fewer than 4 images.
+
+pt is the pretrained network, ft the fine-tuned one; a grid "ft given pt" holds STIR(ft[i] | pt[j])
+at [seed, j, i]. What fine-tuning forgets, learns and moves between layers are differences of such
+grids. Self-STIR is measured: the paper sets STIR(pt[i] | pt[i]) to 1, which counts the error of
+unfinished inversions as forgetting.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +22,15 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from headstart.metrics.representations.grams import (
+from headstart.metrics.representations.similarity import (
     MINIMUM_IMAGES,
-    linear_gram,
     linear_grams,
     undefined_reason,
     unit_grams,
 )
 
 EveryLayer = Callable[[Tensor], Sequence[Tensor]]
+Grid = Float64[Tensor, "*seeds references targets"]
 
 
 @dataclass(frozen=True)
@@ -81,28 +86,6 @@ def stir_grid(
     return (unit_grams(target.inverted, debiased) * originals[:, None]).sum(-1)
 
 
-@dataclass(frozen=True)
-class Stir:
-    """One STIR value: the mean over seeds, each seed's value, images per seed, why it is NaN."""
-
-    value: float
-    per_seed: Float64[Tensor, " seeds"]
-    images: int
-    reason: str | None
-
-
-def stir(
-    originals: Sequence[Float[Tensor, "images ..."]],
-    inverted: Sequence[Float[Tensor, "images ..."]],
-    debiased: bool = True,
-) -> Stir:
-    """Return STIR of one target layer from its features of X and of X′, one pair per seed."""
-    grams = TargetGrams(linear_grams(originals)[:, None], linear_grams(inverted)[:, None, None])
-    per_seed = stir_grid(grams, debiased)[:, 0, 0]
-    reason = stir_reason(grams, 0, 0, debiased)
-    return Stir(per_seed.mean().item(), per_seed, grams.originals.shape[-1], reason)
-
-
 def stir_reason(
     target: TargetGrams, reference_layer: int, target_layer: int, debiased: bool = True
 ) -> str | None:
@@ -117,7 +100,7 @@ def stir_reason(
 
 
 def data_processing_violations(
-    self_grid: Float64[Tensor, "*seeds references targets"], tolerance: float = 0.05
+    self_grid: Grid, tolerance: float = 0.05
 ) -> Bool[Tensor, "*seeds references targets"]:
     """Return cells i ≥ j where STIR(m[i] | m[j]) < 1 − tolerance, which exact inversions rule out.
 
@@ -125,6 +108,56 @@ def data_processing_violations(
     inversion and makes that reference layer's results doubtful; it is a flag, not an error.
     """
     return ((self_grid < 1 - tolerance) | self_grid.isnan()).triu()
+
+
+def forgetting(pt_given_pt: Grid, ft_given_pt: Grid) -> Grid:
+    """Return STIR(pt[i] | pt[j]) − STIR(ft[i] | pt[j]): invariances of pt that ft no longer has.
+
+    Sections 3.2 and 3.3 of the paper, which plots i = j with the first term set to 1: for that form pass
+    `torch.ones_like`.
+    """
+    return pt_given_pt - ft_given_pt
+
+
+def learning(ft_given_ft: Grid, pt_given_ft: Grid) -> Grid:
+    """Return STIR(ft[i] | ft[j]) − STIR(pt[i] | ft[j]): invariances of ft that pt did not have."""
+    return ft_given_ft - pt_given_ft
+
+
+def cka_divergence(pt_given_pt: Grid, ft_given_pt: Grid) -> Grid:
+    """Return CKA(pt[i], pt[j]) − CKA(ft[i], pt[j]), from grids of CKA on the same images (`cka_grid`).
+
+    1 − CKA(ft[i], pt[i]) where i = j.
+    """
+    return pt_given_pt - ft_given_pt
+
+
+def flow(ft_given_pt: Grid) -> Grid:
+    """Return Flow(i, j) = STIR(ft[j] | pt[i]) − STIR(ft[i] | pt[i]) at [i, j]; the paper, sections 3.2 and 3.3.
+
+    The paper reads positive values as compression (j < i) or expansion (j > i). They are not zero
+    for ft = pt, and they rise when late layers are merely replaced: see `excess_compression`.
+    """
+    return ft_given_pt - ft_given_pt.diagonal(dim1=-2, dim2=-1)[..., None]
+
+
+def excess_compression(ft_given_pt: Grid, baseline_given_pt: Grid) -> Grid:
+    """Return C(i, j) = STIR(ft[j] | pt[i]) − STIR(pt[j] | pt[i]) at [i, j] for j < i; NaN for j ≥ i.
+
+    Positive: what pt ignores only from layer i on, ft ignores at the earlier layer j already, more
+    than pt did. Zero for ft = pt. Expansion (j > i) is not identifiable: with exact inversions
+    STIR(pt[j] | pt[i]) = 1 there, so nothing can exceed it. Linear, so that an interval over images
+    comes from the same difference on half-samples (`headstart.metrics.representations.comparison.sampled`).
+
+    Args:
+        ft_given_pt: ft on the X′ of pt; the row i is the layer of pt that was inverted, the column j
+            the layer that was evaluated.
+        baseline_given_pt: pt on the same X′; or a control whose late layers were replaced, which asks
+            whether ft exceeds the control, since STIR(pt[j] | pt[i]) cancels.
+    """
+    difference = ft_given_pt - baseline_given_pt
+    earlier = torch.ones_like(difference, dtype=torch.bool).tril(-1)
+    return torch.where(earlier, difference, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -137,9 +170,9 @@ class ResidualGroup:
     reason: str | None
 
 
-def stir_by_residual(
-    originals: Float[Tensor, "images ..."],
-    inverted: Float[Tensor, "images ..."],
+def residual_groups(
+    originals: Float64[Tensor, "images images"],
+    inverted: Float64[Tensor, "images images"],
     residuals: Float[Tensor, " images"],
     groups: int = 4,
     debiased: bool = True,
@@ -148,19 +181,14 @@ def stir_by_residual(
 
     If STIR falls from group to group, it measures the inversions rather than the networks. Groups
     of fewer than 4 images are NaN with that reason.
+
+    Args:
+        originals: Grams of X.
+        inverted: Grams of X′.
+        residuals: of the images.
+        groups: number of quantiles.
+        debiased: form of CKA.
     """
-    grams = linear_gram(originals), linear_gram(inverted)
-    return residual_groups(*grams, residuals, groups, debiased)
-
-
-def residual_groups(
-    originals: Float64[Tensor, "images images"],
-    inverted: Float64[Tensor, "images images"],
-    residuals: Float[Tensor, " images"],
-    groups: int = 4,
-    debiased: bool = True,
-) -> list[ResidualGroup]:
-    """Return `stir_by_residual` from the Grams of X and X′."""
     result = []
     for part in residuals.argsort().tensor_split(groups):
         bound = float(residuals[part].max()) if len(part) else float("nan")

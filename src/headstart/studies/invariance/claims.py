@@ -9,7 +9,7 @@ import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError
-from headstart.studies.invariance import dynamics_claims, flow_claims, layer_claims
+from headstart.studies.invariance import dynamics_claims, layer_claims
 from headstart.studies.invariance.network_tables import Networks
 
 GROUP = ["source", "model", "target"]
@@ -26,8 +26,8 @@ FUNCTIONS: tuple[Function, ...] = (
     layer_claims.low_level_task_forgets_earlier,
     layer_claims.reusable_early_invariances,
     *ON_SOURCES,
-    flow_claims.compression,
-    flow_claims.expansion,
+    layer_claims.compression,
+    layer_claims.expansion,
     dynamics_claims.peak_on_the_way,
     dynamics_claims.std_follows_robustness,
     dynamics_claims.early_prefix_correlates_more,

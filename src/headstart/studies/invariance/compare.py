@@ -7,17 +7,26 @@ inversions; nothing is trained or inverted here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import pandas as pd
+import torch
 
-from headstart.artifacts.files import write_table
-from headstart.artifacts.keys import Job
-from headstart.artifacts.store import JobContext
-from headstart.studies.invariance.columns import TABLES
-from headstart.studies.invariance.run import Run
-from headstart.studies.invariance.subject import Subject
+from headstart.artifacts.files import ArtifactError, read_table, write_table
+from headstart.artifacts.keys import Job, derive_seed
+from headstart.artifacts.store import Artifact, JobContext
+from headstart.metrics.representations.comparison import Comparison
+from headstart.metrics.representations.similarity import rank_reason, subspace_similarity
+from headstart.metrics.representations.stir import TargetGrams, residual_groups
+from headstart.networks.build import fresh_backbone
+from headstart.networks.network import late_blocks_replaced
+from headstart.statistics.measurements import select
+from headstart.studies.invariance.columns import OUTCOMES, TABLES, Row
+from headstart.studies.invariance.rows import FORMS, Rows
+from headstart.studies.invariance.subject import PRETRAINED, RUN, Subject
+from headstart.training.checkpoint_series import Pixels, same_weights
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -25,15 +34,257 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     subject = Subject(job, context)
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for artifact in context.inputs["trajectory"]:
-        run = Run(subject, artifact)
-        for name, table in run.tables().items():
+        for name, table in Run(subject, artifact).tables().items():
             parts[name].append(table)
-    sizes = {}
-    for name, tables in parts.items():
-        table = pd.concat(tables, ignore_index=True)
+    tables = {name: pd.concat(each, ignore_index=True) for name, each in parts.items()}
+    for name, table in tables.items():
         write_table(context.out / f"{name}.parquet", table)
-        sizes[name] = len(table)
-    found = pd.concat(parts["measurements"], ignore_index=True)
-    undefined = int(found["value"].isna().sum())
-    context.log(f"{len(found):,} values, {undefined:,} of them undefined, with the reason beside")
+    values = tables["measurements"]["value"]
+    undefined = int(values.isna().sum())
+    context.log(f"{len(values):,} values, {undefined:,} of them undefined, with the reason beside")
+    sizes = {name: len(table) for name, table in tables.items()}
     return {"seed": job.wildcards["seed"], "dtype": "float32", "summary": sizes}
+
+
+class Run:
+    """One run of `trajectory`, compared with the network that it started from."""
+
+    def __init__(self, subject: Subject, artifact: Artifact) -> None:
+        self.subject, self.options, self.context = subject, subject.options, subject.context
+        names = artifact.manifest["wildcards"]
+        self.arm, self.init_epoch, self.target_seed = (names[name] for name in RUN)
+        self.mode = artifact.manifest["params"]["trajectory"]["mode"]
+        self.reached = subject.checkpoints(artifact)
+        self.source_epoch = subject.source.epoch(self.init_epoch)
+        self.end = self.reached.epoch(self.options.end)
+        last = self.reached.epoch("last")
+        reached = {epoch for epoch in self.options.dynamics.epochs if epoch <= last}
+        self.epochs = sorted(reached | {self.end})
+        self.started = subject.inversions(PRETRAINED, self.init_epoch, "0")
+        self.ended = subject.inversions(self.arm, self.init_epoch, self.target_seed)
+        self.columns = {
+            "study": "invariance",
+            **{name: subject.job.wildcards[name] for name in ("source", "model", "target")},
+            "arm": self.arm,
+            "mode": self.mode,
+            "seed": int(subject.job.wildcards["seed"]),
+            "source_epoch": self.source_epoch,
+            "random_start": self.arm in self.options.scratch,
+            "given_weights": subject.model.weights is not None,
+            "target_seed": int(self.target_seed),
+            "split": self.options.inversions.part,
+            "device": self.context.device,
+        }
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return all tables of this run, from the last attempt where it was finished there."""
+        folder = self.context.state / f"{self.arm}-epoch{self.init_epoch}-run{self.target_seed}"
+        last = folder / f"{[*TABLES][-1]}.parquet"
+        if not last.exists():
+            self._verify_start()
+            folder.mkdir(exist_ok=True)
+            measured = list(self._measurements())
+            rows: dict[str, Iterable[Row]] = {
+                "runs": [self._summary(pd.DataFrame(measured))],
+                "measurements": measured,
+                "residuals": self._residuals(),
+                "robustness": self._robustness(),
+            }
+            for name, tidy in TABLES.items():
+                table = tidy([{**self.columns, **row} for row in rows[name]])
+                write_table(folder / f"{name}.parquet", table)
+        found = {name: read_table(folder / f"{name}.parquet") for name in TABLES}
+        self.context.log(self._describe(found["measurements"]))
+        return found
+
+    def _verify_start(self) -> None:
+        """Compare the run's epoch 0 with what it should start from: weights, bit for bit.
+
+        Raises:
+            ArtifactError: the run started elsewhere, or scratch is not what its seed makes.
+        """
+        start, subject = self.reached.backbone_state(0), self.subject
+        where = f"{self.reached.artifact.path}: arm {self.arm!r}"
+        if not same_weights(start, subject.source.backbone_state(self.source_epoch)):
+            raise ArtifactError(f"{where} did not start from source epoch {self.source_epoch}")
+        if self.arm not in self.options.scratch:
+            return
+        names = [subject.job.wildcards[name] for name in ("source", "model", "seed")]
+        seed = derive_seed("initial weights", *names)
+        fresh = fresh_backbone(subject.model, subject.shape, seed).state_dict()
+        if subject.model.weights is not None or not same_weights(start, fresh):
+            raise ArtifactError(f"{where} is said to be scratch, but its start is not random")
+
+    def _summary(self, measured: pd.DataFrame) -> Row:
+        """Return how well the run learnt its task, and what speaks against its inversions, at its end.
+
+        `broken_pt` and `broken_ft` are the shares of the cells i ≥ j, over all kinds of seeds, in which
+        the data-processing check fails: above 0 it flags the arm.
+        """
+        ended = select(measured, target_epoch=self.end)
+        history = read_table(self.reached.artifact.file("history.parquet"))
+        end = history[history["epoch"] == self.end].to_dict("records")[0]
+        return {
+            "target_epoch": self.end,
+            **{name: end[name] for name in OUTCOMES},
+            "images": self.subject.reference.pixels.shape[1],
+            "inversion_seeds": len(self.options.inversions.seeds),
+            "layers": len(self._start().layers),
+            **{
+                f"broken_{each}": select(ended, metric=f"data_processing_{each}")["value"].mean()
+                for each in ("pt", "ft")
+            },
+        }
+
+    def _measurements(self) -> Iterator[Row]:
+        for kind in self.options.inversions.kinds:
+            for epoch in self.epochs:
+                network = self.subject.pixels(self.reached, epoch)
+                for row in self._compared(network, epoch, kind):
+                    yield {"target_epoch": epoch, "kind": kind, **row}
+        for epoch in self.epochs:
+            for row in self._subspaces(self.subject.pixels(self.reached, epoch)):
+                yield {"target_epoch": epoch, **row}
+
+    def _compared(self, network: Pixels, epoch: int, kind: str) -> Iterator[Row]:
+        convergence = {
+            "pt": self.started.convergence(self.source_epoch, kind, self.options.convergence)
+        }
+        pair = Comparison(
+            self.subject.pretrained_grams(self.init_epoch, kind),
+            self.started.grams(network, self.subject.reference, self.source_epoch, kind),
+        )
+        if epoch in self.ended.epochs:
+            convergence["ft"] = self.ended.convergence(epoch, kind, self.options.convergence)
+            pair = Comparison(
+                pair.pt_given_pt,
+                pair.ft_given_pt,
+                self._ended_grams(self._start(), epoch, kind),
+                self._ended_grams(network, epoch, kind),
+            )
+        rows = Rows(pair, network.layers, convergence, self.options)
+        yield from rows.checks()
+        if epoch != self.end:
+            yield from rows.diagonal()
+            return
+        yield from rows.complete(self._controls(kind))
+
+    def _start(self) -> Pixels:
+        return self.subject.pixels(self.subject.source, self.source_epoch)
+
+    def _ended_grams(self, network: Pixels, epoch: int, kind: str) -> TargetGrams:
+        return self.ended.grams(network, self.subject.reference, epoch, kind)
+
+    def _controls(self, kind: str) -> dict[str, dict[int, TargetGrams]]:
+        """Return Grams of networks whose blocks from each layer on are unrelated, by kind of control."""
+        found: dict[str, dict[int, TargetGrams]] = {}
+        for name in self.options.control:
+            other = self._unrelated(name)
+            if other is None:
+                continue
+            start = self._start()
+            found[name] = {}
+            for layer in start.layers:
+                mixed = late_blocks_replaced(start.backbone, other.backbone, layer - 1)
+                network = Pixels(mixed, start.normalization, start.layers)
+                found[name][layer] = self.started.grams(
+                    network, self.subject.reference, self.source_epoch, kind
+                )
+        return found
+
+    def _unrelated(self, name: str) -> Pixels | None:
+        """Return a network that shares nothing with pt; None where this run is itself the one requested."""
+        subject, start = self.subject, self._start()
+        if name == "random":
+            names = [subject.job.wildcards[each] for each in ("source", "model", "seed")]
+            seed = derive_seed("invariance control", *names)
+            backbone = fresh_backbone(subject.model, subject.shape, seed).to(self.context.device)
+            backbone.eval().requires_grad_(False)
+            return Pixels(backbone, start.normalization, start.layers)
+        if self.arm in self.options.scratch:
+            return None
+        for artifact in self.context.inputs["trajectory"]:
+            if artifact.manifest["wildcards"]["arm"] in self.options.scratch:
+                run = subject.checkpoints(artifact)
+                return subject.pixels(run, run.epoch(self.options.end))
+        return None
+
+    def _subspaces(self, network: Pixels) -> Iterator[Row]:
+        """Yield the similarity of principal subspaces on X, mean over seeds."""
+        start, rows = self._start(), []
+        for x in self.subject.reference.pixels:
+            with torch.no_grad():
+                pairs = [each.every_layer(x.to(self.context.device)) for each in (start, network)]
+            rows.append([self._subspace(*layers) for layers in zip(*pairs, strict=True)])
+        for index, layer in enumerate(start.layers):
+            values, reasons = zip(*[row[index] for row in rows], strict=True)
+            yield {
+                "metric": "subspace_similarity",
+                "reference_layer": layer,
+                "layer": layer,
+                "value": float(torch.tensor(values).mean()),
+                "n": self.subject.reference.pixels.shape[1],
+                "reason": next((reason for reason in reasons if reason), ""),
+            }
+
+    def _subspace(self, pt: torch.Tensor, ft: torch.Tensor) -> tuple[float, str | None]:
+        count = min(self.options.components, pt[0].numel())
+        value = float(subspace_similarity(pt, ft, count))
+        if value == value:
+            return value, None
+        return value, rank_reason(pt, count) or rank_reason(ft, count)
+
+    def _residuals(self) -> Iterator[Row]:
+        """Yield self-STIR among images that were inverted well, less well, and so on."""
+        inversions, layers = self.options.inversions, self._start().layers
+        cells = [*product(enumerate(inversions.seeds), enumerate(layers), FORMS)]
+        for kind, network in product(inversions.kinds, ("pt", "ft")):
+            if network == "pt":
+                inverted, epoch = self.started, self.source_epoch
+                grams = self.subject.pretrained_grams(self.init_epoch, kind)
+            else:
+                inverted, epoch = self.ended, self.end
+                grams = self._ended_grams(self.subject.pixels(self.reached, epoch), epoch, kind)
+            for (s, seed), (j, layer), form in cells:
+                residuals = inverted.residual(epoch, kind, seed, layer)
+                pair = grams.originals[s, j], grams.inverted[s, j, j]
+                found = residual_groups(*pair, residuals, self.options.groups, FORMS[form])
+                for number, group in enumerate(found):
+                    yield {
+                        "network": network,
+                        "kind": kind,
+                        "target_epoch": epoch,
+                        "metric": "self_stir",
+                        "form": form,
+                        "inversion_seed": seed,
+                        "layer": layer,
+                        "group": number,
+                        "residual": group.residual,
+                        "value": group.value,
+                        "n": group.images,
+                        "reason": group.reason or "",
+                    }
+
+    def _robustness(self) -> Iterator[Row]:
+        """Yield accuracy under corruption at every epoch; reconstruction has no classes."""
+        if self.mode == "reconstruct" or not self.options.robustness.corruptions:
+            return
+        for epoch in self.epochs:
+            network = self.reached.classifier(epoch)
+            for row in self.subject.corrupted.accuracy(
+                network, self.reached.normalization, self.context.device
+            ):
+                yield {"target_epoch": epoch, **row}
+
+    def _describe(self, table: pd.DataFrame) -> str:
+        end = select(table, target_epoch=self.end, form="debiased")
+        end = end[end["layer"] == end["reference_layer"]]
+
+        def listed(metric: str) -> str:
+            return " ".join(f"{value:.2f}" for value in select(end, metric=metric)["value"])
+
+        return (
+            f"{self.arm}, from source epoch {self.source_epoch}, by layer: "
+            f"forgetting {listed('forgetting')}, learning {listed('learning')}, "
+            f"CKA divergence {listed('cka_divergence')}"
+        )

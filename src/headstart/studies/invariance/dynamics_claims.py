@@ -12,7 +12,7 @@ from headstart.statistics.claim_results import ClaimResult, Status, bounded
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.measurements import select
 from headstart.studies.invariance.layer_claims import early, late, missing
-from headstart.studies.invariance.layer_dynamics import layer_series, runs_of
+from headstart.studies.invariance.layer_dynamics import SETTLED, layer_series, runs_of
 from headstart.studies.invariance.network_tables import (
     CLASSIFY,
     NETWORK,
@@ -20,12 +20,12 @@ from headstart.studies.invariance.network_tables import (
     Array,
     Networks,
     above_zero,
+    complete_mean,
     correlation_interval,
     doing,
     status_of,
     words,
 )
-from headstart.studies.invariance.spread_of_forgetting import SETTLED
 
 
 def peak_on_the_way(networks: Networks) -> ClaimResult:
@@ -160,5 +160,5 @@ def _of_tuned(table: pd.DataFrame, networks: Networks) -> pd.DataFrame:
 def _by_network(rows: pd.DataFrame) -> Array:
     """Return r of each network, mean over its runs on Fisher's scale; NaN where one is."""
     z = rows.assign(z=np.arctanh(rows["r"].astype(float).clip(-1 + 1e-9, 1 - 1e-9)))
-    means = z.groupby(NETWORK)["z"].agg(lambda values: values.mean(skipna=False))
+    means = z.groupby(NETWORK)["z"].agg(complete_mean)
     return np.tanh(means.to_numpy(dtype=float))

@@ -20,8 +20,16 @@ from torch import Tensor
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import JobContext
-from headstart.metrics.representations.inversion import Inversion, Represent, invert, seed_images
-from headstart.metrics.representations.optimizer import FAST, LONG, PAPER, InversionOptimizer
+from headstart.metrics.representations.inversion import (
+    FAST,
+    LONG,
+    PAPER,
+    Inversion,
+    InversionOptimizer,
+    Represent,
+    invert,
+    seed_images,
+)
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.invariance.params import Inversions
 from headstart.tasks import TaskError

@@ -10,39 +10,45 @@ from headstart.studies.invariance.params import Invariance
 
 
 def add(jobs: Jobs) -> None:
-    """Add the jobs of every model that the section `invariance` names."""
+    """Add inversions and comparisons of the runs of every model, from each of its source networks."""
     for model, options in jobs.params.section("invariance").items():
-        _invariances(jobs, model, options)
+        groups: dict[tuple[str, ...], list[Job]] = {}
+        for run in jobs.by_step["trajectory"]:
+            if run.wildcards["model"] == model and run.wildcards["arm"] in options.arms:
+                group = tuple(run.wildcards[name] for name in ("source", "target", "seed"))
+                groups.setdefault(group, []).append(run)
+        for (source, target, seed), runs in groups.items():
+            pretrain = jobs.pretrained[source, model, int(seed)]
+            _comparison(jobs, pretrain, target, runs, options)
 
 
-def _invariances(jobs: Jobs, model: str, options: Invariance) -> None:
-    """Add inversions and comparisons of the runs of a model, from each of its source networks."""
-    groups: dict[tuple[str, ...], list[Job]] = {}
-    for run in jobs.by_step["trajectory"]:
-        if run.wildcards["model"] == model and run.wildcards["arm"] in options.arms:
-            group = tuple(run.wildcards[name] for name in ("source", "target", "seed"))
-            groups.setdefault(group, []).append(run)
-    for (source, target, seed), runs in groups.items():
-        pretrain = jobs.pretrained[source, model, int(seed)]
-        starts = dict.fromkeys(run.wildcards["source_epoch"] for run in runs)
-        inverted = [
-            _inversions(
-                jobs,
-                pretrain,
-                {"arm": "pretrained", "source_epoch": epoch},
-                options,
-                [epoch],
-                target,
-            )
-            for epoch in starts
-        ]
-        for run in runs:
-            learning = run.wildcards["arm"] in options.dynamics.learning
-            last = jobs.params.trajectory[model][run.wildcards["arm"]].epochs
-            on_the_way = [e for e in options.dynamics.epochs if e <= last and learning]
-            epochs = [*map(str, on_the_way), options.end]
-            inverted.append(_inversions(jobs, run, run.wildcards, options, epochs, target))
-        _invariance(jobs, pretrain, target, runs, inverted, options)
+def _comparison(
+    jobs: Jobs, pretrain: Job, target: str, runs: list[Job], options: Invariance
+) -> None:
+    """Add the job that compares all runs from one source network with it, and the inversions it needs."""
+    inverted = []
+    for start in dict.fromkeys(run.wildcards["source_epoch"] for run in runs):
+        names = {"arm": "pretrained", "source_epoch": start}
+        inverted.append(_inversions(jobs, pretrain, names, options, [start], target))
+    for run in runs:
+        arm = run.wildcards["arm"]
+        last = jobs.params.trajectory[pretrain.wildcards["model"]][arm].epochs
+        followed = options.dynamics.epochs if arm in options.dynamics.learning else ()
+        epochs = [*(str(epoch) for epoch in followed if epoch <= last), options.end]
+        inverted.append(_inversions(jobs, run, run.wildcards, options, epochs, target))
+    source, model, seed = (pretrain.wildcards[name] for name in ("source", "model", "seed"))
+    jobs.add(
+        "invariance",
+        f"{source}-{model}-{target}-seed{seed}",
+        wildcards={"source": source, "model": model, "seed": seed, "target": target},
+        params={**jobs.learns(target, model), "invariance": options},
+        inputs={
+            "pretrain": (pretrain,),
+            "trajectory": tuple(runs),
+            "inversions": tuple(inverted),
+            "data": (jobs.data_of(target),),
+        },
+    )
 
 
 def _inversions(
@@ -74,32 +80,4 @@ def _inversions(
             "epochs": epochs,
         },
         inputs={"network": (network,), "data": (jobs.data_of(target),)},
-    )
-
-
-def _invariance(
-    jobs: Jobs,
-    pretrain: Job,
-    target: str,
-    runs: list[Job],
-    inverted: list[Job],
-    options: Invariance,
-) -> None:
-    """Add the job that compares all runs from one source network with it."""
-    names = {name: pretrain.wildcards[name] for name in ("source", "model", "seed")}
-    source, model, seed = names.values()
-    jobs.add(
-        "invariance",
-        f"{source}-{model}-{target}-seed{seed}",
-        wildcards={**names, "target": target},
-        params={
-            **jobs.learns(target, model),
-            "invariance": options,
-        },
-        inputs={
-            "pretrain": (pretrain,),
-            "trajectory": tuple(runs),
-            "inversions": tuple(inverted),
-            "data": (jobs.data_of(target),),
-        },
     )

@@ -1,19 +1,32 @@
 """Correlations of the dynamics over layers with robustness, from the tables of the invariance study.
 
 Tables have one row per value; a run is named by `RUN`. Values are those of the debiased form with
-the measured self-STIR, on the diagonal (a layer compared with itself).
+the measured self-STIR, on the diagonal (a layer compared with itself). The paper's own aggregate is
+the std of forgetting over all layers but the first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from numpy import ndarray
 
 from headstart.statistics.measurements import select
 from headstart.studies.invariance.network_tables import RUN, of_form
-from headstart.studies.invariance.series import KEYS, aggregates, held_out_selection, search
+from headstart.studies.invariance.series import (
+    KEYS,
+    aggregates,
+    circular_shift_p,
+    held_out_selection,
+    pearson,
+    prefix_correlations,
+    search,
+    undefined_correlation,
+)
 
 DYNAMICS = ("forgetting", "learning")
 OTHERS = ("cka_divergence", "subspace_similarity")
@@ -57,36 +70,24 @@ def followed_runs(
             yield run, rows, accuracy.loc[epochs]
 
 
-@dataclass(frozen=True)
-class Family:
-    """Aggregate series that compete with each other, and why some of them are missing.
-
-    Attributes:
-        series: those defined at every epoch, as `aggregates` returns them.
-        left_out: the keys of the others, with the reason.
-    """
-
-    series: pd.DataFrame
-    left_out: pd.DataFrame
-
-
-def families(rows: pd.DataFrame, epochs: list[int]) -> dict[str, Family]:
-    """Return all aggregate series by family: learning and forgetting, CKA, subspaces."""
+def families(rows: pd.DataFrame, epochs: list[int]) -> dict[str, pd.DataFrame]:
+    """Return all aggregate series by family, which compete with each other: learning and forgetting, CKA, subspaces."""
     forgetting, learning = (layer_series(rows, name, epochs) for name in DYNAMICS)
     found = {FAMILY: aggregates(learning, forgetting)}
     for name in OTHERS:
         values = layer_series(rows, name, epochs)
         alone = aggregates(values, values).loc[:, ["learning"]]
         found[name] = alone.rename(columns={"learning": name}, level="series")
-    return {name: _family(table, epochs) for name, table in found.items()}
+    return found
 
 
-def _family(table: pd.DataFrame, epochs: list[int]) -> Family:
+def _undefined(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the keys of series that are undefined at some epoch, with the reason."""
     missing = table.isna().sum()
     left_out = missing[missing > 0].rename("missing").reset_index()
-    reason = "undefined at " + left_out["missing"].astype(str) + f" of {len(epochs)} epochs"
+    reason = "undefined at " + left_out["missing"].astype(str) + f" of {len(table)} epochs"
     reason += ": not measured there, or a layer did not meet the criterion"
-    return Family(table.dropna(axis="columns"), left_out[KEYS].assign(reason=reason))
+    return left_out[KEYS].assign(reason=reason)
 
 
 def correlations(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFrame:
@@ -102,12 +103,13 @@ def correlations(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.Dat
     parts = []
     for run, rows, accuracy in followed_runs(measurements, robustness):
         epochs = [int(epoch) for epoch in accuracy.index]
-        for family, found in families(rows, epochs).items():
-            tried = search(found.series, accuracy.to_numpy()) if found.series.shape[1] else None
-            both = [part for part in (tried, found.left_out) if part is not None and len(part)]
+        for family, table in families(rows, epochs).items():
+            series, left_out = table.dropna(axis="columns"), _undefined(table)
+            both = [search(series, accuracy.to_numpy())] if series.shape[1] else []
+            both += [left_out] if len(left_out) else []
             if both:
                 named: dict[str, Any] = {**run, "family": family, "epochs": len(epochs)}
-                counts = {"hypotheses": found.series.shape[1], "left_out": len(found.left_out)}
+                counts = {"hypotheses": series.shape[1], "left_out": len(left_out)}
                 parts.append(pd.concat(both, ignore_index=True).assign(**named, **counts))
     if not parts:
         return pd.DataFrame(columns=columns)
@@ -124,8 +126,8 @@ def held_out(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFra
     for run, rows, accuracy in followed_runs(measurements, robustness):
         name = "-".join(str(value) for value in run.values())
         epochs = [int(epoch) for epoch in accuracy.index]
-        found = families(rows, epochs)[FAMILY]
-        tables[name], series[name] = found.series, accuracy.to_numpy()
+        tables[name] = families(rows, epochs)[FAMILY].dropna(axis="columns")
+        series[name] = accuracy.to_numpy()
     shared = set.intersection(*(set(table.columns) for table in tables.values())) if tables else ()
     if len(tables) < 2 or not shared:
         names = ["held_out", "r_selection", "r_held_out", "r_best", "left_out", "reason"]
@@ -136,3 +138,81 @@ def held_out(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFra
     undefined = chosen["r_held_out"].isna()
     reason = undefined.map({True: "the chosen aggregate does not change in this run", False: ""})
     return chosen.assign(left_out=len(known) - len(shared), reason=reason)
+
+
+# Changes are correlated from this target epoch on: before it every series moves with the first transient.
+SETTLED = 5
+
+
+def std_of_forgetting(
+    rows: pd.DataFrame, epochs: list[int], metric: str = "forgetting"
+) -> Float[ndarray, " epochs"]:
+    """Return the paper's aggregate: the std of forgetting over all layers but the first."""
+    values = layer_series(rows, metric, epochs)
+    return np.asarray(values[:, 1:].std(axis=1))
+
+
+def papers_aggregate(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.DataFrame:
+    """Return the paper's aggregate beside robustness: one row per run and epoch (figure 6).
+
+    `std_forgetting` is of debiased CKA with the measured self-STIR, `std_forgetting_paper` of the
+    published form: biased CKA, and 1 in place of self-STIR.
+    """
+    biased = {tuple(run.values()): rows for run, rows in runs_of(measurements, "biased")}
+    parts = []
+    for run, rows, accuracy in followed_runs(measurements, robustness):
+        epochs = [int(epoch) for epoch in accuracy.index]
+        published = biased.get(tuple(run.values()), rows)
+        values = {
+            "target_epoch": epochs,
+            "std_forgetting": std_of_forgetting(rows, epochs),
+            "std_forgetting_paper": std_of_forgetting(published, epochs, "forgetting_paper"),
+            "robust_accuracy": accuracy.to_numpy(),
+        }
+        parts.append(pd.DataFrame(values).assign(**run))
+    columns = [*RUN, "target_epoch", "std_forgetting", "std_forgetting_paper", "robust_accuracy"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def transients(aggregate: pd.DataFrame) -> pd.DataFrame:
+    """Return r of the paper's aggregate by part of the run: one row per run, part and length.
+
+    `part` is prefix (the first `epochs` only: figure 14), without_first_two (from target epoch 3 on),
+    differences (changes from one measured epoch to the next, from `SETTLED` on), or whole, which has
+    the p-value of circular shifts too. `r_paper` is of `std_forgetting_paper`; `reason` says why r is
+    NaN.
+    """
+    parts = [
+        _parts(rows).assign(**dict(zip(RUN, names, strict=True)))  # type: ignore[arg-type]
+        for names, rows in aggregate.groupby(RUN, sort=True)
+    ]
+    columns = [*RUN, "part", "epochs", "target_epoch", "r", "r_paper", "p_shift", "reason"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True).reindex(columns=columns)
+
+
+def _parts(rows: pd.DataFrame) -> pd.DataFrame:
+    names = ("std_forgetting", "std_forgetting_paper", "robust_accuracy")
+    x, paper, y = (rows[name].to_numpy(dtype=float) for name in names)
+    epochs = rows["target_epoch"].to_numpy()
+    lengths = range(3, len(rows) + 1)
+    prefixes = prefix_correlations(x, y, lengths).assign(part="prefix")
+    prefixes["target_epoch"] = epochs[2:]
+    prefixes["r_paper"] = prefix_correlations(paper, y, lengths)["r"]
+    prefixes["reason"] = [undefined_correlation(x[:length], y[:length]) for length in lengths]
+    later, settled = (int((epochs < first).sum()) for first in (3, SETTLED))
+    single = [
+        {"part": "whole", "p_shift": circular_shift_p(x, y), **_correlated(x, paper, y)},
+        {"part": "without_first_two", **_correlated(x[later:], paper[later:], y[later:])},
+        {
+            "part": "differences",
+            **_correlated(*(np.diff(each[settled:]) for each in (x, paper, y))),
+        },
+    ]
+    return pd.concat([prefixes, pd.DataFrame(single)])
+
+
+def _correlated(x: ndarray, paper: ndarray, y: ndarray) -> dict[str, Any]:
+    r = {"r": pearson(x, y), "r_paper": pearson(paper, y)}
+    return {"epochs": len(x), **r, "reason": undefined_correlation(x, y)}

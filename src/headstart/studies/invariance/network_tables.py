@@ -34,6 +34,11 @@ def of_form(table: pd.DataFrame, form: str = "debiased") -> pd.DataFrame:
     return select(table, condition=MEASURED, form=["", form], kind=["", *kinds[:1]])
 
 
+def complete_mean(values: pd.Series) -> float:
+    """Return the mean, NaN where a value is missing."""
+    return float(values.mean(skipna=False))
+
+
 def at_end(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the rows at what counts as the end of each run, which need not be its last epoch."""
     keys = [*RUN, "target_epoch"]
@@ -70,9 +75,7 @@ class Networks:
         rows = rows[rows["layer"] == rows["reference_layer"]]
         if rows.empty:
             return None
-        means = rows.groupby([*NETWORK, "layer"])["value"].agg(
-            lambda cells: cells.mean(skipna=False)
-        )
+        means = rows.groupby([*NETWORK, "layer"])["value"].agg(complete_mean)
         return means.unstack("layer").to_numpy(dtype=float)
 
     def grid(self, name: str, metric: str) -> pd.DataFrame:

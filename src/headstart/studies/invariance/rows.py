@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headstart.artifacts.keys import derive_seed
 from headstart.metrics.representations.comparison import (
+    FEWEST,
     Cells,
     Comparison,
     Sampled,
@@ -18,35 +19,21 @@ from headstart.metrics.representations.comparison import (
     networks_of,
     sampled,
 )
-from headstart.metrics.representations.forgetting import excess_compression
-from headstart.metrics.representations.grams import undefined_reason
-from headstart.metrics.representations.half_samples import FEWEST
+from headstart.metrics.representations.similarity import undefined_reason
 from headstart.metrics.representations.stir import (
     TargetGrams,
     data_processing_violations,
+    excess_compression,
     stir_reason,
 )
 from headstart.studies.invariance.columns import Row, null
-from headstart.studies.invariance.inverted import Convergence
 from headstart.studies.invariance.params import Invariance
+from headstart.studies.invariance.subject import Convergence
 
 FORMS = {"debiased": True, "biased": False}
 NOT_IDENTIFIABLE = (
     "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
 )
-# Which network's inversions a metric rests on; CKA rests on none.
-RESTS_ON = {
-    "stir_pt_given_pt": "pt",
-    "stir_ft_given_pt": "pt",
-    "forgetting": "pt",
-    "forgetting_paper": "pt",
-    "flow": "pt",
-    "excess_compression": "pt",
-    "stir_ft_given_ft": "ft",
-    "stir_pt_given_ft": "ft",
-    "learning": "ft",
-    "learning_paper": "ft",
-}
 Converged = Mapping[str, Mapping[int, Convergence]]
 
 
@@ -183,7 +170,7 @@ class Rows:
 
     def _explained(self, row: Row, debiased: bool) -> Row:
         """Put a reason to a value that is NaN, or that rests on inversions that did not converge."""
-        network = RESTS_ON.get(row["metric"], "pt")
+        network = _rests_on(row["metric"])
         rests = not row["metric"].startswith("cka")
         failed = self.convergence[network][row["reference_layer"]].reason if rests else None
         if failed and self.options.convergence.unconverged == "nan":
@@ -214,6 +201,11 @@ class Rows:
 
 def _grid(name: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
     return lambda similarities: derived(similarities)[name]
+
+
+def _rests_on(metric: str) -> str:
+    """Return which network's inversions a metric rests on; CKA rests on none."""
+    return "ft" if metric.startswith("learning") or metric.endswith("given_ft") else "pt"
 
 
 def _control(kind: str, first: int) -> str:

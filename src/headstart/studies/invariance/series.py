@@ -9,7 +9,6 @@ the aggregate on other runs than the one on which it is evaluated.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,12 +16,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
-STATISTICS: dict[str, Callable[..., ndarray]] = {
-    "mean": np.mean,
-    "std": np.std,
-    "min": np.min,
-    "max": np.max,
-}
+STATISTICS: dict[str, Callable[..., ndarray]]
+STATISTICS = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 KEYS = ["series", "first_layer", "last_layer", "statistic"]
 
 
@@ -68,7 +63,6 @@ def layer_subsets(layers: int) -> list[tuple[int, int]]:
 def aggregates(
     learning: Float[ndarray, "epochs layers"],
     forgetting: Float[ndarray, "epochs layers"],
-    subsets: Sequence[tuple[int, int]] | None = None,
 ) -> pd.DataFrame:
     """Return all aggregate series: one row per epoch, one column per hypothesis (352 for 12 layers).
 
@@ -84,23 +78,15 @@ def aggregates(
     columns = {
         (name, first, last, statistic): reduce(values[:, first - 1 : last], axis=1)
         for name, values in series.items()
-        for first, last in subsets or layer_subsets(values.shape[1])
+        for first, last in layer_subsets(values.shape[1])
         for statistic, reduce in STATISTICS.items()
     }
     table = pd.DataFrame(columns)
     return table.set_axis(pd.MultiIndex.from_tuples(columns, names=KEYS), axis=1)
 
 
-@dataclass(frozen=True)
-class ShiftTest:
-    """r and the share of circular shifts (0 included) whose |r| is at least as large."""
-
-    r: float
-    p: float
-
-
-def circular_shift_test(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> ShiftTest:
-    """Compare r with its values when y is shifted in time, wrapping around.
+def circular_shift_p(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"]) -> float:
+    """Return the share of circular shifts in time of y (0 included) whose |r| with x is as large as that of 0.
 
     Shifts keep the autocorrelation of both series; the smallest possible p is 1 / epochs. They
     take both for stationary: two series that merely start with a transient, as most do in training,
@@ -108,8 +94,7 @@ def circular_shift_test(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs
     common start from a lasting relation. NaN for series that do not change.
     """
     null = np.abs(_correlations(x[:, None], _shifts(y))[0])
-    p = float("nan") if np.isnan(null[0]) else float(np.mean(null >= null[0] - 1e-12))
-    return ShiftTest(pearson(x, y), p)
+    return float("nan") if np.isnan(null[0]) else float(np.mean(null >= null[0] - 1e-12))
 
 
 def _shifts(y: ndarray) -> ndarray:
@@ -132,18 +117,14 @@ def search(table: pd.DataFrame, robustness: Float[ndarray, " epochs"]) -> pd.Dat
     best = np.nan_to_num(null, nan=-1.0).max(axis=0)
     reached = np.abs(r)[:, None] - 1e-12
     result = table.columns.to_frame(index=False).assign(r=r)
-    result["p_independent"] = _student_p(r, len(robustness))
+    freedom = len(robustness) - 2
+    t = np.abs(r) * np.sqrt(freedom / np.maximum(1 - r**2, 1e-300))
+    result["p_independent"] = 2 * stats.t.sf(t, freedom)
     result["p_bonferroni"] = np.minimum(1, result["p_independent"] * len(r))
     result["p_shift"] = np.where(np.isnan(r), np.nan, (null >= reached).mean(axis=1))
     result["p_selected"] = np.where(np.isnan(r), np.nan, (best >= reached).mean(axis=1))
     result["reason"] = np.where(np.isnan(r), "a series that does not change", "")
     return result.sort_values("r", ascending=False, na_position="last", ignore_index=True)
-
-
-def _student_p(r: ndarray, epochs: int) -> ndarray:
-    """Return two-sided p of r for independent observations."""
-    t = np.abs(r) * np.sqrt((epochs - 2) / np.maximum(1 - r**2, 1e-300))
-    return np.asarray(2 * stats.t.sf(t, epochs - 2))
 
 
 def prefix_correlations(
@@ -173,13 +154,13 @@ def held_out_selection(
     """
     if len(tables) < 2:
         raise ValueError(f"held-out selection needs at least 2 runs, found {len(tables)}")
-    r = pd.DataFrame({run: _all_r(table, robustness[run]) for run, table in tables.items()})
-    return pd.DataFrame(_selections(r))
-
-
-def _all_r(table: pd.DataFrame, robustness: ndarray) -> pd.Series:
-    r = _correlations(table.to_numpy(), robustness[:, None])[:, 0]
-    return pd.Series(r, index=table.columns)
+    r = {
+        run: pd.Series(
+            _correlations(table.to_numpy(), robustness[run][:, None])[:, 0], table.columns
+        )
+        for run, table in tables.items()
+    }
+    return pd.DataFrame(_selections(pd.DataFrame(r)))
 
 
 def _selections(r: pd.DataFrame) -> Iterator[dict[str, object]]:

@@ -10,8 +10,12 @@ import pandas as pd
 from headstart.artifacts.files import read_table, shared, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
-from headstart.studies.invariance.layer_dynamics import correlations, held_out
-from headstart.studies.invariance.spread_of_forgetting import papers_aggregate, transients
+from headstart.studies.invariance.layer_dynamics import (
+    correlations,
+    held_out,
+    papers_aggregate,
+    transients,
+)
 
 STUDY = "invariance"
 PUBLISHED = shared("published/invariance_figures.csv")

@@ -16,15 +16,18 @@ from matplotlib.figure import Figure
 from headstart.figures.epochs import epoch_axis, position
 from headstart.figures.labels import label_edge, write_caption
 from headstart.figures.style import BLUE, paper_style
-from headstart.studies.invariance.figures.published import (
+from headstart.studies.invariance.figures.shared import (
     FALLBACK,
     FORM_WORDS,
     PUBLISHED,
     Published,
     beside,
+    drawn_rows,
     in_published_form,
+    named,
+    sample_words,
 )
-from headstart.studies.invariance.figures.shared import drawn_rows, named, sample_words
+from headstart.studies.invariance.network_tables import complete_mean
 
 METRICS = {
     "forgetting": "Forgetting (STIR lost)",
@@ -82,7 +85,7 @@ def dynamics_table(measurements: pd.DataFrame, robustness: pd.DataFrame) -> pd.D
     accuracy = accuracies.groupby([*keys, "seed", "target_seed"])["value"].mean().reset_index()
     both = pd.concat([rows, accuracy], ignore_index=True)
     table = both.groupby(keys, as_index=False, sort=False).agg(
-        value=("value", lambda values: values.mean(skipna=False)), runs=("value", "size")
+        value=("value", complete_mean), runs=("value", "size")
     )
     table["levels"] = table.groupby(["series", "metric"])["level"].transform("max")
     followed = table.groupby("series")["target_epoch"].transform("nunique") > 1

@@ -14,9 +14,13 @@ from matplotlib.figure import Figure
 
 from headstart.figures.labels import write_caption
 from headstart.figures.style import paper_style
-from headstart.studies.invariance.figures.published import FALLBACK, PUBLISHED
-from headstart.studies.invariance.figures.shared import drawn_rows, sample_words
-from headstart.studies.invariance.network_tables import at_end
+from headstart.studies.invariance.figures.shared import (
+    FALLBACK,
+    PUBLISHED,
+    drawn_rows,
+    sample_words,
+)
+from headstart.studies.invariance.network_tables import at_end, complete_mean
 
 PANELS = {
     "flow": "Flow of the paper",
@@ -108,7 +112,7 @@ def flow_table(measurements: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     keys = ["series", "metric", "reference_layer", "layer"]
     rows = rows.assign(above=rows["low"] > 0, below=rows["high"] < 0)
     table = rows.groupby(keys, as_index=False, sort=False).agg(
-        value=("value", lambda values: values.mean(skipna=False)),
+        value=("value", complete_mean),
         above=("above", "all"),
         below=("below", "all"),
         runs=("value", "size"),

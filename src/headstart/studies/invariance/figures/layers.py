@@ -13,22 +13,20 @@ from matplotlib.lines import Line2D
 
 from headstart.figures.labels import write_caption
 from headstart.figures.style import GREY, paper_style
-from headstart.studies.invariance.figures.published import (
-    FORM_WORDS,
-    beside,
-    in_published_form,
-    layer_series,
-)
 from headstart.studies.invariance.figures.shared import (
+    FORM_WORDS,
     Look,
+    beside,
     draw_lines,
     drawn_rows,
+    in_published_form,
+    layer_series,
     legend_handles,
     looks_of,
     named,
     sample_words,
 )
-from headstart.studies.invariance.network_tables import at_end
+from headstart.studies.invariance.network_tables import at_end, complete_mean
 
 PANELS = {
     "forgetting": ("Forgetting", "STIR lost"),
@@ -106,10 +104,7 @@ def _ended(table: pd.DataFrame, runs: pd.DataFrame, names: Sequence[str]) -> pd.
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(KEYS, as_index=False, sort=False).agg(
-        value=("value", lambda values: values.mean(skipna=False)),
-        low=("low", lambda values: values.mean(skipna=False)),
-        high=("high", lambda values: values.mean(skipna=False)),
-        runs=("value", "size"),
+        **{name: (name, complete_mean) for name in ("value", "low", "high")}, runs=("value", "size")
     )
 
 

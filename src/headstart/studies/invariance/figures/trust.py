@@ -27,12 +27,8 @@ METRICS = {
     "self_stir": ("Self-STIR", "STIR of a network given itself"),
 }
 COLUMNS = {
-    "residual_pt": ("residual", "pt"),
-    "residual_ft": ("residual", "ft"),
-    "pass_rate_pt": ("pass_rate", "pt"),
-    "pass_rate_ft": ("pass_rate", "ft"),
-    "stir_pt_given_pt": ("self_stir", "pt"),
-    "stir_ft_given_ft": ("self_stir", "ft"),
+    **{f"{name}_{net}": (name, net) for name in ("residual", "pass_rate") for net in ("pt", "ft")},
+    **{f"stir_{net}_given_{net}": ("self_stir", net) for net in ("pt", "ft")},
 }
 LOOKS: dict[str, Look] = {**RUNS, "pretrained": (GREY, "D"), "random": (ORANGE, "v")}
 

@@ -6,32 +6,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from headstart.metrics.representations.cka import (
-    MinibatchCka,
-    Route,
-    cheaper_route,
+from headstart.metrics.representations.similarity import (
     cka_grid,
-    linear_cka,
-    linear_cka_grid,
-)
-from headstart.metrics.representations.grams import (
     double_centered,
     linear_gram,
     linear_grams,
-    rbf_gram,
+    rank_reason,
+    subspace_similarity,
     u_centered,
     undefined_reason,
 )
-from headstart.metrics.representations.subspace import rank_reason, subspace_similarity
 
 FORMS = pytest.mark.parametrize("debiased", [True, False])
-ROUTES = pytest.mark.parametrize("route", ["gram", "features"])
 seeds = st.integers(0, 2**31)
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def linear_cka(x: Tensor, y: Tensor, debiased: bool = True) -> Tensor:
+    return cka_grid(linear_grams([x]), linear_grams([y]), debiased)[0, 0]
 
 
 def related(images: int, features: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -56,25 +52,23 @@ def song_cka(x: Tensor, y: Tensor) -> float:
 
 
 @FORMS
-@ROUTES
-def test_a_representation_is_similar_to_itself_by_exactly_one(route: Route, debiased: bool) -> None:
+def test_a_representation_is_similar_to_itself_by_exactly_one(debiased: bool) -> None:
     x = normal(20, 7)
-    assert linear_cka(x, x, debiased, route).item() == pytest.approx(1, abs=1e-12)
+    assert linear_cka(x, x, debiased).item() == pytest.approx(1, abs=1e-12)
 
 
 @FORMS
-@ROUTES
 @given(seed=seeds, images=st.integers(5, 20), features=st.integers(1, 8))
 @settings(max_examples=20, deadline=None)
 def test_cka_ignores_rotation_scale_and_translation_and_is_symmetric(
-    route: Route, debiased: bool, seed: int, images: int, features: int
+    debiased: bool, seed: int, images: int, features: int
 ) -> None:
     x, y = related(images, features, seed)
     rotation = torch.linalg.qr(normal(features, features, seed=seed + 3)).Q
     moved = 0.3 * x @ rotation + normal(features, seed=seed + 4)
-    expected = linear_cka(x, y, debiased, route)
-    torch.testing.assert_close(linear_cka(moved, y, debiased, route), expected, atol=1e-8, rtol=0)
-    torch.testing.assert_close(linear_cka(y, x, debiased, route), expected, atol=1e-8, rtol=0)
+    expected = linear_cka(x, y, debiased)
+    torch.testing.assert_close(linear_cka(moved, y, debiased), expected, atol=1e-8, rtol=0)
+    torch.testing.assert_close(linear_cka(y, x, debiased), expected, atol=1e-8, rtol=0)
 
 
 @FORMS
@@ -95,26 +89,18 @@ def test_debiased_hsic_of_u_centred_grams_equals_songs_formula(
     assert inner.item() == pytest.approx(song_hsic(x @ x.T, y @ y.T), rel=1e-8, abs=1e-9)
 
 
-@ROUTES
-def test_both_routes_equal_songs_formula_on_uncentred_grams(route: Route) -> None:
+def test_cka_equals_songs_formula_on_uncentred_grams() -> None:
     x, y = related(30, 6)
-    assert linear_cka(x, y, True, route).item() == pytest.approx(song_cka(x, y), abs=1e-12)
+    assert linear_cka(x, y, True).item() == pytest.approx(song_cka(x, y), abs=1e-12)
 
 
 @FORMS
-def test_a_grid_equals_its_pairs_on_both_routes(debiased: bool) -> None:
+def test_a_grid_equals_its_pairs(debiased: bool) -> None:
     xs = [normal(25, width, seed=width) for width in (3, 9, 40)]
     ys = [xs[0], normal(25, 6), normal(25, 2, 3, seed=5)]
     pairs = torch.tensor([[linear_cka(x, y, debiased) for y in ys] for x in xs])
-    for route in ("gram", "features"):
-        torch.testing.assert_close(linear_cka_grid(xs, ys, debiased, route), pairs.double())
-
-
-def test_features_are_the_cheaper_route_when_images_outnumber_them_by_half_the_layers() -> None:
-    few, many = [[torch.zeros(images, 192)] * 12 for images in (500, 2000)]
-    assert cheaper_route(few, few) == "gram"
-    assert cheaper_route(many, many) == "features"
-    assert cheaper_route(many[:1], many[:1]) == "features"
+    grid = cka_grid(linear_grams(xs), linear_grams(ys), debiased)
+    torch.testing.assert_close(grid, pairs.double())
 
 
 @pytest.mark.parametrize("images", [50, 250, 500])
@@ -141,23 +127,19 @@ def test_a_debiased_value_may_lie_below_zero() -> None:
 
 
 @FORMS
-@ROUTES
 @pytest.mark.parametrize("offset", [10.0, 1000.0])
-def test_a_common_offset_in_float32_changes_nothing(
-    route: Route, debiased: bool, offset: float
-) -> None:
+def test_a_common_offset_in_float32_changes_nothing(debiased: bool, offset: float) -> None:
     x, y = (z.float() for z in related(100, 20))
-    expected = linear_cka(x, y, debiased, route)
-    shifted = linear_cka(x + offset, y + offset, debiased, route)
+    expected = linear_cka(x, y, debiased)
+    shifted = linear_cka(x + offset, y + offset, debiased)
     torch.testing.assert_close(shifted, expected, atol=1e-4, rtol=0)
 
 
 @FORMS
-@ROUTES
-def test_constant_features_are_nan_with_a_reason(route: Route, debiased: bool) -> None:
+def test_constant_features_are_nan_with_a_reason(debiased: bool) -> None:
     constant = torch.full((10, 3), 0.1)
-    assert linear_cka(constant, normal(10, 4), debiased, route).isnan()
-    assert linear_cka(normal(10, 4), constant, debiased, route).isnan()
+    assert linear_cka(constant, normal(10, 4), debiased).isnan()
+    assert linear_cka(normal(10, 4), constant, debiased).isnan()
     assert "constant features" in str(undefined_reason(linear_gram(constant), debiased))
     assert undefined_reason(linear_gram(normal(10, 3)), debiased) is None
 
@@ -167,12 +149,11 @@ def test_rounding_noise_around_a_constant_counts_as_constant() -> None:
     assert linear_cka(noisy, noisy).isnan()
 
 
-@ROUTES
-def test_equally_distant_images_are_nan_debiased_and_one_biased(route: Route) -> None:
+def test_equally_distant_images_are_nan_debiased_and_one_biased() -> None:
     one_hot = torch.eye(6)
-    assert linear_cka(one_hot, one_hot, True, route).isnan()
+    assert linear_cka(one_hot, one_hot, True).isnan()
     assert "equally similar" in str(undefined_reason(linear_gram(one_hot)))
-    assert linear_cka(one_hot, one_hot, False, route).item() == pytest.approx(1)
+    assert linear_cka(one_hot, one_hot, False).item() == pytest.approx(1)
 
 
 def test_values_that_are_not_finite_are_nan_with_a_reason() -> None:
@@ -193,87 +174,6 @@ def test_fewer_than_four_images_are_an_error_that_says_how_many_were_found(image
     x = normal(images, 5)
     with pytest.raises(ValueError, match=f"at least 4 images, found {images}"):
         linear_cka(x, x)
-    with pytest.raises(ValueError, match=f"at least 4 images, found {images}"):
-        MinibatchCka().update([x], [x])
-
-
-def test_one_minibatch_equals_the_whole() -> None:
-    x, y = related(40, 6)
-    cka = MinibatchCka()
-    cka.update([x, y], [y])
-    torch.testing.assert_close(cka.compute(), linear_cka_grid([x, y], [y]))
-    assert cka.images == 40
-
-
-def test_unequal_minibatches_average_to_the_value_of_the_whole() -> None:
-    x, y = related(3000, 8)
-    y[:1000] += 2 * normal(1000, 8, seed=9)
-    cka = MinibatchCka()
-    for part in torch.randperm(3000, generator=torch.Generator().manual_seed(0)).split(41):
-        cka.update([x[part]], [y[part]])
-    assert 3000 % 41 == 7
-    torch.testing.assert_close(cka.compute(), linear_cka_grid([x], [y]), atol=0.01, rtol=0)
-
-
-def test_minibatches_weigh_by_their_images_not_by_their_number() -> None:
-    x, y = related(60, 5)
-    large, small = (u_centered(torch.stack([linear_gram(z[part]) for z in (x, y)]))
-                    for part in (slice(0, 50), slice(50, 60)))  # fmt: skip
-    terms = [sum(((g[a] * g[b]).sum() / (n - 3)) for g, n in ((large, 50), (small, 10)))
-             for a, b in ((0, 1), (0, 0), (1, 1))]  # fmt: skip
-    cka = MinibatchCka()
-    cka.update([x[:50]], [y[:50]])
-    cka.update([x[50:]], [y[50:]])
-    expected = terms[0] / math.sqrt(terms[1] * terms[2])
-    assert cka.compute().item() == pytest.approx(float(expected), abs=1e-12)
-
-
-def test_minibatches_of_layers_that_do_not_vary_are_nan_with_a_reason() -> None:
-    layers = [normal(12, 4), torch.full((12, 4), 0.1), torch.eye(12), normal(12, 4) * torch.inf]
-    cka = MinibatchCka()
-    for _ in range(2):
-        cka.update(layers, layers[:1])
-    assert cka.compute()[:, 0].isnan().tolist() == [False, True, True, True]
-    of_x, of_y = cka.reasons()
-    assert (of_x[0], of_y) == (None, [None])
-    for reason, word in zip(of_x[1:], ("constant", "equally similar", "not finite"), strict=True):
-        assert word in str(reason)
-
-
-def test_rounding_that_is_left_of_centring_counts_as_nothing_in_minibatches_too() -> None:
-    one_hot = 3.7 * torch.eye(40)
-    cka = MinibatchCka()
-    cka.update([one_hot], [one_hot])
-    assert cka.compute().isnan().all()
-
-
-def test_a_minibatch_result_before_any_batch_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no batch was added"):
-        MinibatchCka().compute()
-    with pytest.raises(ValueError, match="no batch was added"):
-        MinibatchCka().reasons()
-
-
-def test_rbf_gram_has_the_kernel_value_at_the_chosen_fraction_of_the_median_distance() -> None:
-    points = torch.tensor([[0.0], [1.0], [3.0], [7.0], [11.0]], dtype=torch.float64)
-    distances = (points - points.T).abs()
-    median = distances[torch.ones(5, 5).triu(1).bool()].median()
-    expected = torch.exp(-(distances**2) / (2 * (0.4 * median) ** 2))
-    torch.testing.assert_close(rbf_gram(points, 0.4), expected)
-
-
-def test_rbf_cka_with_a_wide_kernel_approaches_linear_cka() -> None:
-    x, y = related(40, 5)
-    wide = cka_grid(rbf_gram(x, 30.0)[None], rbf_gram(y, 30.0)[None])
-    torch.testing.assert_close(wide[0, 0], linear_cka(x, y), atol=2e-3, rtol=0)
-
-
-def test_rbf_of_constant_features_or_coinciding_images_is_nan_with_a_reason() -> None:
-    constant = rbf_gram(torch.ones(9, 2))
-    assert "constant features" in str(undefined_reason(constant))
-    coinciding = torch.zeros(9, 2)
-    coinciding[0] = 1
-    assert "bandwidth is zero" in str(undefined_reason(rbf_gram(coinciding)))
 
 
 def test_centring_leaves_zero_row_sums() -> None:

@@ -1,27 +1,28 @@
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.representations.cka import cka_grid
 from headstart.metrics.representations.comparison import Cells, Comparison, grids, sampled
-from headstart.metrics.representations.forgetting import (
+from headstart.metrics.representations.inversion import (
+    FAST,
+    InversionOptimizer,
+    invert,
+    seed_images,
+)
+from headstart.metrics.representations.similarity import cka_grid, linear_gram, linear_grams
+from headstart.metrics.representations.stir import (
+    TargetGrams,
     cka_divergence,
+    data_processing_violations,
     excess_compression,
     flow,
     forgetting,
     learning,
-)
-from headstart.metrics.representations.grams import linear_grams
-from headstart.metrics.representations.inversion import invert, seed_images
-from headstart.metrics.representations.optimizer import FAST, InversionOptimizer
-from headstart.metrics.representations.stir import (
-    TargetGrams,
-    data_processing_violations,
-    stir,
-    stir_by_residual,
+    residual_groups,
     stir_grid,
     stir_reason,
     target_grams,
@@ -41,6 +42,21 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def rotation(size: int, seed: int = 0) -> Tensor:
     return torch.linalg.qr(normal(size, size, seed=seed)).Q
+
+
+class Stir(NamedTuple):
+    value: float
+    per_seed: Tensor
+    images: int
+    reason: str | None
+
+
+def stir(originals: Sequence[Tensor], inverted: Sequence[Tensor], debiased: bool = True) -> Stir:
+    """STIR of one target layer from its features of X and of X′, one pair per seed."""
+    grams = TargetGrams(linear_grams(originals)[:, None], linear_grams(inverted)[:, None, None])
+    per_seed = stir_grid(grams, debiased)[:, 0, 0]
+    reason = stir_reason(grams, 0, 0, debiased)
+    return Stir(per_seed.mean().item(), per_seed, grams.originals.shape[-1], reason)
 
 
 class TestLinearModels:
@@ -431,11 +447,11 @@ def test_cka_divergence_is_one_minus_cka_where_the_layers_match(
 def test_images_with_larger_residuals_share_less() -> None:
     x, noise = normal(200, 8), normal(200, 8, seed=1)
     amount = torch.linspace(0, 3, 200, dtype=torch.float64)
-    groups = stir_by_residual(x, x + amount[:, None] * noise, amount, 4)
+    groups = residual_groups(linear_gram(x), linear_gram(x + amount[:, None] * noise), amount, 4)
     values = [group.value for group in groups]
     assert values == sorted(values, reverse=True)
     assert [group.images for group in groups] == [50] * 4
     assert groups[-1].residual == pytest.approx(3)
-    tiny = stir_by_residual(x[:10], x[:10], amount[:10], 4)
+    tiny = residual_groups(*[linear_gram(x[:10])] * 2, amount[:10], 4)
     assert [group.reason for group in tiny] == ["fewer than 4 images"] * 4
     assert all(math.isnan(group.value) for group in tiny)

@@ -1,4 +1,14 @@
-"""Gram matrices of representations: how alike each pair of images is, and how they are centred.
+"""Similarity of two representations of the same images: centred kernel alignment, and subspaces.
+
+With centred features X (n × p), Y (n × q) and their Gram matrices K = XXᵀ, L = YYᵀ,
+
+    CKA(X, Y) = HSIC(K, L) / √(HSIC(K, K) · HSIC(L, L)).
+
+The biased HSIC is the inner product of the doubly centred Grams (Kornblith et al. 2019, arXiv
+1905.00414, section 3). The debiased one is Song et al. (2012), as in Nguyen et al. (2021, arXiv
+2010.15327, eq. 3); U-centred Grams (Székely and Rizzo 2014) make it an inner product as well, so
+that a grid over layers is one matrix product. Nothing is clipped: debiased values may lie below 0
+or above 1.
 
 The first dimension of a representation is the images; everything after it is flattened. Means are
 removed before any product and all sums are float64, because a large common offset ruins similarity
@@ -50,24 +60,6 @@ def linear_grams(layers: Layers) -> Float64[Tensor, "layers images images"]:
     return torch.stack([linear_gram(layer) for layer in layers])
 
 
-def rbf_gram(
-    features: Float[Tensor, "images ..."], bandwidth_fraction: float = 0.5
-) -> Float64[Tensor, "images images"]:
-    """Return K_ij = exp(−‖x_i − x_j‖² / 2σ²), σ = `bandwidth_fraction` × median distance of two images.
-
-    Kornblith et al. (2019), section 3. All ones when the features are constant; NaN when the
-    median distance is zero although they are not.
-    """
-    gram = linear_gram(features)
-    norms = gram.diagonal()
-    squared = (norms[:, None] + norms[None, :] - 2 * gram).clamp_min(0).fill_diagonal_(0)
-    if not squared.any():
-        return torch.ones_like(gram)
-    off_diagonal = torch.ones_like(gram, dtype=torch.bool).triu(1)
-    median = squared[off_diagonal].sqrt().median()
-    return torch.exp(-squared / (2 * (bandwidth_fraction * median) ** 2))
-
-
 def u_centered(
     gram: Float64[Tensor, "*layers images images"],
 ) -> Float64[Tensor, "*layers images images"]:
@@ -103,12 +95,80 @@ def unit_grams(
     return flat / torch.where(norms > floor, norms, torch.nan)
 
 
+def cka_grid(
+    grams_x: Float64[Tensor, "*seeds layers_x images images"],
+    grams_y: Float64[Tensor, "*seeds layers_y images images"],
+    debiased: bool = True,
+) -> Float64[Tensor, "*seeds layers_x layers_y"]:
+    """Return CKA of every layer of one network with every layer of another, as one matrix product.
+
+    NaN in the row or column of a layer where it is undefined; `undefined_reason` says why.
+    """
+    return unit_grams(grams_x, debiased) @ unit_grams(grams_y, debiased).mT
+
+
 def undefined_reason(gram: Float64[Tensor, "images images"], debiased: bool = True) -> str | None:
     """Return why CKA with this Gram is NaN, in words; None where it is defined."""
     if not gram.isfinite().all():
-        return "values that are not finite: features overflowed, or the RBF bandwidth is zero"
+        return "values that are not finite: features overflowed"
     if unit_grams(gram, debiased).isfinite().all():
         return None
     if unit_grams(gram, debiased=False).isfinite().all():
         return "all images are equally similar: the debiased form has nothing left to compare"
     return "constant features: every image has the same representation"
+
+
+def principal_directions(
+    features: Float[Tensor, "images ..."], components: int
+) -> Float64[Tensor, "width components"]:
+    """Return the top principal directions of the centred features: orthonormal columns, largest first.
+
+    Columns beyond the rank of the features are NaN: their direction is arbitrary.
+
+    Raises:
+        ValueError: fewer than 4 images, or more components than images − 1 or features.
+    """
+    x = centered(features)
+    available = min(x.shape[0] - 1, x.shape[1])
+    if not 1 <= components <= available:
+        raise ValueError(
+            f"{components} principal directions are requested, but {x.shape[0]} images with "
+            f"{x.shape[1]} features have 1 to {available}: choose a number in this range"
+        )
+    _, values, directions = torch.linalg.svd(x, full_matrices=False)
+    floor = values[0] * max(x.shape) * torch.finfo(features.dtype).eps
+    return torch.where(values > floor, directions.T, torch.nan)[:, :components]
+
+
+def subspace_similarity(
+    x: Float[Tensor, "images ..."], y: Float[Tensor, "images ..."], components: int = 10
+) -> Float64[Tensor, ""]:
+    """Return ‖V_kᵀU_k‖²_F / k for the top k principal directions U_k of X and V_k of Y.
+
+    1 when both span the same subspace, 0 when they are orthogonal, k/p on average for random
+    subspaces of p features. Unlike CKA it compares directions of the features themselves, so it
+    is not invariant to a rotation of one representation. Ramasesh et al. (2021, arXiv 2007.07400);
+    the paper on invariances (arXiv 2307.06006) gives neither the formula nor k. NaN when a
+    representation has fewer than k directions (`rank_reason` says so).
+
+    Raises:
+        ValueError: different numbers of features, or see `principal_directions`.
+    """
+    if x[0].numel() != y[0].numel():
+        raise ValueError(
+            f"subspaces of {x[0].numel()} and {y[0].numel()} features cannot be compared: "
+            "give the same layer of both networks"
+        )
+    overlap = principal_directions(x, components).T @ principal_directions(y, components)
+    return overlap.square().sum() / components
+
+
+def rank_reason(features: Float[Tensor, "images ..."], components: int) -> str | None:
+    """Return why the subspace similarity of these features is NaN; None where it is defined."""
+    directions = principal_directions(features, components)
+    rank = int(directions.isfinite().all(0).sum())
+    if rank == components:
+        return None
+    if rank == 0:
+        return "constant features: every image has the same representation"
+    return f"the features span {rank} directions, fewer than the {components} requested"
