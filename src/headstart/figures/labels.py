@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.style import GREY
+from headstart.statistics.words import pluralize
 
 # Height on the axis, text, colour.
 Label = tuple[float, str, str]
@@ -39,10 +39,8 @@ def panel_heading(target: str, arm: str, mode: str, shots: str, *details: str) -
 
 def sample_size(seeds: int, draws: int | str | None = None) -> str:
     """Return `n = 8 source networks × 2 draws`, in the singular where it is one."""
-    networks = f"n = {seeds} source network" + ("s" if seeds != 1 else "")
-    if draws is None:
-        return networks
-    return f"{networks} × {draws} draw" + ("s" if draws != 1 else "")
+    networks = f"n = {pluralize(seeds, 'source network')}"
+    return networks if draws is None else f"{networks} × {draws} draw" + "s" * (draws != 1)
 
 
 def within_percent(axis: Axes) -> None:
@@ -108,11 +106,3 @@ def band_words(seeds: int, confidence: float) -> str:
     if seeds == 1:
         return "no bands, for one network has no spread"
     return f"bands: pointwise {confidence:.0%} t-intervals over source networks"
-
-
-def caption(runs: pd.DataFrame, confidence: float) -> str:
-    """Return the sentence on numbers that stands under a figure."""
-    return (
-        f"{sample_size(runs['seed'].nunique(), runs['draw'].nunique())} of the target images; "
-        f"{band_words(runs['seed'].nunique(), confidence)}; learning rate and epoch chosen on validation images."
-    )
