@@ -277,7 +277,7 @@ def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFra
         transfer.transfer_figure(tables["measurements"], "wrn", 0.95),
         figures_of_verdicts.gains_figure(tables["measurements"], judged, "wrn", 0.95),
         ranges.ranges_figure(tables["measurements"], tables["published"], "wrn"),
-        ranges.stems_figure(tables["measurements"], "wrn"),
+        transfer.stems_figure(tables["measurements"], "wrn"),
         figure_of_curves(tables["measurements"], tables["curves"], "wrn", 0.95),
     ]
     for figure, table in drawn:

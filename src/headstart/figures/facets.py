@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from headstart.figures.labels import Label, spaced, write_caption
-from headstart.figures.style import ORANGE, paper_style
+from headstart.figures.style import BLUE, DARK_ORANGE, GREY, ORANGE, paper_style
 
 DASHED = (0, (4, 2))
 
@@ -118,7 +118,21 @@ def star(size: float) -> dict[str, Any]:
     return {"marker": "*", "linestyle": "none", "markersize": size, "zorder": 4, **edge}
 
 
-def level(axis: Axes, value: float, words: str, colour: str, style: Any, text: str = "") -> Label:
-    """Draw a line across a facet; return what to write at its end, in the colour `text` if it is given."""
-    axis.axhline(value, color=colour, linestyle=style, linewidth=1.1, zorder=1)
-    return value, f"{words}\n{value:.1f}", text or colour
+def levels(
+    axis: Axes, middles: pd.Series, source_best: pd.Series | None, *, highest: bool = False
+) -> list[Label]:
+    """Draw the levels of scratch, of source-best and of the best start; return what to write at their ends.
+
+    `middles` are accuracies by source epoch, `source_best` holds one, of which there may be none.
+    """
+    scratch, later = middles[middles.index == 0], middles[middles.index > 0]
+    drawn: list[tuple[float, str, str, Any]] = [
+        (value, "scratch", GREY, DASHED) for value in scratch
+    ]
+    if highest and len(later):
+        drawn.append((later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
+    if source_best is not None:
+        drawn.append((source_best.iloc[0], "source-best", DARK_ORANGE, ":"))
+    for value, _, colour, style in drawn:
+        axis.axhline(value, color=colour, linestyle=style, linewidth=1.1, zorder=1)
+    return [(float(value), f"{name}\n{value:.1f}", colour) for value, name, colour, _ in drawn]

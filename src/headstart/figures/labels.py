@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -71,27 +73,14 @@ def label_edge(axis: Axes, labels: list[Label], *, lines: int, beside: int = 4) 
     # A caption will take some of the height that is there now.
     gap = 1.15 * (top - bottom) * (8.5 * lines + 1) / max(size, 1)
     ordered = sorted(labels)
-    places: list[float] = []
-    for height, *_ in ordered:
-        places.append(max(height, places[-1] + gap) if places else height)
+    steps = gap * np.arange(len(ordered))
+    places = np.maximum.accumulate([height for height, *_ in ordered] - steps) + steps
     # What the last one has too much at the top, those below it give way for.
-    limit = top
-    for index in reversed(range(len(places))):
-        places[index] = min(places[index], limit)
-        limit = places[index] - gap
+    places = np.minimum(places, top - steps[::-1])
+    look: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    look |= {"va": "center", "fontsize": 7.5, "linespacing": 0.95, "annotation_clip": False}
     for place, (_, text, colour) in zip(places, ordered, strict=True):
-        axis.annotate(
-            text,
-            (1.0, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(beside, 0),
-            textcoords="offset points",
-            va="center",
-            color=colour,
-            fontsize=7.5,
-            linespacing=0.95,
-            annotation_clip=False,
-        )
+        axis.annotate(text, (1.0, place), xytext=(beside, 0), color=colour, **look)
 
 
 def write_caption(figure: Figure, words: str) -> None:

@@ -63,7 +63,7 @@ def test_550_runs_of_200_epochs_load_are_judged_and_drawn_within_20_seconds(tmp_
         "transfer": transfer.transfer_figure(runs, "wrn", 0.95),
         "gains": figures_of_verdicts.gains_figure(runs, judged, "wrn", 0.95),
         "ranges": ranges.ranges_figure(runs, pd.DataFrame(columns=COLUMNS), "wrn"),
-        "stems": ranges.stems_figure(runs, "wrn"),
+        "stems": transfer.stems_figure(runs, "wrn"),
     }
     for name, (figure, values) in drawn.items():
         style.save(figure, name, values, tmp_path / "figures", 200)

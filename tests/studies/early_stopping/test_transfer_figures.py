@@ -128,7 +128,7 @@ def drawings() -> dict[str, Figure]:
     return {
         "transfer": transfer.transfer_figure(SHOTS, "net", 0.95)[0],
         "ranges": ranges.ranges_figure(OURS, none, "net")[0],
-        "stems": ranges.stems_figure(with_peaks, "net")[0],
+        "stems": transfer.stems_figure(with_peaks, "net")[0],
         "plasticity": plasticity.plasticity_figure(measured(), "net", 0.95)[0],
     }
 

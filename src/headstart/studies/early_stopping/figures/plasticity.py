@@ -107,11 +107,10 @@ def _draw(axis: Axes, panel: Panel, table: pd.DataFrame, looks: dict[str, tuple[
 
 
 def _legend(looks: dict[str, tuple[str, str]], source: str) -> list[Line2D]:
-    names = {task: f"{task} images" + (" (source)" if task == source else "") for task in looks}
-    lines = {names[task]: look for task, look in looks.items()} | {"weights alone": WEIGHTS}
+    names = {f"{task} images" + " (source)" * (task == source): looks[task] for task in looks}
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=4, label=label)
-        for label, (colour, marker) in lines.items()
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=name)
+        for name, (colour, marker) in {**names, "weights alone": WEIGHTS}.items()
     ]
     return [*handles, Line2D([], [], label="source-best epoch", **star(8))]
 

@@ -1,4 +1,4 @@
-"""The forms of published figures: median and range of all runs, and stems above training from scratch."""
+"""Median and range of all runs by source epoch, as the paper draws them, published values beside ours."""
 
 from __future__ import annotations
 
@@ -10,27 +10,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.facets import DASHED, epoch_scale, level, panel_figure, star, with_bars
-from headstart.figures.labels import Label, label_edge, panel_heading
-from headstart.figures.style import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE
+from headstart.figures.facets import epoch_scale, levels, panel_figure, star, with_bars
+from headstart.figures.labels import label_edge, panel_heading
+from headstart.figures.style import BLUE, GREEN
 from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     SOURCE_BEST,
     all_runs,
     by_start,
-    headed,
     panels_of,
     size_words,
     source_history,
     tuned_runs,
 )
 
-AXES = {"x": "source epoch", "y": "target test accuracy (%)"}
 BESIDE_TICKS = 38
 """Points to the right of the axes: room for the ticks of the source axis."""
-LABELLED = 8
-"""So many stems have room for a number each; of more, the highest has one."""
 WHITE: dict[str, Any] = {"linestyle": "none", "mfc": "white", "mec": "black", "zorder": 4}
 LOOKS: dict[str, dict[str, Any]] = {
     "runs": {"fmt": "o", "markersize": 4.5, "color": BLUE, "zorder": 3},
@@ -49,14 +45,14 @@ def ranges_figure(
     the largest test accuracy of each run at that learning rate, and the values stand beside ours.
     """
     history = source_history(measurements, model)
-    titles, runs, values = zip(*_panels(measurements, published, model), strict=True)
-    tables = [range_table(*one) for one in zip(runs, [history] * len(runs), values, strict=True)]
-    words = _ranges_caption(pd.concat(runs), pd.concat(values))
-    size = (max(3.0, 5.6 / len(titles)), 2.5)
-    panels = list(zip(titles, tables, strict=True))
-    return panel_figure(panels, _ranges, words, size=size, **AXES), pd.concat(
-        tables, ignore_index=True
-    )
+    panels = list(_panels(measurements, published, model))
+    tables = [(title, range_table(runs, history, beside)) for title, runs, beside in panels]
+    runs, values = [runs for _, runs, _ in panels], [beside for *_, beside in panels]
+    caption = _caption(pd.concat(runs), pd.concat(values))
+    axes = {"x": "source epoch", "y": "target test accuracy (%)"}
+    size = (max(3.0, 5.6 / len(panels)), 2.5)
+    figure = panel_figure(tables, _panel, caption, size=size, **axes)
+    return figure, pd.concat([table for _, table in tables], ignore_index=True)
 
 
 def _panels(
@@ -103,7 +99,7 @@ def range_table(runs: pd.DataFrame, history: pd.DataFrame, beside: pd.DataFrame)
     return table.assign(**names)[[*order, *table.columns.intersection(["experiment", "statistic"])]]
 
 
-def _ranges(axis: Axes, table: pd.DataFrame) -> None:
+def _panel(axis: Axes, table: pd.DataFrame) -> None:
     parts = dict(list(table.groupby("drawn")))
     position = epoch_scale(axis, parts["runs"]["source_epoch"])
     _source(axis, position(parts["source"]["source_epoch"]), parts["source"]["median"])
@@ -116,22 +112,11 @@ def _ranges(axis: Axes, table: pd.DataFrame) -> None:
             axis.plot(x, parts[name]["median"], **LOOKS[name])
         else:
             with_bars(axis, x, parts[name], "median", **LOOKS[name])
-    labels = _levels(axis, parts["runs"], parts.get(SOURCE_BEST))
+    medians = parts["runs"].set_index("source_epoch")["median"]
+    best = parts[SOURCE_BEST]["median"] if SOURCE_BEST in parts else None
+    labels = levels(axis, medians, best, highest=True)
     axis.margins(y=0.08)
     label_edge(axis, labels, lines=2, beside=BESIDE_TICKS)
-
-
-def _levels(axis: Axes, runs: pd.DataFrame, best: pd.DataFrame | None) -> list[Label]:
-    """Draw the levels of scratch, the best start and source-best; return what to write beside them."""
-    medians = runs.set_index("source_epoch")["median"]
-    scratch, later = medians[medians.index == 0], medians[medians.index > 0]
-    labels = [level(axis, float(value), "scratch", GREY, DASHED) for value in scratch]
-    if len(later):
-        labels.append(level(axis, later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
-    if best is not None:
-        value = float(best["median"].iloc[0])
-        labels.append(level(axis, value, SOURCE_BEST, DARK_ORANGE, ":"))
-    return labels
 
 
 def _source(axis: Axes, x: pd.Series, accuracy: pd.Series) -> None:
@@ -149,7 +134,7 @@ def _source(axis: Axes, x: pd.Series, accuracy: pd.Series) -> None:
     right.yaxis.set_major_formatter("{x:.0f} %")
 
 
-def _ranges_caption(runs: pd.DataFrame, values: pd.DataFrame) -> str:
+def _caption(runs: pd.DataFrame, values: pd.DataFrame) -> str:
     text = (
         f"Dot: median of all runs, bar: smallest to largest; {size_words(runs)}. Star: the "
         "start from each network's source-best epoch, at its median. Green, right axis: median accuracy "
@@ -168,61 +153,3 @@ def _ranges_caption(runs: pd.DataFrame, values: pd.DataFrame) -> str:
         "published value is beside, that of the epoch that validation chose. White marks: published, "
         f"{named} of the logs of arXiv 2106.11174 ({notes})."
     )
-
-
-def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.DataFrame]:
-    """Draw stems for one source and model; return the figure and the table of all it draws."""
-    runs = tuned_runs(measurements, model)
-    table = stem_table(runs, source_history(measurements, model))
-    caption = (
-        f"Means; {size_words(runs)}. Dot: at the target epoch that validation images chose. "
-        "Diamond and number: the largest test accuracy among the epochs where it was read, which chooses "
-        "on test images and is for comparison only. Star, dotted: the start from each network's source-best "
-        "epoch, at its mean. Stems begin at training from scratch."
-    )
-    return panel_figure(headed(table), _stems, caption, **AXES), table
-
-
-def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Return mean accuracies by source epoch over source networks and draws.
-
-    `test` at the target epoch that validation chose, `peak` the largest read; `drawn` is `start`, or
-    `source-best` at the mean of the networks' source-best epochs.
-    """
-    starts = by_start(runs, history, "start")
-    return starts.groupby([*PANEL, "drawn", "source_epoch"], as_index=False).agg(
-        test=("test", "mean"),
-        peak=("peak", "mean"),
-        seeds=("seed", "nunique"),
-        draws=("draw", "nunique"),
-    )
-
-
-def _stems(axis: Axes, part: pd.DataFrame) -> None:
-    starts, best = select(part, drawn="start"), select(part, drawn=SOURCE_BEST)
-    scratch = starts.loc[starts["source_epoch"] == 0, "test"]
-    base = float(scratch.iloc[0]) if len(scratch) else 0.0
-    later = starts[starts["source_epoch"] > 0]
-    position = epoch_scale(axis, later["source_epoch"])
-    x, x_best = position(later["source_epoch"]), position(best["source_epoch"])
-    axis.vlines(x, base, later["peak"], color=BLUE, linewidth=1.4, zorder=2)
-    axis.plot(x, later["peak"], "D", ms=5, mfc="white", mec=BLUE, mew=1.1, zorder=3)
-    axis.plot(x, later["test"], "o", ms=4, color=BLUE, zorder=3)
-    axis.vlines(x_best, base, best["peak"], color=ORANGE, linewidth=1.4, linestyle=":", zorder=2)
-    axis.plot(x_best, best["test"], **star(10))
-    labels = [level(axis, base, "scratch", GREY, DASHED)] if len(scratch) else []
-    _numbers(axis, later.assign(x=x), x_best, base)
-    axis.margins(x=0.08, y=0.14)
-    label_edge(axis, labels, lines=2)
-
-
-def _numbers(axis: Axes, later: pd.DataFrame, x_best: pd.Series, base: float) -> None:
-    """Write the peak beyond both marks of a stem, where there is room: below scratch the dot is the lower one."""
-    highest = later["peak"] == later["peak"].max()
-    # A number beside the star would stand on it.
-    apart = (later["x"] - x_best.iloc[0]).abs() > 0.45 if len(x_best) else highest | True
-    for stem in later[highest | (apart & (len(later) <= LABELLED))].itertuples():
-        up = stem.peak >= base
-        look: dict[str, Any] = {"ha": "center", "va": "bottom" if up else "top", "fontsize": 7}
-        look |= {"xytext": (0, 4 if up else -4), "textcoords": "offset points"}
-        axis.annotate(f"{stem.peak:.1f}", (stem.x, stem.peak if up else stem.test), **look)

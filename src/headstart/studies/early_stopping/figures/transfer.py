@@ -1,17 +1,20 @@
-"""Accuracy on the target against the source epoch that fine-tuning started from, and the source below."""
+"""Accuracy on the target against the source epoch: all runs with the source below, and stems above scratch."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import (
-    DASHED,
     epoch_axis,
+    epoch_scale,
     facets,
-    level,
+    levels,
     mean_line,
+    panel_figure,
     position,
     star,
     with_bars,
@@ -24,15 +27,8 @@ from headstart.figures.labels import (
     within_percent,
     write_caption,
 )
-from headstart.figures.style import (
-    CYCLE,
-    DARK_ORANGE,
-    GREY,
-    MARKERS,
-    ORANGE,
-    VERMILION,
-    paper_style,
-)
+from headstart.figures.style import BLUE, CYCLE, GREY, MARKERS, ORANGE, VERMILION, paper_style
+from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     RUN,
@@ -41,11 +37,15 @@ from headstart.studies.early_stopping.figures.prepare import (
     by_start,
     caption,
     common_epochs,
+    headed,
     mean_over_seeds,
+    size_words,
     source_history,
     tuned_runs,
 )
 
+LABELLED = 8
+"""So many stems have room for a number each; of more, the highest has one."""
 # Column of the history -> colour, line style and name.
 SOURCE = {
     "accuracy_train": (GREY, "--", "training"),
@@ -105,23 +105,16 @@ def _accuracy(axis: Axes, table: pd.DataFrame) -> None:
         axis.plot(x, runs["test"], marker, color=colour, alpha=0.35, ms=2, mew=0, zorder=2)
         x = position(means["source_epoch"])
         mean_line(axis, x, means, colour, marker=marker, markersize=4, zorder=3)
-        levels = _levels(axis, means, kinds.get(SOURCE_BEST))
-        end = float(means["mean"].iloc[-1])
+        best = kinds.get(SOURCE_BEST)
+        if best is not None:
+            with_bars(axis, position(best["source_epoch"]), best, "mean", **star(9))
+        middles = means.set_index("source_epoch")["mean"]
+        marked = levels(axis, middles, None if best is None else best["mean"])
+        end = float(middles.iloc[-1])
         several = (end, f"{shots_words(number)}\n{end:.1f}", colour)
-        labels += [several] if len(shots) > 1 else levels
+        labels += [several] if len(shots) > 1 else marked
     within_percent(axis)
     label_edge(axis, labels, lines=2)
-
-
-def _levels(axis: Axes, means: pd.DataFrame, best: pd.DataFrame | None) -> list[Label]:
-    """Mark training from scratch and the start from the source-best epoch; return their labels."""
-    scratch = means.loc[means["source_epoch"] == 0, "mean"]
-    labels = [level(axis, float(value), "scratch", GREY, DASHED) for value in scratch]
-    if best is not None:
-        with_bars(axis, position(best["source_epoch"]), best, "mean", **star(9))
-        value = float(best["mean"].iloc[0])
-        labels.append(level(axis, value, SOURCE_BEST, ORANGE, ":", DARK_ORANGE))
-    return labels
 
 
 def _source(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
@@ -135,3 +128,62 @@ def _source(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
     axis.plot(position(best["source_epoch"]), best["accuracy_validation"], **star(6))
     axis.set_ylim(0, 104)
     label_edge(axis, labels, lines=1)
+
+
+def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.DataFrame]:
+    """Draw stems for one source and model; return the figure and the table of all it draws."""
+    runs = tuned_runs(measurements, model)
+    table = stem_table(runs, source_history(measurements, model))
+    words = (
+        f"Means; {size_words(runs)}. Dot: at the target epoch that validation images chose. "
+        "Diamond and number: the largest test accuracy among the epochs where it was read, which chooses "
+        "on test images and is for comparison only. Star, dotted: the start from each network's source-best "
+        "epoch, at its mean. Stems begin at training from scratch."
+    )
+    axes = {"x": "source epoch", "y": "target test accuracy (%)"}
+    return panel_figure(headed(table), _stems, words, **axes), table
+
+
+def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """Return mean accuracies by source epoch over source networks and draws.
+
+    `test` at the target epoch that validation chose, `peak` the largest read; `drawn` is `start`, or
+    `source-best` at the mean of the networks' source-best epochs.
+    """
+    starts = by_start(runs, history, "start")
+    return starts.groupby([*PANEL, "drawn", "source_epoch"], as_index=False).agg(
+        test=("test", "mean"),
+        peak=("peak", "mean"),
+        seeds=("seed", "nunique"),
+        draws=("draw", "nunique"),
+    )
+
+
+def _stems(axis: Axes, part: pd.DataFrame) -> None:
+    starts, best = select(part, drawn="start"), select(part, drawn=SOURCE_BEST)
+    later = starts[starts["source_epoch"] > 0]
+    scratch = starts[starts["source_epoch"] == 0].set_index("source_epoch")["test"]
+    base = float(scratch.sum())
+    position = epoch_scale(axis, later["source_epoch"])
+    x, x_best = position(later["source_epoch"]), position(best["source_epoch"])
+    axis.vlines(x, base, later["peak"], color=BLUE, linewidth=1.4, zorder=2)
+    axis.plot(x, later["peak"], "D", ms=5, mfc="white", mec=BLUE, mew=1.1, zorder=3)
+    axis.plot(x, later["test"], "o", ms=4, color=BLUE, zorder=3)
+    axis.vlines(x_best, base, best["peak"], color=ORANGE, linewidth=1.4, linestyle=":", zorder=2)
+    axis.plot(x_best, best["test"], **star(10))
+    labels = levels(axis, scratch, None)
+    _numbers(axis, later.assign(x=x), x_best, base)
+    axis.margins(x=0.08, y=0.14)
+    label_edge(axis, labels, lines=2)
+
+
+def _numbers(axis: Axes, later: pd.DataFrame, x_best: pd.Series, base: float) -> None:
+    """Write the peak beyond both marks of a stem, where there is room: below scratch the dot is the lower one."""
+    highest = later["peak"] == later["peak"].max()
+    # A number beside the star would stand on it.
+    apart = (later["x"] - x_best.iloc[0]).abs() > 0.45 if len(x_best) else highest | True
+    for stem in later[highest | (apart & (len(later) <= LABELLED))].itertuples():
+        up = stem.peak >= base
+        look: dict[str, Any] = {"ha": "center", "va": "bottom" if up else "top", "fontsize": 7}
+        look |= {"xytext": (0, 4 if up else -4), "textcoords": "offset points"}
+        axis.annotate(f"{stem.peak:.1f}", (stem.x, stem.peak if up else stem.test), **look)
