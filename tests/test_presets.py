@@ -23,7 +23,8 @@ from headstart.networks.build import build
 from headstart.params.core import CoreParams
 from headstart.plan import Plan
 from headstart.registry import function_of, parse
-from headstart.studies.early_stopping.figures import gains, ranges, stems, trainability, transfer
+from headstart.studies.early_stopping.figures import plasticity, ranges, transfer
+from headstart.studies.early_stopping.figures import verdicts as figures_of_verdicts
 from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.tasks.vision import cifar100_groups
@@ -275,15 +276,15 @@ def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFra
     assert claims.loc["C1", "reason"].startswith("Not decided, because 1 source seed cannot")
     drawn = [
         transfer.transfer_figure(tables["measurements"], "wrn", 0.95),
-        gains.gains_figure(tables["measurements"], judged, "wrn", 0.95),
+        figures_of_verdicts.gains_figure(tables["measurements"], judged, "wrn", 0.95),
         ranges.ranges_figure(tables["measurements"], tables["published"], "wrn"),
-        stems.stems_figure(tables["measurements"], "wrn"),
+        transfer.stems_figure(tables["measurements"], "wrn"),
         figure_of_curves(tables["measurements"], tables["curves"], "wrn", 0.95),
     ]
     for figure, table in drawn:
         assert len(table)
         plt.close(figure)
-    starts = trainability.trainability_table(tables["measurements"], 0.95)
+    starts = plasticity.trainability_table(tables["measurements"], 0.95)
     assert set(starts["arm"]) == set(plan.params.section("transfer")["wrn"])
     assert starts["censored"].notna().all()
 

@@ -1,4 +1,4 @@
-"""Small multiples with seaborn, and the marks that stand in them: means with their intervals, levels, stars."""
+"""Small multiples with seaborn, their axis of epochs, and the marks that stand in them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from headstart.figures.labels import Label, write_caption
-from headstart.figures.style import ORANGE, paper_style
+from headstart.figures.labels import Label, spaced, write_caption
+from headstart.figures.style import BLUE, DARK_ORANGE, GREY, ORANGE, paper_style
 
 DASHED = (0, (4, 2))
 
@@ -39,29 +40,20 @@ def facets(
     cells = pd.DataFrame(list(np.ndindex(rows, columns)), columns=["row", "column"])
     shape = {"row": "row"} if rows > 1 else {"col_wrap": min(per_row, columns)}
     width, height = size
+    look = {"height": height, "aspect": width / height, "despine": False}
     # Seaborn lays a new grid out by itself; ours is solved when all that stands in it is known.
     with mpl.rc_context({"figure.constrained_layout.use": False}):
-        grid = sns.FacetGrid(
-            cells,
-            col="column",
-            **shape,
-            sharex=sharex,
-            sharey=sharey,
-            height=height,
-            aspect=width / height,
-            despine=False,
-            gridspec_kws=options or None,
-        )
+        shared = {"sharex": sharex, "sharey": sharey, "gridspec_kws": options or None}
+        grid = sns.FacetGrid(cells, col="column", **shape, **shared, **look)
     grid.set_titles("", "", "").set_axis_labels(x, y)
-    figure = grid.figure
-    figure.set_size_inches(np.add(figure.get_size_inches(), (0.4, 0.5)))
-    figure.set_layout_engine("constrained")
-    return figure, grid.axes
+    grid.figure.set_size_inches(np.add(grid.figure.get_size_inches(), (0.4, 0.5)))
+    grid.figure.set_layout_engine("constrained")
+    return grid.figure, grid.axes
 
 
 def panel_figure(
-    panels: Sequence[tuple[str, pd.DataFrame]],
-    draw: Callable[[Axes, pd.DataFrame], None],
+    panels: Sequence[tuple[str, Any]],
+    draw: Callable[[Axes, Any], None],
     caption: str,
     **options: Any,
 ) -> Figure:
@@ -75,15 +67,43 @@ def panel_figure(
     return figure
 
 
+def position(epochs: pd.Series) -> pd.Series:
+    """Return where an epoch stands on the axis: 0 apart, then powers of two at equal distances."""
+    return epochs.astype(float).clip(lower=0.5).apply(np.log2) + 1.0
+
+
+def epoch_axis(axes: npt.NDArray[Any], epochs: Sequence[int]) -> None:
+    """Put ticks at these epochs, ascending, where they do not stand on each other; none without epochs."""
+    if not len(epochs):
+        return
+    positions = position(pd.Series(epochs)).tolist()
+    # Numbers of three digits need an eighth of a panel each.
+    kept = spaced(positions, max(0.35, 0.13 * positions[-1]))
+    for axis in axes.flat:
+        axis.xaxis.set_major_locator(FixedLocator([positions[i] for i in kept]))
+        axis.xaxis.set_major_formatter(FixedFormatter([str(epochs[i]) for i in kept]))
+
+
+def epoch_scale(axis: Axes, epochs: pd.Series) -> Callable[[pd.Series], pd.Series]:
+    """Put ticks at these epochs; return the function that says where an epoch stands on the axis.
+
+    Many evenly spaced epochs stand at their numbers, as published, with matplotlib's own ticks;
+    others as `position` says.
+    """
+    different = np.unique(epochs.astype(int))
+    steps = np.diff(different[different > 0])
+    if len(steps) > 4 and np.all(steps == steps[0]):
+        return lambda numbers: numbers.astype(float)
+    epoch_axis(np.array([axis]), different.tolist())
+    return position
+
+
 def mean_line(
     axis: Axes, x: pd.Series, table: pd.DataFrame, colour: str, *, band: float = 0.18, **look: Any
 ) -> None:
     """Draw the column `mean` as a line, and a band from `low` to `high` where they are numbers."""
-    places = x.to_numpy(float)
-    marks = {"markeredgecolor": colour, "color": colour, "errorbar": None, "estimator": None}
-    sns.lineplot(x=places, y=table["mean"].to_numpy(float), ax=axis, **(marks | look))
-    bounds = table[["low", "high"]].to_numpy(float).T
-    axis.fill_between(places, *bounds, color=colour, alpha=band, linewidth=0)
+    axis.plot(x, table["mean"], color=colour, **look)
+    axis.fill_between(x, table["low"], table["high"], color=colour, alpha=band, linewidth=0)
 
 
 def with_bars(axis: Axes, x: pd.Series, table: pd.DataFrame, middle: str, **look: Any) -> None:
@@ -98,7 +118,21 @@ def star(size: float) -> dict[str, Any]:
     return {"marker": "*", "linestyle": "none", "markersize": size, "zorder": 4, **edge}
 
 
-def level(axis: Axes, value: float, words: str, colour: str, style: Any, text: str = "") -> Label:
-    """Draw a line across a facet; return what to write at its end, in the colour `text` if it is given."""
-    axis.axhline(value, color=colour, linestyle=style, linewidth=1.1, zorder=1)
-    return value, f"{words}\n{value:.1f}", text or colour
+def levels(
+    axis: Axes, middles: pd.Series, source_best: pd.Series | None, *, highest: bool = False
+) -> list[Label]:
+    """Draw the levels of scratch, of source-best and of the best start; return what to write at their ends.
+
+    `middles` are accuracies by source epoch, `source_best` holds one, of which there may be none.
+    """
+    scratch, later = middles[middles.index == 0], middles[middles.index > 0]
+    drawn: list[tuple[float, str, str, Any]] = [
+        (value, "scratch", GREY, DASHED) for value in scratch
+    ]
+    if highest and len(later):
+        drawn.append((later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
+    if source_best is not None:
+        drawn.append((source_best.iloc[0], "source-best", DARK_ORANGE, ":"))
+    for value, _, colour, style in drawn:
+        axis.axhline(value, color=colour, linestyle=style, linewidth=1.1, zorder=1)
+    return [(float(value), f"{name}\n{value:.1f}", colour) for value, name, colour, _ in drawn]

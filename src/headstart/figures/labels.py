@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
-import pandas as pd
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.style import GREY
+from headstart.statistics.words import pluralize
 
 # Height on the axis, text, colour.
 Label = tuple[float, str, str]
@@ -39,10 +41,8 @@ def panel_heading(target: str, arm: str, mode: str, shots: str, *details: str) -
 
 def sample_size(seeds: int, draws: int | str | None = None) -> str:
     """Return `n = 8 source networks × 2 draws`, in the singular where it is one."""
-    networks = f"n = {seeds} source network" + ("s" if seeds != 1 else "")
-    if draws is None:
-        return networks
-    return f"{networks} × {draws} draw" + ("s" if draws != 1 else "")
+    networks = f"n = {pluralize(seeds, 'source network')}"
+    return networks if draws is None else f"{networks} × {draws} draw" + "s" * (draws != 1)
 
 
 def within_percent(axis: Axes) -> None:
@@ -73,27 +73,14 @@ def label_edge(axis: Axes, labels: list[Label], *, lines: int, beside: int = 4) 
     # A caption will take some of the height that is there now.
     gap = 1.15 * (top - bottom) * (8.5 * lines + 1) / max(size, 1)
     ordered = sorted(labels)
-    places: list[float] = []
-    for height, *_ in ordered:
-        places.append(max(height, places[-1] + gap) if places else height)
+    steps = gap * np.arange(len(ordered))
+    places = np.maximum.accumulate([height for height, *_ in ordered] - steps) + steps
     # What the last one has too much at the top, those below it give way for.
-    limit = top
-    for index in reversed(range(len(places))):
-        places[index] = min(places[index], limit)
-        limit = places[index] - gap
+    places = np.minimum(places, top - steps[::-1])
+    look: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    look |= {"va": "center", "fontsize": 7.5, "linespacing": 0.95, "annotation_clip": False}
     for place, (_, text, colour) in zip(places, ordered, strict=True):
-        axis.annotate(
-            text,
-            (1.0, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(beside, 0),
-            textcoords="offset points",
-            va="center",
-            color=colour,
-            fontsize=7.5,
-            linespacing=0.95,
-            annotation_clip=False,
-        )
+        axis.annotate(text, (1.0, place), xytext=(beside, 0), color=colour, **look)
 
 
 def write_caption(figure: Figure, words: str) -> None:
@@ -108,11 +95,3 @@ def band_words(seeds: int, confidence: float) -> str:
     if seeds == 1:
         return "no bands, for one network has no spread"
     return f"bands: pointwise {confidence:.0%} t-intervals over source networks"
-
-
-def caption(runs: pd.DataFrame, confidence: float) -> str:
-    """Return the sentence on numbers that stands under a figure."""
-    return (
-        f"{sample_size(runs['seed'].nunique(), runs['draw'].nunique())} of the target images; "
-        f"{band_words(runs['seed'].nunique(), confidence)}; learning rate and epoch chosen on validation images."
-    )

@@ -35,7 +35,13 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
 DARK_ORANGE = "#A86F00"
 CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE)
 MARKERS = ("o", "s", "^", "D", "v")
-FORMATS = ("png", "pdf", "svg")
+# Without dates, for two runs shall write the same bytes.
+METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": "headstart"},
+    "pdf": {"CreationDate": None, "ModDate": None}
+    | dict.fromkeys(("Creator", "Producer"), "headstart"),
+    "svg": {"Date": None, "Creator": "headstart"},
+}
 
 SETTINGS: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
@@ -84,20 +90,10 @@ def paper_style() -> Iterator[None]:
 
 def save(figure: Figure, name: str, table: pd.DataFrame, folder: Path, dots_per_inch: int) -> None:
     """Write a figure as PDF, SVG and PNG, and the table that it draws beside it as CSV."""
-    dates: dict[str, dict[str, str | None]] = {
-        "pdf": {
-            "CreationDate": None,
-            "ModDate": None,
-            "Creator": "headstart",
-            "Producer": "headstart",
-        },
-        "svg": {"Date": None, "Creator": "headstart"},
-        "png": {"Software": "headstart"},
-    }
     save_table(table, name, folder)
     with paper_style():
-        for kind in FORMATS:
-            figure.savefig(folder / f"{name}.{kind}", dpi=dots_per_inch, metadata=dates[kind])
+        for kind, about in METADATA.items():
+            figure.savefig(folder / f"{name}.{kind}", dpi=dots_per_inch, metadata=about)
             # Where things lie was solved for the first format; solving it again takes as long as drawing.
             figure.set_layout_engine("none")
 

@@ -12,7 +12,8 @@ from matplotlib import pyplot as plt
 from pyarrow import csv
 
 from headstart.figures import style
-from headstart.studies.early_stopping.figures import gains, ranges, stems, transfer
+from headstart.studies.early_stopping.figures import ranges, transfer
+from headstart.studies.early_stopping.figures import verdicts as figures_of_verdicts
 from headstart.studies.early_stopping.protocol import COLUMNS
 from headstart.studies.early_stopping.tables import tidy
 from headstart.studies.early_stopping.verdicts.study_verdicts import verdict_frame
@@ -60,9 +61,9 @@ def test_550_runs_of_200_epochs_load_are_judged_and_drawn_within_20_seconds(tmp_
     judged = verdict_frame(verdicts, runs)
     drawn = {
         "transfer": transfer.transfer_figure(runs, "wrn", 0.95),
-        "gains": gains.gains_figure(runs, judged, "wrn", 0.95),
+        "gains": figures_of_verdicts.gains_figure(runs, judged, "wrn", 0.95),
         "ranges": ranges.ranges_figure(runs, pd.DataFrame(columns=COLUMNS), "wrn"),
-        "stems": stems.stems_figure(runs, "wrn"),
+        "stems": transfer.stems_figure(runs, "wrn"),
     }
     for name, (figure, values) in drawn.items():
         style.save(figure, name, values, tmp_path / "figures", 200)

@@ -11,7 +11,7 @@ from preset_tables import preset_tables
 from study_tables import EARLIER, measurements
 
 from headstart.figures import style
-from headstart.studies.early_stopping.figures import curves, ranges, stems
+from headstart.studies.early_stopping.figures import curves, ranges, transfer
 from headstart.studies.early_stopping.figures.prepare import networks, of_network
 from headstart.studies.early_stopping.protocol import COLUMNS
 
@@ -89,7 +89,7 @@ def test_beside_published_values_runs_are_drawn_by_their_peaks(
 
 
 def test_stems_reach_from_scratch_to_the_peak_and_mark_what_validation_chose() -> None:
-    _, drawn = stems.stems_figure(with_peaks(OURS), "net")
+    _, drawn = transfer.stems_figure(with_peaks(OURS), "net")
     starts = drawn[drawn["drawn"] == "start"].set_index("source_epoch")
     assert list(starts.index) == [0, 1, 2, 4, 8]
     assert starts["peak"].to_numpy() - starts["test"].to_numpy() == pytest.approx([1.0] * 5)
@@ -111,7 +111,7 @@ def test_drawing_twice_writes_equal_bytes(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         drawn = {
             "ranges": ranges.ranges_figure(OURS, NONE, "net"),
-            "stems": stems.stems_figure(with_peaks(OURS), "net"),
+            "stems": transfer.stems_figure(with_peaks(OURS), "net"),
         }
         for name, (figure, table) in drawn.items():
             style.save(figure, name, table, tmp_path / folder, 60)

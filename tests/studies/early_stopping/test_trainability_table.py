@@ -11,7 +11,10 @@ from study_tables import EARLIER, TARGET_EPOCHS, curves, measurements
 
 from headstart.figures.style import save_table
 from headstart.studies.early_stopping.convergence import convergence_rows
-from headstart.studies.early_stopping.figures.trainability import summary, trainability_table
+from headstart.studies.early_stopping.figures.plasticity import (
+    trainability_summary,
+    trainability_table,
+)
 from headstart.studies.early_stopping.trainability import trainability_rows
 
 
@@ -57,11 +60,11 @@ def test_runs_that_fit_their_images_are_counted_and_scored_apart(table):
 
 
 def test_a_person_reads_times_with_intervals_and_how_many_never_got_there(table, tmp_path: Path):
-    shown = summary(table).set_index("start")
+    shown = trainability_summary(table).set_index("start")
     assert shown["never"].tolist() == ["0 of 4", "0 of 4", "2 of 4", "0 of 4", "0 of 4"]
     assert shown.loc["4", "epochs to scratch's end"].startswith(f"{table['mean_time'][2]:.1f} [")
     assert shown.loc["4", "test accuracy when fitted"] == "–"
     save_table(table, "trainability", tmp_path)
     assert (tmp_path / "trainability.csv").read_text().count("\n") == 6
-    without = summary(trainability_table(measurements(EARLIER, n_seeds=1), 0.95))
+    without = trainability_summary(trainability_table(measurements(EARLIER, n_seeds=1), 0.95))
     assert set(without["never"]) == set(without["training accuracy"]) == {"–"}

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from study_tables import EARLIER, EPOCHS, measurements
 
 from headstart.figures import style
-from headstart.figures.epochs import position
-from headstart.studies.early_stopping.figures import plasticity, ranges, stems, transfer
+from headstart.figures.facets import position
+from headstart.studies.early_stopping.figures import plasticity, ranges, transfer
 from headstart.studies.early_stopping.protocol import COLUMNS
 
 OURS = measurements(EARLIER)
@@ -128,7 +128,7 @@ def drawings() -> dict[str, Figure]:
     return {
         "transfer": transfer.transfer_figure(SHOTS, "net", 0.95)[0],
         "ranges": ranges.ranges_figure(OURS, none, "net")[0],
-        "stems": stems.stems_figure(with_peaks, "net")[0],
+        "stems": transfer.stems_figure(with_peaks, "net")[0],
         "plasticity": plasticity.plasticity_figure(measured(), "net", 0.95)[0],
     }
 

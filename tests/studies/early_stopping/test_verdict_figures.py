@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart.figures import labels, style
-from headstart.studies.early_stopping.figures import gains, learning_rates, verdicts
+from headstart.studies.early_stopping.figures import learning_rates, verdicts
 from headstart.studies.early_stopping.figures.prepare import all_runs, source_history
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
@@ -28,7 +28,7 @@ def closed():
 
 
 def test_the_gain_at_the_chosen_epoch_is_the_effect_of_the_verdict() -> None:
-    figure, table = gains.gains_figure(TABLE, JUDGED, "net", 0.95)
+    figure, table = verdicts.gains_figure(TABLE, JUDGED, "net", 0.95)
     assert [axis.get_visible() for axis in figure.axes] == [True, True]
     row = JUDGED[JUDGED["target"] == "cyrillic"].iloc[0]
     drawn = table[(table["target"] == "cyrillic") & (table["source_epoch"] == row["chosen_epoch"])]
@@ -42,12 +42,12 @@ def test_the_gain_at_the_chosen_epoch_is_the_effect_of_the_verdict() -> None:
 def test_one_network_has_no_band_and_what_cannot_be_compared_says_why() -> None:
     one = measurements(EARLIER, n_seeds=1)
     judged = verdict_frame(study_verdicts(one, Statistics()), one)
-    figure, table = gains.gains_figure(one, judged, "net", 0.95)
+    figure, table = verdicts.gains_figure(one, judged, "net", 0.95)
     assert table[["low", "high"]].isna().to_numpy().all()
     assert "No band" in figure.get_supxlabel()
     lost = one[one["mode"] != "pretrain"]
     judged = verdict_frame(study_verdicts(lost, Statistics()), lost)
-    figure, table = gains.gains_figure(lost, judged, "net", 0.95)
+    figure, table = verdicts.gains_figure(lost, judged, "net", 0.95)
     assert table.empty
     assert "no source accuracy" in " ".join(figure.axes[0].texts[-1].get_text().split())
 

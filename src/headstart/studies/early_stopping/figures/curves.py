@@ -10,21 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from headstart.figures.facets import facets, mean_line, panel_figure
-from headstart.figures.labels import (
-    caption,
-    label_edge,
-    panel_heading,
-    within_percent,
-    write_caption,
-)
+from headstart.figures.labels import label_edge, panel_heading, within_percent, write_caption
 from headstart.figures.style import BLUE, DARK_ORANGE, GREY, paper_style
+from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     PERCENT,
     RUN,
     SOURCE_BEST,
     at_source_best,
+    by_number,
     by_start,
+    caption,
     common_epochs,
     headed,
     mean_over_seeds,
@@ -52,13 +49,12 @@ def curve_table(
 ) -> pd.DataFrame:
     """Return mean curves from scratch, from source-best, and from the epoch that target validation likes best."""
     shared = common_epochs(runs)
-    by_epoch = shared.groupby([*PANEL, "source_epoch"])["validation"].mean().reset_index()
-    by_epoch = by_epoch.sort_values("validation", ascending=False, kind="stable")
-    favourite = by_epoch.drop_duplicates(PANEL)[[*PANEL, "source_epoch"]]
+    by_epoch = shared.groupby([*PANEL, "source_epoch"], as_index=False)["validation"].mean()
+    favourite = by_epoch.loc[by_epoch.groupby(PANEL)["validation"].idxmax()]
     starts = {
         "scratch": runs[runs["source_epoch"] == 0],
         SOURCE_BEST: at_source_best(runs, history),
-        FAVOURITE: runs.merge(favourite, on=[*PANEL, "source_epoch"]),
+        FAVOURITE: runs.merge(favourite[[*PANEL, "source_epoch"]]),
     }
     chosen = pd.concat([part.assign(start=name) for name, part in starts.items()])
     table = _means(chosen, curves, model, ("validation",), confidence).drop(columns="split")
@@ -75,22 +71,16 @@ def curve_panels_figure(
     split is test where test accuracy was read at every epoch, and validation elsewhere.
     """
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
-    mine = curves[(curves["model"] == model) & (curves["metric"] == "accuracy")]
-    held_out = held_out_split(mine)
-    chosen = by_start(runs, history)
+    held_out = held_out_split(select(curves, model=model, metric="accuracy"))
+    chosen = by_start(runs, history, place=None)
     table = _means(chosen, curves, model, ("train", held_out), confidence)
     rows = panels_of(table)
     columns = max(part["start"].nunique() for _, part in rows)
     with paper_style():
-        grid: dict[str, Any] = {
-            "rows": len(rows),
-            "per_row": columns,
-            "sharex": True,
-            "sharey": "row",
-        }
-        figure, axes = facets(columns, size=(1.1, 1.5), **grid)
+        shared: dict[str, Any] = {"sharex": True, "sharey": "row"}
+        figure, axes = facets(columns, rows=len(rows), per_row=columns, size=(1.1, 1.5), **shared)
         for line, (names, part) in zip(axes.reshape(len(rows), columns), rows, strict=True):
-            starts = sorted(part["start"].unique(), key=_order)
+            starts = sorted(part["start"].unique(), key=by_number)
             for axis, start in zip(line, starts, strict=False):
                 _panel(axis, part[part["start"] == start], start)
             for axis in line[len(starts) :]:
@@ -117,10 +107,9 @@ def _means(
     confidence: float,
 ) -> pd.DataFrame:
     """Return mean accuracy of the chosen runs by start, split and target epoch, in percent."""
-    mine = (curves["model"] == model) & (curves["metric"] == "accuracy")
-    wanted = curves[mine & curves["split"].isin(splits)]
-    wanted = wanted.assign(value=wanted["value"] * PERCENT)
+    wanted = select(curves, model=model, metric="accuracy", split=splits)
     rows = wanted.merge(chosen[[*PANEL, *RUN, "start"]], on=[*PANEL, *RUN])
+    rows["value"] *= PERCENT
     return mean_over_seeds(rows, [*PANEL, "start", "split", "target_epoch"], "value", confidence)
 
 
@@ -140,17 +129,10 @@ def _compare(axis: Axes, table: pd.DataFrame) -> None:
 
 
 def _panel(axis: Axes, table: pd.DataFrame, start: str) -> None:
+    colour = DARK_ORANGE if start == SOURCE_BEST else BLUE
     for split, part in table.groupby("split"):
-        x = part["target_epoch"]
-        if split == "train":
-            mean_line(axis, x, part, GREY, band=0, linestyle=":")
-        else:
-            colour = DARK_ORANGE if start == SOURCE_BEST else BLUE
-            mean_line(axis, x, part, colour, band=0.25)
+        look = (GREY, 0, ":") if split == "train" else (colour, 0.25, "-")
+        mean_line(axis, part["target_epoch"], part, look[0], band=look[1], linestyle=look[2])
     words = {"0": "scratch", SOURCE_BEST: SOURCE_BEST}.get(start, f"epoch {start}")
     axis.set_title(words, fontsize=8.5, fontweight="normal", loc="center")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
-
-
-def _order(start: str) -> float:
-    return float("inf") if start == SOURCE_BEST else int(start)

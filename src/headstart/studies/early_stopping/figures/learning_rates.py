@@ -13,9 +13,9 @@ from headstart.figures.labels import sample_size
 from headstart.figures.style import BLUE
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
+    SOURCE_BEST,
     all_runs,
-    at_source_best,
-    common_epochs,
+    by_start,
     headed,
     source_history,
 )
@@ -48,9 +48,9 @@ def rate_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     Source epochs are those that every network was fine-tuned from, then −1 for each network's
     source-best. `chosen`: the column's best rate on validation; `best`: the panel's best cell.
     """
-    starts = [common_epochs(runs), at_source_best(runs, history).assign(source_epoch=BEST)]
-    every = pd.concat(starts, ignore_index=True)
-    table = every.groupby([*PANEL, *CELL], as_index=False).agg(
+    starts = by_start(runs, history, place=None)
+    starts["source_epoch"] = starts["source_epoch"].mask(starts["start"] == SOURCE_BEST, BEST)
+    table = starts.groupby([*PANEL, *CELL], as_index=False).agg(
         validation=("validation", "mean"),
         test=("test", "mean"),
         seeds=("seed", "nunique"),
@@ -67,20 +67,12 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     # The largest rate on top, source-best last.
     grid = grid.sort_index(ascending=False)[sorted(grid, key=lambda epoch: (epoch == BEST, epoch))]
     shades = sns.light_palette(BLUE, as_cmap=True)
-    labels = (axis.get_xlabel(), axis.get_ylabel())
-    sns.heatmap(
-        grid,
-        ax=axis,
-        cmap=shades,
-        cbar=False,
-        annot=True,
-        fmt=".1f",
-        annot_kws={"fontsize": 6.5},
-        linewidths=0.5,
-        xticklabels=["\nsource-\nbest" if epoch == BEST else str(epoch) for epoch in grid],
-        yticklabels=[f"{rate:g}" for rate in grid.index],
-    )
-    axis.set(xlabel=labels[0], ylabel=labels[1])
+    labels = {"xlabel": axis.get_xlabel(), "ylabel": axis.get_ylabel()}
+    look = {"cbar": False, "annot": True, "annot_kws": {"fontsize": 6.5}, "linewidths": 0.5}
+    names = ["\nsource-\nbest" if epoch == BEST else str(epoch) for epoch in grid]
+    rates = [f"{rate:g}" for rate in grid.index]
+    sns.heatmap(grid, ax=axis, cmap=shades, fmt=".1f", xticklabels=names, yticklabels=rates, **look)
+    axis.set(**labels)
     axis.tick_params(length=0, rotation=0)
     if BEST in grid:
         axis.axvline(grid.shape[1] - 1, color="white", linewidth=4)

@@ -1,7 +1,8 @@
-"""Plasticity of the checkpoints against the source epoch, on the axis of the transfer figure."""
+"""How well checkpoints still learn: their plasticity in figures, how soon and how far runs train in a table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,14 +10,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from headstart.figures.epochs import epoch_axis, position
-from headstart.figures.facets import facets, mean_line, star
+from headstart.figures.facets import epoch_axis, facets, mean_line, position, star
 from headstart.figures.labels import band_words, sample_size, write_caption
 from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
+from headstart.statistics.intervals import mean_interval
+from headstart.statistics.measurements import select
+from headstart.statistics.words import format_interval
+from headstart.studies.early_stopping.curve_measures import median_time, restricted_mean_time
 from headstart.studies.early_stopping.figures.prepare import (
+    PANEL,
     PERCENT,
+    SOURCE_BEST,
+    by_start,
     mean_over_seeds,
+    networks,
+    of_network,
+    panels_of,
     source_history,
+    tuned_runs,
 )
 
 
@@ -40,7 +51,12 @@ PANELS = (
     Panel("gradient_norm", "Gradient at step 0", "norm, with a new head"),
     Panel("random_label_loss", "Random labels", "loss after the probe (nats)"),
 )
-KEYS = ["target", "metric"]
+KEYS = ["source", "target", "metric"]
+WEIGHTS = (GREY, "D")
+COLUMNS = [
+    *("source", "model", *PANEL, "start", "runs", "seeds", "censored", "mean_time", "low", "high"),
+    *("median_time", "train_accuracy", "fitted", "accuracy_when_fitted"),
+]
 
 
 def plasticity_figure(
@@ -48,17 +64,19 @@ def plasticity_figure(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw the panels of one model; return them with the table of all that is drawn."""
     table = plasticity_table(measurements, model, confidence)
-    source = str(table["source"].iloc[0])
+    source, seeds = str(table["source"].iloc[0]), int(table["seeds"].max())
     tasks = sorted(table["target"].unique(), key=lambda task: (task != source, task))
-    looks = {task: (CYCLE[i], MARKERS[i]) for i, task in enumerate(tasks)}
+    looks = dict(zip(tasks, zip(CYCLE, MARKERS, strict=True), strict=False))
+    epochs = sorted(select(table, drawn="mean")["source_epoch"].astype(int).unique())
     with paper_style():
         figure, axes = facets(len(PANELS) + 1, size=(2.4, 2.1))
         for axis, panel in zip(axes[:-1], PANELS, strict=True):
             _draw(axis, panel, table[table["metric"] == panel.metric], looks)
-        epoch_axis(axes[:-1], _ticks(table))
+        epoch_axis(axes[:-1], [e for e in epochs if e & (e - 1) == 0 or e == epochs[-1]])
         axes[-1].set_axis_off()
         axes[-1].legend(handles=_legend(looks, source), loc="center left", handlelength=2.4)
-        write_caption(figure, _caption(table, confidence))
+        words = "read on validation images; a line per task whose images are read."
+        write_caption(figure, f"{sample_size(seeds)}; {band_words(seeds, confidence)}; {words}")
     return figure, table
 
 
@@ -68,34 +86,19 @@ def plasticity_table(measurements: pd.DataFrame, model: str, confidence: float) 
     Fractions are percentages. Columns: drawn (mean, source-best), source, target, metric,
     source_epoch (at source-best the mean of the networks' best epochs), mean, low, high, seeds.
     """
-    rows = measurements[
-        (measurements["model"] == model) & (measurements["mode"] == "plasticity")
-    ].astype({"source_epoch": float})
-    shown = {panel.metric: panel for panel in PANELS}
-    rows = rows[rows["metric"].isin(shown)]
-    rows = rows.assign(value=rows["value"] * rows["metric"].map(lambda name: shown[name].factor))
-    keys = ["source", *KEYS]
-    shared = rows.groupby([*keys, "source_epoch"])["seed"].transform("nunique")
-    every = rows.groupby(keys)["seed"].transform("nunique")
-    means = mean_over_seeds(rows[shared == every], [*keys, "source_epoch"], "value", confidence)
-    history = source_history(measurements, model)
-    chosen = history.loc[history["best"] == 1, ["source", "seed", "source_epoch"]]
-    best = rows.merge(chosen.astype({"source_epoch": float}), on=["source", "seed", "source_epoch"])
-    at_best = mean_over_seeds(best, keys, "value", confidence).merge(
-        best.groupby(keys, as_index=False)["source_epoch"].mean(), on=keys
-    )
-    parts = [means.assign(drawn="mean"), at_best.assign(drawn="source-best")]
-    columns = ["drawn", *keys, "source_epoch", "mean", "low", "high", "seeds"]
-    return pd.concat(parts, ignore_index=True)[columns]
+    factors = {panel.metric: panel.factor for panel in PANELS}
+    rows = select(measurements, model=model, mode="plasticity", metric=list(factors))
+    rows = rows.assign(value=rows["value"] * rows["metric"].map(factors))
+    starts = by_start(rows, source_history(measurements, model), "mean", KEYS)
+    return mean_over_seeds(starts, ["drawn", *KEYS, "source_epoch"], "value", confidence)
 
 
 def _draw(axis: Axes, panel: Panel, table: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
     for task, part in table.groupby("target"):
-        colour, marker = looks[str(task)] if panel.images else (GREY, "D")
-        means = part[part["drawn"] == "mean"].sort_values("source_epoch")
+        colour, marker = looks[str(task)] if panel.images else WEIGHTS
+        means, best = select(part, drawn="mean"), select(part, drawn=SOURCE_BEST)
         x = position(means["source_epoch"])
         mean_line(axis, x, means, colour, marker=marker, markersize=3, linewidth=1.3)
-        best = part[part["drawn"] == "source-best"]
         axis.plot(position(best["source_epoch"]), best["mean"], **star(8))
     axis.set(ylabel=panel.label, xlabel="source epoch")
     axis.set_title(panel.title)
@@ -103,28 +106,80 @@ def _draw(axis: Axes, panel: Panel, table: pd.DataFrame, looks: dict[str, tuple[
     axis.set_ylim(-0.03 * top, 1.04 * top)  # room for markers at both ends
 
 
-def _ticks(table: pd.DataFrame) -> list[int]:
-    """Return 0, the powers of two and the last epoch, of those that are drawn."""
-    epochs = [int(e) for e in sorted(table.loc[table["drawn"] == "mean", "source_epoch"].unique())]
-    return [e for e in epochs if e & (e - 1) == 0 or e == epochs[-1]]
-
-
 def _legend(looks: dict[str, tuple[str, str]], source: str) -> list[Line2D]:
-    lines = {
-        f"{task} images" + (" (source)" if task == source else ""): look
-        for task, look in looks.items()
-    }
-    lines["weights alone"] = (GREY, "D")
+    names = {f"{task} images" + " (source)" * (task == source): looks[task] for task in looks}
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=4, label=label)
-        for label, (colour, marker) in lines.items()
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=name)
+        for name, (colour, marker) in {**names, "weights alone": WEIGHTS}.items()
     ]
     return [*handles, Line2D([], [], label="source-best epoch", **star(8))]
 
 
-def _caption(table: pd.DataFrame, confidence: float) -> str:
-    seeds = int(table["seeds"].max())
-    return (
-        f"{sample_size(seeds)}; {band_words(seeds, confidence)}; "
-        "read on validation images; a line per task whose images are read."
-    )
+def trainability_table(measurements: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Return one row per contrast and start, at tuned learning rates.
+
+    Starts are the source epochs that every network was fine-tuned from, and `source-best`.
+
+    Times are target epochs until validation accuracy reaches what scratch has at its end:
+    `mean_time` is the restricted mean (a run that never gets there counts with all its epochs) with
+    a t-interval over source networks, `median_time` the Kaplan-Meier median over runs, infinite
+    where at most half get there, `censored` the number that never do. `train_accuracy` is the mean
+    at the end, `fitted` the number of runs that end at 100 %, and `accuracy_when_fitted` the mean
+    test accuracy of those. Accuracies are percentages; what was not measured is NaN.
+    """
+    rows = [
+        {"source": source, "model": model, **row}
+        for _, source, model in networks(measurements)
+        for row in _trained(of_network(measurements, source, model), model, confidence)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _trained(mine: pd.DataFrame, model: str, confidence: float) -> Iterator[dict[str, object]]:
+    """Yield how the runs of one network train, by panel and start."""
+    history = source_history(mine, model)
+    for names, part in panels_of(tuned_runs(mine, model)):
+        starts = by_start(part, history, place=None).groupby("start", sort=False)
+        for start, group in starts:
+            yield {
+                **dict(zip(PANEL, names, strict=True)),
+                "start": start,
+                "runs": len(group),
+                "seeds": group["seed"].nunique(),
+                "train_accuracy": group["train"].mean(),
+                "fitted": group["when_fitted"].count(),
+                "accuracy_when_fitted": group["when_fitted"].mean(),
+                **_times(group, confidence),
+            }
+
+
+def _times(group: pd.DataFrame, confidence: float) -> dict[str, float]:
+    """Return what a start takes to get to the end of scratch; nothing where that was not measured."""
+    if group["time"].isna().any():
+        return {}
+    by_seed = [part for _, part in group.groupby("seed")]
+    means = [restricted_mean_time(part["time"], part["reached"]) for part in by_seed]
+    mean = mean_interval(means, confidence)
+    return {
+        "censored": int((group["reached"] == 0).sum()),
+        "mean_time": mean.estimate,
+        "low": mean.low,
+        "high": mean.high,
+        "median_time": median_time(group["time"], group["reached"]),
+    }
+
+
+def trainability_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table as text for a person: times in epochs with their interval, accuracies in %."""
+    shown = table[["source", "model", "target", "arm", "shots", "start"]].copy()
+    runs = " of " + table["runs"].astype(str)
+    times = table[["mean_time", "low", "high"]].to_numpy(float)
+    shown["epochs to scratch's end"] = [format_interval(*row) for row in times]
+    medians = table["median_time"].map("{:g}".format)
+    shown["median"] = medians.replace({"nan": "–", "inf": "never"})
+    never = table["censored"].map("{:.0f}".format) + runs
+    shown["never"] = never.where(table["censored"] >= 0, "–")
+    shown["training accuracy"] = table["train_accuracy"].map(format_interval)
+    shown["fitted"] = table["fitted"].astype(str) + runs
+    shown["test accuracy when fitted"] = table["accuracy_when_fitted"].map(format_interval)
+    return shown

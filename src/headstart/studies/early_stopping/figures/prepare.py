@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import pandas as pd
 
-from headstart.figures.labels import panel_heading
+from headstart.figures.labels import band_words, panel_heading, sample_size
 from headstart.statistics.intervals import mean_interval
+from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.verdicts.selection import tuned_rates
 
 PANEL = ["target", "arm", "mode", "shots"]
+CONTRAST = ["source", "model", "target", "arm", "shots"]
 RUN = ["seed", "source_epoch", "draw", "learning_rate"]
 PERCENT = 100.0
 SOURCE_BEST = "source-best"
+# Column of a run -> metric and split that it is read from; all but the last two are accuracies.
+READ = {
+    "test": ("accuracy_at_validation_best", "test"),
+    "validation": ("accuracy_at_validation_best", "validation"),
+    "peak": ("oracle_peak", "test"),
+    "train": ("final_accuracy", "train"),
+    "when_fitted": ("accuracy_when_fitted", "test"),
+    "time": ("time_to_scratch", "validation"),
+    "reached": ("reached_scratch", "validation"),
+}
 
 
 def panels_of(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
@@ -26,7 +38,7 @@ def headed(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def by_number(shots: str) -> float:
-    """Return a number of shots for sorting; all images come last."""
+    """Return a number of shots, or a start, for sorting; what is no number comes last."""
     return float(shots) if str(shots).isdigit() else float("inf")
 
 
@@ -36,31 +48,28 @@ def networks(measurements: pd.DataFrame, mode: str | None = None) -> list[tuple[
     The name is the model's; where a model was pre-trained on several sources, both.
     """
     about = measurements["draw"].notna() if mode is None else measurements["mode"] == mode
-    rows = measurements[about]
-    pairs = sorted(set(zip(rows["source"], rows["model"], strict=True)))
-    models = [model for _, model in pairs]
-    return sorted(
-        (model if models.count(model) == 1 else f"{source}_{model}", source, model)
-        for source, model in pairs
-    )
+    pairs = measurements.loc[about, ["source", "model"]].drop_duplicates()
+    several = pairs["model"].duplicated(keep=False)
+    names = pairs["model"].where(~several, pairs["source"] + "_" + pairs["model"])
+    return sorted(zip(names, pairs["source"], pairs["model"], strict=True))
 
 
 def of_network(table: pd.DataFrame, source: str, model: str) -> pd.DataFrame:
     """Return the rows of one source and model."""
-    return table[(table["source"] == source) & (table["model"] == model)]
+    return select(table, source=source, model=model)
 
 
 def all_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     """Return one row per run of a model, at every learning rate.
 
-    Columns: target, arm, mode, shots, seed, source_epoch, draw, learning_rate, validation, test
-    (accuracies at the epoch that validation chose, in percent).
+    Columns: target, arm, mode, shots, seed, source_epoch, draw, learning_rate, and those of `READ`,
+    NaN where not read. `test` and `validation` belong to the epoch that validation chose, `peak` is
+    the largest test accuracy that was read; accuracies are percentages.
     """
-    ended = measurements[
-        (measurements["model"] == model) & (measurements["metric"] == "accuracy_at_validation_best")
-    ]
-    runs = ended.pivot_table(index=PANEL + RUN, columns="split", values="value").reset_index()
-    runs[["validation", "test"]] *= PERCENT
+    rows = select(measurements, model=model, metric=[metric for metric, _ in READ.values()])
+    runs = rows.pivot_table("value", PANEL + RUN, ["metric", "split"])
+    runs = runs.reindex(columns=list(READ.values())).set_axis(list(READ), axis=1).reset_index()
+    runs[list(READ)[:-2]] *= PERCENT
     return runs
 
 
@@ -78,26 +87,15 @@ def tuned_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     )
 
 
-def with_peaks(runs: pd.DataFrame, measurements: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return runs with `peak`, the largest test accuracy among the epochs where it was read, in percent."""
-    rows = measurements[
-        (measurements["model"] == model) & (measurements["metric"] == "oracle_peak")
-    ]
-    peaks = rows[PANEL + RUN].assign(peak=rows["value"] * PERCENT)
-    return runs.merge(peaks, on=PANEL + RUN, how="left")
-
-
 def source_history(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     """Return accuracies of the pretrained networks on their source, in percent, and which epoch is best."""
-    rows = measurements[(measurements["model"] == model) & (measurements["mode"] == "pretrain")]
-    table = rows.assign(column=rows["metric"] + "_" + rows["split"]).pivot_table(
-        index=["source", "seed", "source_epoch"], columns="column", values="value"
-    )
-    table = table.reset_index().rename(columns={"best_validation": "best"})
-    table[["accuracy_train", "accuracy_validation"]] *= PERCENT
-    return table[
-        ["source", "seed", "source_epoch", "accuracy_train", "accuracy_validation", "best"]
-    ]
+    rows = select(measurements, model=model, mode="pretrain")
+    table = rows.pivot_table("value", ["source", "seed", "source_epoch"], ["metric", "split"])
+    table.columns = table.columns.map("_".join)
+    accuracies = ["accuracy_train", "accuracy_validation"]
+    table = table.rename(columns={"best_validation": "best"})[[*accuracies, "best"]].reset_index()
+    table[accuracies] *= PERCENT
+    return table
 
 
 def mean_over_seeds(
@@ -114,26 +112,49 @@ def mean_over_seeds(
 
 def at_source_best(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that started from each source network's own best epoch."""
-    best = history.loc[history["best"] == 1, ["seed", "source_epoch"]]
-    return runs.merge(best, on=["seed", "source_epoch"])
+    return runs.merge(history.loc[history["best"] == 1, ["seed", "source_epoch"]])
 
 
-def common_epochs(runs: pd.DataFrame) -> pd.DataFrame:
+def common_epochs(runs: pd.DataFrame, keys: list[str] = PANEL) -> pd.DataFrame:
     """Return the runs from epochs that every source network was fine-tuned from."""
-    seeds = runs.groupby([*PANEL, "source_epoch"])["seed"].transform("nunique")
-    every = runs.groupby(PANEL)["seed"].transform("nunique")
-    return runs[seeds == every]
+    seeds = runs.groupby([*keys, "source_epoch"])["seed"].transform("nunique")
+    return runs[seeds == runs.groupby(keys)["seed"].transform("nunique")]
 
 
-def by_start(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Return runs with `start`: a source epoch that all networks share, as text, or `source-best`.
+def by_start(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    shared: str = "",
+    keys: list[str] = PANEL,
+    place: str | None = "mean",
+) -> pd.DataFrame:
+    """Return runs by where they started: a source epoch that all networks share, or `source-best`.
 
-    Epochs come in their order and source-best last; a run from its network's best epoch stands twice
-    where that epoch is a shared one.
+    `start` is the epoch as text, or source-best, `drawn` is `shared` or source-best. At source-best
+    `source_epoch` becomes the mean, or what `place` names, of the networks' best epochs, and stays as
+    it is where that is None. Epochs come in their order, source-best last; a run from its network's
+    best epoch stands twice where that epoch is a shared one.
     """
-    shared = common_epochs(runs).sort_values("source_epoch", kind="stable")
-    starts = (
-        shared.assign(start=shared["source_epoch"].astype(str)),
-        at_source_best(runs, history).assign(start=SOURCE_BEST),
+    epochs = common_epochs(runs, keys).sort_values("source_epoch", kind="stable")
+    epochs = epochs.assign(start=epochs["source_epoch"].astype(str), drawn=shared)
+    best = at_source_best(runs, history).assign(start=SOURCE_BEST, drawn=SOURCE_BEST)
+    if place:
+        middle = history.loc[history["best"] == 1, "source_epoch"].agg(place)
+        best = best.assign(source_epoch=float(middle))
+    every = pd.concat([epochs, best], ignore_index=True)
+    return every.astype({"source_epoch": float}) if place else every
+
+
+def size_words(runs: pd.DataFrame) -> str:
+    """Return the numbers of source networks and of draws of runs: `n = 8 source networks × 2 draws`."""
+    draws = runs.groupby(PANEL)["draw"].nunique()
+    low, high = int(draws.min()), int(draws.max())
+    return sample_size(runs["seed"].nunique(), low if low == high else f"{low} to {high}")
+
+
+def caption(runs: pd.DataFrame, confidence: float) -> str:
+    """Return the sentence on numbers that stands under a figure."""
+    return (
+        f"{size_words(runs)} of the target images; {band_words(runs['seed'].nunique(), confidence)}; "
+        "learning rate and epoch chosen on validation images."
     )
-    return pd.concat(starts, ignore_index=True)

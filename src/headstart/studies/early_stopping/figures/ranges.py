@@ -10,20 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.epochs import Scale, scale_of
-from headstart.figures.facets import DASHED, level, panel_figure, star, with_bars
-from headstart.figures.labels import Label, label_edge, panel_heading, sample_size
-from headstart.figures.style import BLUE, DARK_ORANGE, GREEN, GREY
+from headstart.figures.facets import epoch_scale, levels, panel_figure, star, with_bars
+from headstart.figures.labels import label_edge, panel_heading
+from headstart.figures.style import BLUE, GREEN
+from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     SOURCE_BEST,
     all_runs,
-    at_source_best,
-    common_epochs,
+    by_start,
     panels_of,
+    size_words,
     source_history,
     tuned_runs,
-    with_peaks,
 )
 
 BESIDE_TICKS = 38
@@ -35,8 +34,6 @@ LOOKS: dict[str, dict[str, Any]] = {
     "published": {"marker": "D", "ms": 5.5, **WHITE},
     "published source-best": {"marker": "*", "ms": 11, **WHITE},
 }
-# Title, runs with their score, published values.
-Panel = tuple[str, pd.DataFrame, pd.DataFrame]
 
 
 def ranges_figure(
@@ -50,10 +47,29 @@ def ranges_figure(
     history = source_history(measurements, model)
     panels = list(_panels(measurements, published, model))
     tables = [(title, range_table(runs, history, beside)) for title, runs, beside in panels]
+    runs, values = [runs for _, runs, _ in panels], [beside for *_, beside in panels]
+    caption = _caption(pd.concat(runs), pd.concat(values))
     axes = {"x": "source epoch", "y": "target test accuracy (%)"}
     size = (max(3.0, 5.6 / len(panels)), 2.5)
-    figure = panel_figure(tables, _panel, _caption(panels), size=size, **axes)
+    figure = panel_figure(tables, _panel, caption, size=size, **axes)
     return figure, pd.concat([table for _, table in tables], ignore_index=True)
+
+
+def _panels(
+    measurements: pd.DataFrame, published: pd.DataFrame, model: str
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """Yield title, runs with their score, and published values of every panel."""
+    every = all_runs(measurements, model)
+    for names, runs in panels_of(tuned_runs(measurements, model)):
+        target, arm, _, shots = names
+        beside = select(published, target=target, arm=arm, shots=shots)
+        if beside.empty:
+            yield panel_heading(*names), runs.assign(score=runs["test"]), beside
+        same = select(every, **dict(zip(PANEL, names, strict=True)))
+        for rate, values in beside.groupby("learning_rate"):
+            mine = same[np.isclose(same["learning_rate"], float(str(rate)))]
+            title = panel_heading(*names, f"rate {rate:g}")
+            yield title, mine.assign(score=mine["peak"]), values
 
 
 def range_table(runs: pd.DataFrame, history: pd.DataFrame, beside: pd.DataFrame) -> pd.DataFrame:
@@ -63,105 +79,64 @@ def range_table(runs: pd.DataFrame, history: pd.DataFrame, beside: pd.DataFrame)
     source. Rows of `published`: the published value, at the median source-best epoch where it
     belongs to source-best.
     """
-    epoch = float(history.loc[history["best"] == 1, "source_epoch"].median())
-    at_best = at_source_best(runs, history).assign(source_epoch=epoch, drawn=SOURCE_BEST)
-    every = pd.concat([common_epochs(runs).assign(drawn="runs"), at_best])
-    scores = every.groupby(["drawn", "source_epoch"])["score"]
+    starts = by_start(runs, history, "runs", place="median")
+    scores = starts.groupby(["drawn", "source_epoch"])["score"]
     ours = scores.agg(median="median", low="min", high="max", runs="size").reset_index()
     source = history.groupby("source_epoch", as_index=False)["accuracy_validation"].median()
     source = source.set_axis(["source_epoch", "median"], axis=1).assign(drawn="source")
     best = beside["checkpoint"] == SOURCE_BEST
-    theirs = pd.DataFrame(
-        {
-            "source_epoch": beside["checkpoint"].where(~best, epoch).astype(float),
-            "median": beside["value"],
-            "runs": beside["n"].astype(float),
-            "experiment": beside["experiment"],
-            "statistic": beside["statistic"],
-            "drawn": np.where(best, "published source-best", "published"),
-        }
+    at_best = history.loc[history["best"] == 1, "source_epoch"].median()
+    theirs = beside[["experiment", "statistic"]].assign(
+        source_epoch=beside["checkpoint"].where(~best, at_best).astype(float),
+        median=beside["value"],
+        runs=beside["n"].astype(float),
+        drawn=np.where(best, "published source-best", "published"),
     )
     table = pd.concat([p for p in (ours, source, theirs) if len(p)], ignore_index=True)
     rates = sorted(runs["learning_rate"].unique())
     names = {**runs.iloc[0][PANEL], "learning_rate": rates[0] if len(rates) == 1 else "tuned"}
     order = [*names, "drawn", "source_epoch", "median", "low", "high", "runs"]
-    return table.assign(**names)[[*order, *(c for c in theirs if c in table and c not in order)]]
-
-
-def _panels(measurements: pd.DataFrame, published: pd.DataFrame, model: str) -> Iterator[Panel]:
-    """Yield title, runs with their score, and published values of every panel."""
-    every = with_peaks(all_runs(measurements, model), measurements, model)
-    for names, runs in panels_of(tuned_runs(measurements, model)):
-        target, arm, _, shots = names
-        here = (published["target"] == target) & (published["arm"] == arm)
-        beside = published[here & (published["shots"] == shots)]
-        if beside.empty:
-            yield panel_heading(*names), runs.assign(score=runs["test"]), beside
-        same = (every[PANEL] == list(names)).all(axis=1)
-        for rate, values in beside.groupby("learning_rate"):
-            mine = every[same & np.isclose(every["learning_rate"], float(str(rate)))]
-            title = panel_heading(*names, f"rate {rate:g}")
-            yield title, mine.assign(score=mine["peak"]), values
+    return table.assign(**names)[[*order, *table.columns.intersection(["experiment", "statistic"])]]
 
 
 def _panel(axis: Axes, table: pd.DataFrame) -> None:
-    parts = {str(name): part for name, part in table.groupby("drawn")}
-    scale = scale_of(parts["runs"]["source_epoch"])
-    _source(axis, parts["source"], scale)
-    words = axis.get_ylabel()
-    for name, look in LOOKS.items():
-        if name not in parts:
-            continue
-        x = scale.position(parts[name]["source_epoch"])
+    parts = dict(list(table.groupby("drawn")))
+    position = epoch_scale(axis, parts["runs"]["source_epoch"])
+    _source(axis, position(parts["source"]["source_epoch"]), parts["source"]["median"])
+    if "published" in set(table["drawn"].str.split().str[0]) and axis.get_ylabel():
+        # As published, the panel is one of largest accuracies.
+        axis.set_ylabel(f"largest {axis.get_ylabel()}")
+    for name in [name for name in LOOKS if name in parts]:
+        x = position(parts[name]["source_epoch"])
         if name.startswith("published"):
-            # As published, the panel is one of largest accuracies.
-            axis.set_ylabel(f"largest {words}" if words else "")
-            axis.plot(x, parts[name]["median"], **look)
+            axis.plot(x, parts[name]["median"], **LOOKS[name])
         else:
-            with_bars(axis, x, parts[name], "median", **look)
-    labels = _levels(axis, parts["runs"], parts.get(SOURCE_BEST))
-    scale.ticks(axis, parts["runs"]["source_epoch"])
+            with_bars(axis, x, parts[name], "median", **LOOKS[name])
+    medians = parts["runs"].set_index("source_epoch")["median"]
+    best = parts[SOURCE_BEST]["median"] if SOURCE_BEST in parts else None
+    labels = levels(axis, medians, best, highest=True)
     axis.margins(y=0.08)
     label_edge(axis, labels, lines=2, beside=BESIDE_TICKS)
 
 
-def _levels(axis: Axes, runs: pd.DataFrame, best: pd.DataFrame | None) -> list[Label]:
-    """Draw the levels of scratch, the best start and source-best; return what to write beside them."""
-    medians = runs.set_index("source_epoch")["median"]
-    scratch, later = medians[medians.index == 0], medians[medians.index > 0]
-    labels = [level(axis, float(value), "scratch", GREY, DASHED) for value in scratch]
-    if len(later):
-        labels.append(level(axis, later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
-    if best is not None:
-        value = float(best["median"].iloc[0])
-        labels.append(level(axis, value, SOURCE_BEST, DARK_ORANGE, ":"))
-    return labels
-
-
-def _source(axis: Axes, source: pd.DataFrame, scale: Scale) -> None:
+def _source(axis: Axes, x: pd.Series, accuracy: pd.Series) -> None:
     """Draw the accuracy on the source against an axis of its own, behind the runs."""
     right = axis.twinx()
     axis.set_zorder(right.get_zorder() + 1)
     axis.patch.set_visible(False)
-    x = scale.position(source["source_epoch"])
-    right.plot(x, source["median"], color=GREEN, linewidth=1.2, alpha=0.8)
+    right.plot(x, accuracy, color=GREEN, linewidth=1.2, alpha=0.8)
     right.set_ylim(0, 100)
     # The lines of a grid in front would cut it.
     axis.grid(False)
     right.grid(False, axis="y")
     right.spines["right"].set(visible=True, color=GREEN)
     right.tick_params(axis="y", colors=GREEN)
-    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    right.yaxis.set_major_formatter("{x:.0f} %")
 
 
-def _caption(panels: list[Panel]) -> str:
-    every = pd.concat([runs for _, runs, _ in panels])
-    values = pd.concat([beside for *_, beside in panels])
-    draws = every.groupby(PANEL)["draw"].nunique()
-    low, high = int(draws.min()), int(draws.max())
-    size = sample_size(every["seed"].nunique(), low if low == high else f"{low} to {high}")
+def _caption(runs: pd.DataFrame, values: pd.DataFrame) -> str:
     text = (
-        f"Dot: median of all runs, bar: smallest to largest; {size}. Star: the "
+        f"Dot: median of all runs, bar: smallest to largest; {size_words(runs)}. Star: the "
         "start from each network's source-best epoch, at its median. Green, right axis: median accuracy "
         "on the source's validation images. "
     )

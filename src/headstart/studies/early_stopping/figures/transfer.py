@@ -1,41 +1,51 @@
-"""Accuracy on the target against the source epoch that fine-tuning started from, and the source below."""
+"""Accuracy on the target against the source epoch: all runs with the source below, and stems above scratch."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.epochs import epoch_axis, position
-from headstart.figures.facets import DASHED, facets, level, mean_line, star, with_bars
+from headstart.figures.facets import (
+    epoch_axis,
+    epoch_scale,
+    facets,
+    levels,
+    mean_line,
+    panel_figure,
+    position,
+    star,
+    with_bars,
+)
 from headstart.figures.labels import (
     Label,
-    caption,
     label_edge,
     panel_title,
     shots_words,
     within_percent,
     write_caption,
 )
-from headstart.figures.style import (
-    CYCLE,
-    DARK_ORANGE,
-    GREY,
-    MARKERS,
-    ORANGE,
-    VERMILION,
-    paper_style,
-)
+from headstart.figures.style import BLUE, CYCLE, GREY, MARKERS, ORANGE, VERMILION, paper_style
+from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
-    at_source_best,
+    RUN,
+    SOURCE_BEST,
     by_number,
+    by_start,
+    caption,
     common_epochs,
+    headed,
     mean_over_seeds,
+    size_words,
     source_history,
     tuned_runs,
 )
 
+LABELLED = 8
+"""So many stems have room for a number each; of more, the highest has one."""
 # Column of the history -> colour, line style and name.
 SOURCE = {
     "accuracy_train": (GREY, "--", "training"),
@@ -49,21 +59,18 @@ def transfer_figure(
     """Draw figure (a) for one model; return it with the table of all that is drawn."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
     table = transfer_table(runs, history, confidence)
-    of_column = ["target", "arm", "mode"]
-    columns = runs[of_column].drop_duplicates().to_numpy().tolist()
+    columns = list(table.groupby(PANEL[:3]))
     with paper_style():
-        figure, axes = facets(
-            len(columns), rows=2, sharex="col", size=(2.6, 2.1), height_ratios=[2.4, 1]
-        )
-        for (above, below), names in zip(axes.T, columns, strict=True):
-            of_panel = (table[of_column] == names).all(axis=1)
-            _accuracy(above, table[of_panel], history)
-            above.set_title(panel_title(*names))
+        size, heights = (2.6, 2.1), [2.4, 1]
+        figure, axes = facets(len(columns), rows=2, sharex="col", size=size, height_ratios=heights)
+        for (above, below), (names, part) in zip(axes.T, columns, strict=True):
+            _accuracy(above, part)
+            above.set_title(panel_title(*map(str, names)))
             _source(below, table, history)
             below.set_xlabel("source epoch")
         for axis, words in zip(axes[:, 0], ("target test", "source"), strict=True):
             axis.set_ylabel(f"{words} accuracy (%)")
-        epoch_axis(axes, sorted(set(common_epochs(runs)["source_epoch"])))
+        epoch_axis(axes, sorted(common_epochs(runs)["source_epoch"].unique()))
         write_caption(figure, caption(runs, confidence))
     return figure, table
 
@@ -71,21 +78,21 @@ def transfer_figure(
 def transfer_table(runs: pd.DataFrame, history: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Return every run, the means by source epoch and at source-best, and accuracies on the source.
 
-    `drawn` says what a row is. Means have t-intervals over source networks, and their number.
+    `drawn` says what a row is. Means have t-intervals over source networks, and their number;
+    source-best stands at the mean of the networks' source-best epochs.
     """
-    parts = [runs.assign(drawn="run", mean=runs["test"])]
-    for drawn, chosen, keys in (
-        ("mean", common_epochs(runs), [*PANEL, "source_epoch"]),
-        ("source-best", at_source_best(runs, history), PANEL),
-    ):
-        parts.append(mean_over_seeds(chosen, keys, "test", confidence).assign(drawn=drawn))
+    starts, keys = by_start(runs, history, "mean"), ["drawn", *PANEL, "source_epoch"]
+    parts = [
+        runs[[*PANEL, *RUN, "test", "validation"]].assign(drawn="run", mean=runs["test"]),
+        mean_over_seeds(starts, keys, "test", confidence),
+    ]
     for value in SOURCE:
         means = mean_over_seeds(history, ["source", "source_epoch"], value, confidence)
         parts.append(means.assign(drawn=f"source {value.replace('_', ' ')}"))
     return pd.concat(parts, ignore_index=True)
 
 
-def _accuracy(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
+def _accuracy(axis: Axes, table: pd.DataFrame) -> None:
     """Draw a dot for each run and a line through the means, for every number of shots."""
     labels: list[Label] = []
     shots = sorted(table["shots"].unique(), key=by_number)
@@ -94,40 +101,89 @@ def _accuracy(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
         runs, means = kinds["run"], kinds["mean"]
         # Networks stand beside each other.
         aside = (runs["seed"].rank(method="dense") / runs["seed"].nunique() - 0.5) * 0.24
-        x = position(runs["source_epoch"].astype(float)) + aside.astype(float)
+        x = position(runs["source_epoch"]) + aside.astype(float)
         axis.plot(x, runs["test"], marker, color=colour, alpha=0.35, ms=2, mew=0, zorder=2)
-        x = position(means["source_epoch"].astype(float))
+        x = position(means["source_epoch"])
         mean_line(axis, x, means, colour, marker=marker, markersize=4, zorder=3)
-        levels = _levels(axis, means, kinds.get("source-best"), history)
-        end = float(means["mean"].iloc[-1])
+        best = kinds.get(SOURCE_BEST)
+        if best is not None:
+            with_bars(axis, position(best["source_epoch"]), best, "mean", **star(9))
+        middles = means.set_index("source_epoch")["mean"]
+        marked = levels(axis, middles, None if best is None else best["mean"])
+        end = float(middles.iloc[-1])
         several = (end, f"{shots_words(number)}\n{end:.1f}", colour)
-        labels += [several] if len(shots) > 1 else levels
+        labels += [several] if len(shots) > 1 else marked
     within_percent(axis)
     label_edge(axis, labels, lines=2)
-
-
-def _levels(
-    axis: Axes, means: pd.DataFrame, best: pd.DataFrame | None, history: pd.DataFrame
-) -> list[Label]:
-    """Mark training from scratch and the start from the source-best epoch; return their labels."""
-    scratch = means.loc[means["source_epoch"] == 0, "mean"]
-    labels = [level(axis, float(value), "scratch", GREY, DASHED) for value in scratch]
-    if best is not None:
-        epoch = history.loc[history["best"] == 1, "source_epoch"].mean()
-        with_bars(axis, position(pd.Series([float(epoch)])), best, "mean", **star(9))
-        value = float(best["mean"].iloc[0])
-        labels.append(level(axis, value, "source-best", ORANGE, ":", DARK_ORANGE))
-    return labels
 
 
 def _source(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
     labels: list[Label] = []
     for value, (colour, style, name) in SOURCE.items():
         means = table[table["drawn"] == f"source {value.replace('_', ' ')}"]
-        x = position(means["source_epoch"].astype(float))
+        x = position(means["source_epoch"])
         mean_line(axis, x, means, colour, linestyle=style, linewidth=1.3)
         labels.append((float(means["mean"].iloc[-1]), name, colour))
     best = history[history["best"] == 1]
-    axis.plot(position(best["source_epoch"].astype(float)), best["accuracy_validation"], **star(6))
+    axis.plot(position(best["source_epoch"]), best["accuracy_validation"], **star(6))
     axis.set_ylim(0, 104)
     label_edge(axis, labels, lines=1)
+
+
+def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.DataFrame]:
+    """Draw stems for one source and model; return the figure and the table of all it draws."""
+    runs = tuned_runs(measurements, model)
+    table = stem_table(runs, source_history(measurements, model))
+    words = (
+        f"Means; {size_words(runs)}. Dot: at the target epoch that validation images chose. "
+        "Diamond and number: the largest test accuracy among the epochs where it was read, which chooses "
+        "on test images and is for comparison only. Star, dotted: the start from each network's source-best "
+        "epoch, at its mean. Stems begin at training from scratch."
+    )
+    axes = {"x": "source epoch", "y": "target test accuracy (%)"}
+    return panel_figure(headed(table), _stems, words, **axes), table
+
+
+def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """Return mean accuracies by source epoch over source networks and draws.
+
+    `test` at the target epoch that validation chose, `peak` the largest read; `drawn` is `start`, or
+    `source-best` at the mean of the networks' source-best epochs.
+    """
+    starts = by_start(runs, history, "start")
+    return starts.groupby([*PANEL, "drawn", "source_epoch"], as_index=False).agg(
+        test=("test", "mean"),
+        peak=("peak", "mean"),
+        seeds=("seed", "nunique"),
+        draws=("draw", "nunique"),
+    )
+
+
+def _stems(axis: Axes, part: pd.DataFrame) -> None:
+    starts, best = select(part, drawn="start"), select(part, drawn=SOURCE_BEST)
+    later = starts[starts["source_epoch"] > 0]
+    scratch = starts[starts["source_epoch"] == 0].set_index("source_epoch")["test"]
+    base = float(scratch.sum())
+    position = epoch_scale(axis, later["source_epoch"])
+    x, x_best = position(later["source_epoch"]), position(best["source_epoch"])
+    axis.vlines(x, base, later["peak"], color=BLUE, linewidth=1.4, zorder=2)
+    axis.plot(x, later["peak"], "D", ms=5, mfc="white", mec=BLUE, mew=1.1, zorder=3)
+    axis.plot(x, later["test"], "o", ms=4, color=BLUE, zorder=3)
+    axis.vlines(x_best, base, best["peak"], color=ORANGE, linewidth=1.4, linestyle=":", zorder=2)
+    axis.plot(x_best, best["test"], **star(10))
+    labels = levels(axis, scratch, None)
+    _numbers(axis, later.assign(x=x), x_best, base)
+    axis.margins(x=0.08, y=0.14)
+    label_edge(axis, labels, lines=2)
+
+
+def _numbers(axis: Axes, later: pd.DataFrame, x_best: pd.Series, base: float) -> None:
+    """Write the peak beyond both marks of a stem, where there is room: below scratch the dot is the lower one."""
+    highest = later["peak"] == later["peak"].max()
+    # A number beside the star would stand on it.
+    apart = (later["x"] - x_best.iloc[0]).abs() > 0.45 if len(x_best) else highest | True
+    for stem in later[highest | (apart & (len(later) <= LABELLED))].itertuples():
+        up = stem.peak >= base
+        look: dict[str, Any] = {"ha": "center", "va": "bottom" if up else "top", "fontsize": 7}
+        look |= {"xytext": (0, 4 if up else -4), "textcoords": "offset points"}
+        axis.annotate(f"{stem.peak:.1f}", (stem.x, stem.peak if up else stem.test), **look)

@@ -1,4 +1,4 @@
-"""Verdicts for a person to read: a table with n and intervals, and the reasons."""
+"""Verdicts for a person: as a table, as sentences, and as figures of the gain over the source-best start."""
 
 from __future__ import annotations
 
@@ -8,26 +8,40 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from headstart.figures.labels import sample_size, shots_words
+from headstart.figures.facets import epoch_scale, mean_line, panel_figure
+from headstart.figures.labels import panel_heading, sample_size, shots_words
+from headstart.figures.style import BLUE, GREY, ORANGE
+from headstart.statistics.errors import UndecidableError
 from headstart.statistics.words import format_interval
+from headstart.studies.early_stopping.figures.prepare import CONTRAST, PANEL, PERCENT, by_number
+from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
+from headstart.studies.early_stopping.verdicts.bands import simultaneous_bands
+from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes
+from headstart.studies.early_stopping.verdicts.selection import at_learning_rate, tune_learning_rate
 
-CONTRAST = ["source", "model", "target", "arm", "shots"]
 WIDTH = 100
+LINEAR_UP_TO = 2.0
+TICKS = (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50)
+EFFECT = ["effect", "interval_low", "interval_high"]
 
 
 def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
     """Return one row of text per verdict: effect and interval in points, corrected p, n, epoch."""
-    bounds = zip(verdicts["interval_low"], verdicts["interval_high"], strict=True)
     sizes = zip(verdicts["n_seeds"], verdicts["n_draws"], strict=True)
+    effects = [format_interval(*row, signed=True) for row in verdicts[EFFECT].to_numpy(float)]
+    effects_and_intervals = [text.partition(" ") for text in effects]
     return pd.DataFrame(
         {
             "": ["primary" if first else "" for first in verdicts["primary"]],
             **{name: verdicts[name].tolist() for name in CONTRAST},
             "verdict": verdicts["verdict"].tolist(),
-            "effect": [_number(value, "+.1f") for value in verdicts["effect"]],
-            "interval": [f"[{a:+.1f}, {b:+.1f}]" if np.isfinite(a) else "–" for a, b in bounds],
-            "p": [_number(value, ".3g") for value in verdicts["p_adjusted"]],
+            "effect": [effect for effect, *_ in effects_and_intervals],
+            "interval": [interval or "–" for *_, interval in effects_and_intervals],
+            "p": [f"{p:.3g}" if np.isfinite(p) else "–" for p in verdicts["p_adjusted"]],
             "n": [f"{seeds} × {draws}" for seeds, draws in sizes],
             "epoch": ["–" if pd.isna(e) else str(e) for e in verdicts["chosen_epoch"]],
         }
@@ -38,8 +52,7 @@ def sentence(row: Mapping[Any, Any]) -> str:
     """Return one verdict as a sentence with effect, interval and n, then its reason."""
     words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {shots_words(row['shots'])}: {row['verdict']}"
     if np.isfinite(row["effect"]):
-        numbers = (row["effect"], row["interval_low"], row["interval_high"])
-        effect = format_interval(*numbers, signed=True, unit="points")
+        effect = format_interval(*(row[name] for name in EFFECT), signed=True, unit="points")
         words += f", {effect} from epoch {row['chosen_epoch']}"
     size = sample_size(row["n_seeds"], row["n_draws"])
     first = "Primary contrast. " if row["primary"] else ""
@@ -60,5 +73,94 @@ def reasons(verdicts: pd.DataFrame) -> str:
     return "\n".join(lines) or "No contrast was run."
 
 
-def _number(value: float, spec: str) -> str:
-    return format(value, spec) if np.isfinite(value) else "–"
+def gains_figure(
+    measurements: pd.DataFrame, verdicts: pd.DataFrame, model: str, confidence: float
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw the gain of every start over source-best for one model, with the verdict of each panel."""
+    mine = verdicts[verdicts["model"] == model]
+    mine = mine.assign(later=~mine["primary"], number=mine["shots"].map(by_number))
+    mine = mine.sort_values(["later", "target", "arm", "number"])
+    panels, drawn = [], []
+    for _, verdict in mine.iterrows():
+        contrast = {name: str(verdict[name]) for name in CONTRAST}
+        table = gain_table(measurements, contrast, confidence)
+        drawn.append(table.assign(verdict=verdict["verdict"]))
+        title = panel_heading(*verdict[PANEL].astype(str))
+        panels.append((title + ("*" if verdict["primary"] else ""), (table, verdict)))
+    axes = {"x": "source epoch", "y": "gain over source-best (points)"}
+    figure = panel_figure(panels, _panel, _caption(mine, confidence), **axes)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def gain_table(
+    measurements: pd.DataFrame, contrast: Mapping[str, str], confidence: float
+) -> pd.DataFrame:
+    """Return the mean gain over source-best by source epoch, with simultaneous bands, in points.
+
+    Every start has its own learning rate, chosen on validation; draws are averaged within a source
+    network. Epoch 0, training from scratch, is left out. Empty where the runs allow no comparison.
+    """
+    named = {"mode" if name == "arm" else name: value for name, value in contrast.items()}
+    columns = [*CONTRAST, "source_epoch", "mean", "low", "high", "seeds"]
+    try:
+        runs = accuracy_tensors(arms_as_modes(measurements), named)
+    except UndecidableError:
+        return pd.DataFrame(columns=columns)
+    rates = tune_learning_rate(runs.validation)
+    test = at_learning_rate(runs.test, rates).mean(axis=2) * PERCENT
+    later = runs.epochs > 0
+    if not later.any():
+        return pd.DataFrame(columns=columns)
+    mean, low, high = simultaneous_bands((test[:-1] - test[-1])[later].T, confidence)
+    values = {"source_epoch": runs.epochs[later], "mean": mean, "low": low, "high": high}
+    return pd.DataFrame({**values, **contrast, "seeds": len(runs.seeds)})[columns]
+
+
+def _panel(axis: Axes, panel: tuple[pd.DataFrame, pd.Series]) -> None:
+    """Draw gains under the verdict on them, or the reason why there are none."""
+    table, verdict = panel
+    effect = format_interval(*verdict[EFFECT].astype(float), signed=True).replace("-", "−")
+    words = str(verdict["verdict"]) + (f": {effect}" if np.isfinite(verdict["effect"]) else "")
+    fixed = "fixed" in verdict["hypothesis"]
+    axis.set_title(axis.get_title(loc="left"), pad=16)
+    at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    words += " at one rate" if fixed else ""
+    line = axis.annotate(words, (0, 1), xytext=(0, 5), color=GREY, fontsize=7.5, **at)
+    line.set_in_layout(False)
+    if table.empty:
+        reason = textwrap.fill(str(verdict["reason"]), 36)
+        axis.text(0.02, 0.98, reason, va="top", fontsize=7, transform=axis.transAxes)
+        axis.set(xticks=[], yticks=[])
+        return
+    x = epoch_scale(axis, table["source_epoch"])(table["source_epoch"])
+    margin = float(verdict["margin"])
+    axis.axhspan(-margin, margin, color="#EDEDED", zorder=0)
+    axis.axhline(0, color=ORANGE, linestyle=":", linewidth=1.3, zorder=1)
+    mean_line(axis, x, table, BLUE, marker="o", markersize=4)
+    chosen = table["source_epoch"] == verdict["chosen_epoch"]
+    if not fixed:
+        axis.plot(x[chosen], table["mean"][chosen], "o", markersize=9, mfc="none", color=BLUE)
+    _signed_axis(axis, table)
+
+
+def _signed_axis(axis: Axes, table: pd.DataFrame) -> None:
+    """Scale the axis of gains: starts tens of points worse would flatten the few points that matter."""
+    axis.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=1.2)
+    low, high = np.nanmin(table[["mean", "low"]]), np.nanmax(table[["mean", "high"]])
+    axis.set_ylim(min(1.25 * low, -LINEAR_UP_TO), max(1.25 * high, LINEAR_UP_TO))
+    axis.yaxis.set_major_locator(FixedLocator(TICKS))
+    axis.yaxis.set_minor_locator(NullLocator())
+    signed = FuncFormatter(lambda y, _: f"{y:+g}".replace("-", "−") if y else "0")
+    axis.yaxis.set_major_formatter(signed)
+
+
+def _caption(verdicts: pd.DataFrame, confidence: float) -> str:
+    seeds = int(verdicts["n_seeds"].max())
+    band = f"Band: {confidence:.0%}, simultaneous over the epochs of a panel."
+    star = " Star: the contrast chosen before looking." if verdicts["primary"].any() else ""
+    return (
+        f"{sample_size(seeds, int(verdicts['n_draws'].max()))}; learning rate of every start chosen on validation images. "
+        f"{band if seeds > 1 else 'No band: one network has no spread.'} "
+        "Ring: the epoch that the verdict speaks of, chosen on validation images. "
+        f"Grey: the margin of equivalence, ±{verdicts['margin'].max():g}.{star} Linear up to ±{LINEAR_UP_TO:g} points, then logarithmic."
+    )

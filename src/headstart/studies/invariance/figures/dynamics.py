@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from headstart.figures.epochs import epoch_axis, position
+from headstart.figures.facets import epoch_axis, position
 from headstart.figures.labels import label_edge, write_caption
 from headstart.figures.style import BLUE, paper_style
 from headstart.studies.invariance.figures.shared import (

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.epochs import epoch_axis, position
+from headstart.figures.facets import epoch_axis, position
 from headstart.figures.labels import write_caption
 from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
 from headstart.statistics.words import pluralize

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.epochs import epoch_axis, position
+from headstart.figures.facets import epoch_axis, position
 from headstart.figures.labels import Label, label_edge, write_caption
 from headstart.figures.style import GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
