@@ -1,12 +1,12 @@
 import numpy as np
 
 from headstart.params.datasets import Digits
-from headstart.tasks import digits
+from headstart.tasks.build import make_digits
 from headstart.tasks.storage import stratified_test
 
 
 def test_digits_are_all_of_scikit_learns_and_enlarged() -> None:
-    contents = digits.make(Digits(kind="digits", size=16))
+    contents = make_digits(Digits(kind="digits", size=16))
     assert contents.images.shape == (1797, 1, 16, 16)
     assert contents.images.max() == 255
     assert contents.classes == tuple("0123456789")
@@ -16,7 +16,7 @@ def test_digits_are_all_of_scikit_learns_and_enlarged() -> None:
 def test_digits_at_their_own_size_are_the_original_pixels() -> None:
     from sklearn.datasets import load_digits
 
-    contents = digits.make(Digits(kind="digits", size=8))
+    contents = make_digits(Digits(kind="digits", size=8))
     np.testing.assert_array_equal(np.rint(contents.images[:, 0] * (16 / 255)), load_digits().images)
 
 

@@ -14,11 +14,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from headstart.artifacts.files import PACKAGE as PACKAGE
 from headstart.artifacts.files import write_atomically
 from headstart.artifacts.keys import sha256_of
 from headstart.artifacts.syntax import syntax_cache
 
-PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONS = PACKAGE / "versions.json"
 
 

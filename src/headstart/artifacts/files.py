@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
 class ArtifactError(RuntimeError):
     """An artifact that cannot be used; the message names it, what was found and the remedy."""
 
@@ -104,9 +107,6 @@ def _has_its_name(file: IO[str], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shared(name: str) -> Path:

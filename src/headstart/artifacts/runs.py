@@ -18,20 +18,20 @@ def run_key(identity: Mapping[str, Any]) -> str:
     return sha256_of(identity)
 
 
-def run_path(key: str, folder: Path = RUNS) -> Path:
+def run_path(key: str) -> Path:
     """Return where the record of a run lies."""
-    return folder / key[:2] / f"{key}.json"
+    return RUNS / key[:2] / f"{key}.json"
 
 
-def read_run(key: str, folder: Path = RUNS) -> dict[str, Any] | None:
+def read_run(key: str) -> dict[str, Any] | None:
     """Return the record of a finished run, or None where there is none or it cannot be read."""
     try:
-        record = read_json(run_path(key, folder))
+        record = read_json(run_path(key))
     except (OSError, json.JSONDecodeError):
         return None
     return record["record"] if isinstance(record, dict) and record.get("key") == key else None
 
 
-def write_run(key: str, record: Mapping[str, Any], folder: Path = RUNS) -> None:
+def write_run(key: str, record: Mapping[str, Any]) -> None:
     """Keep the record of a finished run."""
-    write_json(run_path(key, folder), {"key": key, "record": dict(record)})
+    write_json(run_path(key), {"key": key, "record": dict(record)})

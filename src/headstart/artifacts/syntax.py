@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 from headstart.artifacts.files import write_atomically
 from headstart.artifacts.keys import STORE, sha256_of
 
+MAKERS = ("keys.py", "syntax.py")
+
 
 class Facts(NamedTuple):
     """What hashing needs to know of a source: the hash of its tree, and the dotted names it imports."""
@@ -85,9 +87,6 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
-
-
-MAKERS = ("keys.py", "syntax.py")
 
 
 class SyntaxCache:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -119,6 +119,3 @@ class Task(Section):
     train_per_class: Count | None = Field(
         default=None, description="keep only so many training images"
     )
-
-
-TORCHVISION_NAMES: tuple[str, ...] = get_args(TorchvisionName)

@@ -16,11 +16,9 @@ class Reporter:
     only where nothing was shown for so long.
     """
 
-    def __init__(
-        self, context: JobContext, epochs: int, *, quiet_seconds: float = 0.0, prefix: str = ""
-    ) -> None:
+    def __init__(self, context: JobContext, epochs: int, *, quiet_seconds: float = 0.0) -> None:
         self.context, self.epochs = context, epochs
-        self.quiet_seconds, self.prefix = quiet_seconds, prefix
+        self.quiet_seconds = quiet_seconds
         self.best: EpochRecord | None = None
         self.started = self.shown = time.monotonic()
         self.first: int | None = None
@@ -37,7 +35,7 @@ class Reporter:
         detail = now - self.shown < self.quiet_seconds
         self.shown = self.shown if detail else now
         self.context.log(
-            f"{self.prefix}epoch {record.epoch:>3}/{self.epochs}  loss {record.train_loss:6.3f}  "
+            f"epoch {record.epoch:>3}/{self.epochs}  loss {record.train_loss:6.3f}  "
             f"{_accuracy(record)}validation {format_validation(record):>6}  "
             f"best {format_validation(self.best):>6} (epoch {self.best.epoch})"
             + ("" if left is None else f"  {duration(left)} left"),

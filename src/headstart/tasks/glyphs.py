@@ -35,6 +35,10 @@ ALPHABETS: dict[Alphabet, str] = {
     "greek": "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ",
 }
 
+_SUPERSAMPLING = 4
+_RIM = 2  # dark pixels around a letter, so that its edge fades out
+_EM_PER_LETTER = 1.35  # at this many pixels per em, a capital is about one pixel high or wide
+
 _STYLES = ("", "-Bold", "-Oblique", "-BoldOblique")
 _DEJAVU = (
     *(f"DejaVuSans{style}" for style in _STYLES),
@@ -102,11 +106,6 @@ def _lookalikes(capitals: str, seen: str) -> frozenset[str]:
 def _picture(name: str, letter: str) -> tuple[tuple[int, int], bytes]:
     mask = load_face(name, _COMPARED_AT).getmask(letter)
     return mask.size, bytes(mask)
-
-
-_SUPERSAMPLING = 4
-_RIM = 2  # dark pixels around a letter, so that its edge fades out
-_EM_PER_LETTER = 1.35  # at this many pixels per em, a capital is about one pixel high or wide
 
 
 def make(dataset: Glyphs) -> Contents:

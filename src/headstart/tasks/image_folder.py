@@ -18,6 +18,9 @@ from headstart.tasks.storage import Contents, stratified_test
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
+Resize = Literal["crop", "squash"]
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """An image file, its class, and the part it belongs to; None where the folder is not split."""
@@ -146,9 +149,6 @@ def _image_files(folder: Path) -> list[Path]:
         if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
     ]
     return [folder / path for path in sorted(images, key=lambda path: path.as_posix())]
-
-
-Resize = Literal["crop", "squash"]
 
 
 def open_picture(path: Path) -> Image.Image:

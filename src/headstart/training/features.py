@@ -40,45 +40,40 @@ class FeatureEvaluationBatches:
 
 
 class FeatureTrainingBatches:
-    """Cached features in place of training images; `seed` and the epoch decide their order.
+    """Cached features in place of training images; the epoch decides their order.
 
     Batches have the sizes of those that the features came in.
     """
 
-    def __init__(self, batches: list[Batch], num_classes: int, seed: int) -> None:
+    def __init__(self, batches: list[Batch], num_classes: int) -> None:
         self._features: Tensor = torch.cat([features for features, _ in batches])
         self._labels: Tensor = torch.cat([labels for _, labels in batches])
         self._sizes = [len(labels) for _, labels in batches]
-        self._seed = seed
         self.num_images = len(self._labels)
         self.num_classes = num_classes
         self.steps = len(batches)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield (features [b, d], labels [b]) of each step; every image comes once."""
-        generator = torch.Generator().manual_seed(derive_seed("features", self._seed, epoch))
+        generator = torch.Generator().manual_seed(derive_seed("features", 0, epoch))
         order = torch.randperm(self.num_images, generator=generator).to(self._labels.device)
         for chosen in order.split(self._sizes):
             yield self._features[chosen], self._labels[chosen]
 
 
 @overload
-def cached(network: Network, batches: TrainingBatches, seed: int = 0) -> FeatureTrainingBatches: ...
+def cached(network: Network, batches: TrainingBatches) -> FeatureTrainingBatches: ...
 @overload
+def cached(network: Network, batches: EvaluationData) -> FeatureEvaluationBatches: ...
 def cached(
-    network: Network, batches: EvaluationData, seed: int = 0
-) -> FeatureEvaluationBatches: ...
-def cached(
-    network: Network, batches: TrainingBatches | EvaluationData, seed: int = 0
+    network: Network, batches: TrainingBatches | EvaluationData
 ) -> FeatureTrainingBatches | FeatureEvaluationBatches:
     """Return the features of training or evaluation batches, for a `head_only` network.
 
     Training images are read once, as epoch 0 gives them: augmentation would be drawn once per image
     and then stay, so it is best left off. The order of later epochs comes from that of epoch 0 and
-    from `seed`.
+    from its number.
     """
     if isinstance(batches, Iterable):
         return FeatureEvaluationBatches(cached_features(network, batches))
-    return FeatureTrainingBatches(
-        cached_features(network, batches.epoch(0)), batches.num_classes, seed
-    )
+    return FeatureTrainingBatches(cached_features(network, batches.epoch(0)), batches.num_classes)

@@ -29,6 +29,9 @@ from headstart.training.records import (
 )
 from headstart.training.rules import best_epoch, divergence
 
+DIGEST_BYTES = 32
+logger = logging.getLogger(__name__)
+
 
 class Run:
     """A network and its history; `advance` does one epoch, the first time epoch 0."""
@@ -178,11 +181,6 @@ class Run:
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self.network.state_dict().items()
         }
-
-
-DIGEST_BYTES = 32
-
-logger = logging.getLogger(__name__)
 
 
 def write_state(path: Path, fingerprint: str, state: dict[str, Any]) -> None:

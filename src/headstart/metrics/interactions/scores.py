@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headstart.metrics.interactions.masking import MaskedInputs
 from headstart.metrics.interactions.transform import check_player_count
-from headstart.metrics.precision import evaluation_mode, full_precision
+from headstart.metrics.passes import full_precision, precise_evaluation_mode
 
 Network = Callable[[Tensor], Tensor]
 
@@ -72,7 +72,7 @@ def subset_scores(
     if chunk_size < 1:
         raise ValueError(f"the chunk size is {chunk_size}: choose 1 or more inputs at a time")
     rows = []
-    with torch.no_grad(), evaluation_mode(network), full_precision(labels.device):
+    with torch.no_grad(), precise_evaluation_mode(network), full_precision(labels.device):
         for samples in torch.arange(len(labels)).split(max(1, chunk_size >> players)):
             scores = [
                 _scores_of(network, masked_inputs, samples, subsets, labels, classes)

@@ -22,7 +22,7 @@ from headstart.artifacts.runs import RUNS, run_key
 from headstart.artifacts.store import JobContext, package_versions
 from headstart.metrics.interactions.masking import MaskedInputs
 from headstart.metrics.interactions.scores import subset_scores
-from headstart.metrics.precision import evaluation_mode, full_precision
+from headstart.metrics.passes import full_precision, precise_evaluation_mode
 from headstart.networks.network import Network
 from headstart.params.types import canonical
 from headstart.steps.sections import model_of, read_task
@@ -212,7 +212,11 @@ class Evaluation:
             place = self.trajectories[state.trajectory].artifact.path
             raise KnowledgeError(f"{place}, epoch {state.target_epoch}: {error}") from None
         everything = torch.tensor([2**self.subjects.count - 1], device=device)
-        with torch.no_grad(), evaluation_mode(network), full_precision(torch.device(device)):
+        with (
+            torch.no_grad(),
+            precise_evaluation_mode(network),
+            full_precision(torch.device(device)),
+        ):
             logits = network(inputs(torch.arange(len(images), device=device), everything))
         return {"values": values.cpu(), "logits": logits.cpu()}
 
