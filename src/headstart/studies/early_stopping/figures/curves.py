@@ -39,25 +39,26 @@ def curves_figure(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw figure (b) for one model: validation accuracy while the target trains, three starts compared."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
-    table = curve_table(runs, history, curves, model, confidence)
+    table = curve_table(runs, history, select(curves, model=model, metric="accuracy"), confidence)
     axes = {"x": "target epoch", "y": "target validation accuracy (%)"}
     return panel_figure(headed(table), _compare, caption(runs, confidence), **axes), table
 
 
 def curve_table(
-    runs: pd.DataFrame, history: pd.DataFrame, curves: pd.DataFrame, model: str, confidence: float
+    runs: pd.DataFrame, history: pd.DataFrame, accuracies: pd.DataFrame, confidence: float
 ) -> pd.DataFrame:
     """Return mean curves from scratch, from source-best, and from the epoch that target validation likes best."""
     shared = common_epochs(runs)
-    by_epoch = shared.groupby([*PANEL, "source_epoch"], as_index=False)["validation"].mean()
-    favourite = by_epoch.loc[by_epoch.groupby(PANEL)["validation"].idxmax()]
+    by_epoch = shared.groupby([*PANEL, "source_epoch"])["validation"].mean().reset_index()
+    by_epoch = by_epoch.sort_values("validation", ascending=False, kind="stable")
+    favourite = by_epoch.drop_duplicates(PANEL)[[*PANEL, "source_epoch"]]
     starts = {
         "scratch": runs[runs["source_epoch"] == 0],
         SOURCE_BEST: at_source_best(runs, history),
-        FAVOURITE: runs.merge(favourite[[*PANEL, "source_epoch"]]),
+        FAVOURITE: runs.merge(favourite),
     }
     chosen = pd.concat([part.assign(start=name) for name, part in starts.items()])
-    table = _means(chosen, curves, model, ("validation",), confidence).drop(columns="split")
+    table = _means(chosen, accuracies, ("validation",), confidence).drop(columns="split")
     epochs = chosen.groupby([*PANEL, "start"], as_index=False)["source_epoch"].mean()
     return table.merge(epochs, on=[*PANEL, "start"])
 
@@ -71,9 +72,10 @@ def curve_panels_figure(
     split is test where test accuracy was read at every epoch, and validation elsewhere.
     """
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
-    held_out = held_out_split(select(curves, model=model, metric="accuracy"))
+    accuracies = select(curves, model=model, metric="accuracy")
+    held_out = held_out_split(accuracies)
     chosen = by_start(runs, history, place=None)
-    table = _means(chosen, curves, model, ("train", held_out), confidence)
+    table = _means(chosen, accuracies, ("train", held_out), confidence)
     rows = panels_of(table)
     columns = max(part["start"].nunique() for _, part in rows)
     with paper_style():
@@ -100,15 +102,12 @@ def held_out_split(curves: pd.DataFrame) -> str:
 
 
 def _means(
-    chosen: pd.DataFrame,
-    curves: pd.DataFrame,
-    model: str,
-    splits: tuple[str, ...],
-    confidence: float,
+    chosen: pd.DataFrame, accuracies: pd.DataFrame, splits: tuple[str, ...], confidence: float
 ) -> pd.DataFrame:
     """Return mean accuracy of the chosen runs by start, split and target epoch, in percent."""
-    wanted = select(curves, model=model, metric="accuracy", split=splits)
-    rows = wanted.merge(chosen[[*PANEL, *RUN, "start"]], on=[*PANEL, *RUN])
+    rows = select(accuracies, split=splits).merge(
+        chosen[[*PANEL, *RUN, "start"]], on=[*PANEL, *RUN]
+    )
     rows["value"] *= PERCENT
     return mean_over_seeds(rows, [*PANEL, "start", "split", "target_epoch"], "value", confidence)
 
