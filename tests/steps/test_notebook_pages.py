@@ -12,7 +12,7 @@ from headstart.steps.figures import without_traces
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.protocol import COLUMNS
 from headstart.studies.early_stopping.study import STUDY
-from headstart.studies.early_stopping.verdicts.study_verdicts import judge_study, verdict_frame
+from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 
 
 def test_printed_lines_are_one_piece_wherever_the_kernel_cut_them_and_warnings_are_left_out() -> (
@@ -33,7 +33,7 @@ def test_the_notebook_of_early_stopping_draws_every_figure_with_its_table(projec
     measured = measurements(EARLIER, n_seeds=2, rates=(0.01, 0.1))
     tables = {
         "measurements": measured,
-        "verdicts": verdict_frame(judge_study(measured, Statistics()), measured),
+        "verdicts": verdict_frame(study_verdicts(measured, Statistics()), measured),
         "curves": pd.concat([curves(2), curves(2).assign(split="train")], ignore_index=True),
         "published": pd.DataFrame(columns=COLUMNS),
     }
