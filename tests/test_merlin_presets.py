@@ -153,7 +153,7 @@ def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_sc
     assert runs["test_accuracy"].isna().sum() == 1
     assert pd.isna(runs.at[("imagenet", "reconstruct"), "test_accuracy"])
     found = tables["measurements"]
-    kept = found[(found["measure"] == "forgetting") & found["value"].notna()]
+    kept = found[(found["metric"] == "forgetting") & found["value"].notna()]
     # Two steps invert nothing: what was published so is kept, and said.
     assert kept["reason"].str.contains("did not converge").all()
     draw(tables)
@@ -180,7 +180,7 @@ def test_the_code_shrunken_ends_at_the_best_epoch_by_validation(project: Path) -
         (path,) = project.glob(f"results/trajectory/*-{arm}-*/history.parquet")
         reached = pd.read_parquet(path).set_index("epoch")[name]
         assert runs.at[arm, name] == reached[runs.at[arm, "target_epoch"]] == best(reached)
-        ended = found[(found["arm"] == arm) & (found["measure"] == "excess_compression")]
+        ended = found[(found["arm"] == arm) & (found["metric"] == "excess_compression")]
         assert set(ended["target_epoch"]) == {runs.at[arm, "target_epoch"]}
     draw(tables)
     assert {each.status for each in judged(tables, "imagenet").values()} == {
