@@ -195,7 +195,7 @@ def test_the_dynamics_shrunken_follow_every_arm_and_correlate_it(project: Path) 
     robustness = tables["robustness"]
     assert set(robustness["arm"]) == arms
     assert set(robustness["target_epoch"]) == {1, 2}
-    learnt = tables["measurements"].query("measure == 'learning' and target_epoch == 1")
+    learnt = tables["measurements"].query("metric == 'learning' and target_epoch == 1")
     assert set(learnt["arm"]) == {"finetune"}
     draw(tables)
     judged(tables, "imagenet")
