@@ -71,7 +71,8 @@ class Planted:
     def rows(self, ft: TargetGrams, images: Tensor | None = None) -> pd.DataFrame:
         """Return what the study would write, on some of the images; pt stands for the X′ of ft."""
         chosen = torch.arange(IMAGES) if images is None else images
-        pair = Comparison(self.of_pt, ft, self.of_pt, ft).subset(chosen)
+        of_pt, of_ft = self.of_pt.subset(chosen), ft.subset(chosen)
+        pair = Comparison(of_pt, of_ft, of_pt, of_ft)
         controls = {
             kind: {first: grams.subset(chosen) for first, grams in by_layer.items()}
             for kind, by_layer in self.controls.items()

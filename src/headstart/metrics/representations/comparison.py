@@ -45,11 +45,6 @@ class Comparison:
         """Return the number of images per seed."""
         return self.pt_given_pt.originals.shape[-1]
 
-    def subset(self, images: Tensor) -> "Comparison":
-        """Return the same for some of the images, given by their numbers."""
-        parts = (self.pt_given_pt, self.ft_given_pt, self.pt_given_ft, self.ft_given_ft)
-        return Comparison(*(part and part.subset(images) for part in parts))  # type: ignore[arg-type]
-
 
 def grids(pair: Comparison, debiased: bool = True) -> dict[str, Grid]:
     """Return all grids by name, averaged over seeds; those of X′ of ft only where it was inverted."""

@@ -75,10 +75,12 @@ def similar_yet_forgotten(networks: Networks) -> ClaimResult:
 
 def early_layers_change(networks: Networks) -> ClaimResult:
     """3: the first layer changes more than one in the middle (the fifth of twelve)."""
-    both = [networks.diagonal(CLASSIFY, metric) for metric in ("learning", "forgetting")]
-    if both[0] is None or both[1] is None:
+    learning, forgetting = (
+        networks.diagonal(CLASSIFY, name) for name in ("learning", "forgetting")
+    )
+    if learning is None or forgetting is None:
         return missing(CLASSIFY)
-    change = (both[0] + both[1]) / 2
+    change = (learning + forgetting) / 2
     middle = min(max(1, round(change.shape[1] * 5 / 12) - 1), change.shape[1] - 1)
     return above_zero(
         change[:, 0] - change[:, middle],
