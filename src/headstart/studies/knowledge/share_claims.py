@@ -7,7 +7,7 @@ are normalised by every network's strength, so that a difference in scale is no 
 from __future__ import annotations
 
 from headstart.statistics.claim_results import ClaimResult, Status
-from headstart.studies.knowledge.tables import ComparedNetworks, above, below, result, unmeasured
+from headstart.studies.knowledge.tables import ComparedNetworks, above, result, unmeasured
 
 NULLS = {
     "permuted": "interactions permuted within their order",
@@ -83,7 +83,7 @@ def scratch_finds_little(compared: ComparedNetworks) -> ClaimResult:
         f" From chance (permuted) to the ceiling, a second fine-tuning run, it is {excess.text()} of "
         "the way."
     )
-    return result(below(excess, 50.0), text, ratio)
+    return result(above(excess, 50.0, below=True), text, ratio)
 
 
 def _rising(compared: ComparedNetworks, metric: str, words: str) -> ClaimResult:

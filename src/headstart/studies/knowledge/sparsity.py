@@ -107,20 +107,16 @@ def _curve_table(
 ) -> pd.DataFrame:
     flat = curves.flatten(0, 1)
     flat = flat[~flat.isnan().any(-1)]
+    # A row of NaN has NaN for quartiles: that of no image.
+    shown = flat if len(flat) else flat.new_full((1, flat.shape[-1]), torch.nan)
+    quartiles = shown.quantile(shown.new_tensor([0.25, 0.5, 0.75]), dim=0)
     table = {"role": role, "init_epoch": init_epoch, "kept": kept, "images": len(flat)}
     names = ("strength_low", "strength", "strength_high")
-    numbers = dict(zip(names, _quartiles(flat), strict=True))
+    numbers = dict(zip(names, quartiles, strict=True))
     for name, estimate in (("explained", explained), ("permuted_explained", permuted)):
         numbers[name] = estimate.pooled().points[0]
         numbers[f"{name}_low"], numbers[f"{name}_high"] = estimate.interval(confidence)
     return pd.DataFrame(table | {name: value.tolist() for name, value in numbers.items()})
-
-
-def _quartiles(curves: Tensor) -> Tensor:
-    """Return the three quartiles over curves; NaN where there is none."""
-    if not len(curves):
-        return curves.new_full((3, curves.shape[-1]), torch.nan)
-    return curves.quantile(curves.new_tensor([0.25, 0.5, 0.75]), dim=0)
 
 
 def add_noise(networks: Networks, options: Analysis, init_epoch: str, rows: Rows) -> None:
