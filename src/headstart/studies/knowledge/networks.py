@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import Job
+from headstart.artifacts.seeds import derive_seed
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.metrics.interactions.transform import mobius
 from headstart.studies.knowledge import KnowledgeError
@@ -168,6 +169,11 @@ class Networks:
         """Return I(S), float64 [images, 2^n]."""
         values = self.values(place)
         return None if values is None else mobius(values)
+
+
+def seeded(*names: str | int) -> torch.Generator:
+    """Return the generator of everything that is drawn under some names."""
+    return torch.Generator().manual_seed(derive_seed(*names))
 
 
 def there(table: Tensor | None, place: Place) -> Tensor:

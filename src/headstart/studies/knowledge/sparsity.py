@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from headstart.artifacts.seeds import derive_seed
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.salience import (
     largest,
@@ -19,7 +18,7 @@ from headstart.metrics.interactions.salience import (
     sparsity_curve,
 )
 from headstart.metrics.interactions.transform import mobius
-from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role
+from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 
@@ -49,9 +48,7 @@ def add_sparsity(
         first_epoch = SCRATCH if role == "scratch" else init_epoch
         values = [networks.scored(Place(role, seed, first_epoch)) for seed in networks.seeds]
         curves = torch.stack([sparsity_curve(mobius(v))[:, [k - 1 for k in kept]] for v in values])
-        generator = torch.Generator().manual_seed(
-            derive_seed("dealt", options.seed, role, init_epoch)
-        )
+        generator = seeded("dealt", options.seed, role, init_epoch)
         explained = _explained(values, kept, resampling, lambda v: v)
         permuted = _explained(values, kept, resampling, lambda v, g=generator: _permuted(v, g))  # type: ignore[misc]
         parts.append(
