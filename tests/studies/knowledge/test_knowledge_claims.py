@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from headstart.statistics.claim_results import ClaimResult
-from headstart.studies.knowledge import claims, share_claims
+from headstart.studies.knowledge import claims
 from headstart.studies.knowledge.gains import (
     gains_and_ratios,
     rank_correlation,
@@ -77,27 +77,27 @@ def explained(value: float, half: float = 0.01) -> ComparedNetworks:
 @pytest.mark.parametrize(
     ("evaluate", "given", "status"),
     [
-        (share_claims.little_survives, preserved(0.3, over=0.05), "supported"),
-        (share_claims.little_survives, preserved(0.7, over=0.05), "contradicted"),
-        (share_claims.little_survives, preserved(0.5, over=0.05), "undetermined"),
-        (share_claims.little_survives, preserved(0.3, over=0.0), "undetermined"),
-        (share_claims.little_survives, compared(row("similarity", 0.3)), "not measured here"),
-        (share_claims.complex_is_discarded, rising("discarded_of_pretrained", 0.1), "supported"),
+        (claims.little_survives, preserved(0.3, over=0.05), "supported"),
+        (claims.little_survives, preserved(0.7, over=0.05), "contradicted"),
+        (claims.little_survives, preserved(0.5, over=0.05), "undetermined"),
+        (claims.little_survives, preserved(0.3, over=0.0), "undetermined"),
+        (claims.little_survives, compared(row("similarity", 0.3)), "not measured here"),
+        (claims.complex_is_discarded, rising("discarded_of_pretrained", 0.1), "supported"),
         (
-            share_claims.complex_is_discarded,
+            claims.complex_is_discarded,
             rising("discarded_of_pretrained", -0.1),
             "contradicted",
         ),
-        (share_claims.complex_is_discarded, rising("discarded_of_pretrained", 0.0), "undetermined"),
-        (share_claims.complex_is_new, rising("new_of_finetuned", 0.1), "supported"),
-        (share_claims.complex_is_new, rising("new_of_finetuned", 0.1, share=0.3), "contradicted"),
-        (share_claims.complex_is_new, rising("new_of_finetuned", -0.1), "contradicted"),
-        (share_claims.complex_is_new, rising("new_of_finetuned", 0.1, share=0.5), "undetermined"),
-        (share_claims.complex_is_new, rising("new_of_finetuned", 0.0), "undetermined"),
-        (share_claims.scratch_finds_little, exclusive(0.1), "supported"),
-        (share_claims.scratch_finds_little, exclusive(0.9), "contradicted"),
-        (share_claims.scratch_finds_little, exclusive(0.5), "undetermined"),
-        (share_claims.scratch_finds_little, exclusive(None), "undetermined"),
+        (claims.complex_is_discarded, rising("discarded_of_pretrained", 0.0), "undetermined"),
+        (claims.complex_is_new, rising("new_of_finetuned", 0.1), "supported"),
+        (claims.complex_is_new, rising("new_of_finetuned", 0.1, share=0.3), "contradicted"),
+        (claims.complex_is_new, rising("new_of_finetuned", -0.1), "contradicted"),
+        (claims.complex_is_new, rising("new_of_finetuned", 0.1, share=0.5), "undetermined"),
+        (claims.complex_is_new, rising("new_of_finetuned", 0.0), "undetermined"),
+        (claims.scratch_finds_little, exclusive(0.1), "supported"),
+        (claims.scratch_finds_little, exclusive(0.9), "contradicted"),
+        (claims.scratch_finds_little, exclusive(0.5), "undetermined"),
+        (claims.scratch_finds_little, exclusive(None), "undetermined"),
         (claims.finetuning_is_direct, ways(0.1, 0.1, -0.1), "supported"),
         (claims.finetuning_is_direct, ways(0.1, 0.1, 0.1), "contradicted"),
         (claims.finetuning_is_direct, ways(-0.1, 0.1, -0.1), "contradicted"),
@@ -115,7 +115,7 @@ def test_a_claim_is_evaluated_by_where_its_interval_lies(
 
 def test_a_share_without_an_interval_supports_and_contradicts_nothing() -> None:
     unknown = preserved(0.3, over=0.05, half=float("nan"))
-    assert share_claims.little_survives(unknown).status == "undetermined"
+    assert claims.little_survives(unknown).status == "undetermined"
     for value in (0.95, 0.5):
         found = claims.few_and_matching(explained(value, half=float("nan")))
         assert found.status == "undetermined"

@@ -134,9 +134,7 @@ def operators(players: int, device: torch.device) -> Operators:
 def solve(
     problem: Problem, tolerance: float, max_iterations: int, start: Iterate | None
 ) -> tuple[Certificate, int, Iterate]:
-    """Iterate until the gap of every game is within the tolerance; return the split, steps and last
-    iterate.
-    """
+    """Iterate until every game's gap is within the tolerance; return split, steps and last iterate."""
     maps = operators(problem.scores.shape[-1].bit_length() - 1, problem.scores.device)
     state = _begin(maps, problem) if start is None else _resume(maps, problem, start)
     for iteration in range(1, max_iterations + 1):
@@ -174,9 +172,7 @@ def _resume(maps: Operators, problem: Problem, start: Iterate) -> Iterate:
 
 
 def _project(maps: Operators, problem: Problem, point: Iterate) -> Iterate:
-    """The nearest point that obeys the linear relations; the mean over networks and the rest are
-    orthogonal.
-    """
+    """The nearest point that obeys the linear relations, which act on means over networks and rests."""
     free = 0.0 if problem.exact else 1.0
     mean_and, mean_or, mean_whole = (part.mean(-2, keepdim=True) for part in point[:3])
     excess = mean_and - maps.mixing(mean_or) - mean_whole
@@ -204,9 +200,7 @@ def _project_scores(maps: Operators, problem: Problem, point: Iterate) -> tuple[
 
 
 def _shrink(problem: Problem, point: Iterate) -> Iterate:
-    """Shrink the interactions of S ≠ ∅, clamp the scores to their bounds, average the two copies of
-    w.
-    """
+    """Shrink interactions of S ≠ ∅, clamp scores to their bounds, average the two copies of w."""
     conjunctions, disjunctions = (
         torch.cat([part[..., :1], torch.nn.functional.softshrink(part[..., 1:], STEP)], dim=-1)
         for part in point[:2]
@@ -235,9 +229,7 @@ def _certify(
 
 
 def _lower_bound(maps: Operators, problem: Problem, reflected: Iterate, shrunk: Iterate) -> Tensor:
-    """The dual value: multipliers λ, μ of I_and, I_or made feasible, |λ|, |μ| ≤ 1 and Σ (Qᵀλ + μ) =
-    0.
-    """
+    """The dual value of feasible multipliers of I_and, I_or: |λ|, |μ| ≤ 1 and Σ (Qᵀλ + μ) = 0."""
     lagrange_and = (reflected.and_interactions - shrunk.and_interactions) / STEP
     lagrange_or = (reflected.or_interactions - shrunk.or_interactions) / STEP
     imbalance = (maps.mixing.transposed(lagrange_and) + lagrange_or).mean(-2, keepdim=True)

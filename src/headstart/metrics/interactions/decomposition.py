@@ -56,8 +56,7 @@ def decompose(pretrained: Table, finetuned: Table) -> Decomposition:
 
 
 def weighted_jaccard(first: Table, second: Table) -> Float[Tensor, "*batch"]:
-    """Return J = Σ min(Ĩ₁, Ĩ₂) / Σ max(Ĩ₁, Ĩ₂) with Ĩ = [max(I, 0); max(−I, 0)]; NaN where both are
-    empty.
+    """Return J = Σ min(Ĩ₁, Ĩ₂) / Σ max(Ĩ₁, Ĩ₂), Ĩ = [max(I, 0); max(−I, 0)]; NaN if both are empty.
 
     Symmetric, within [0, 1], and 1 only for equal tables. The form is inferred from the authors'
     code.
@@ -71,8 +70,7 @@ def weighted_jaccard(first: Table, second: Table) -> Float[Tensor, "*batch"]:
 
 
 def normalise(interactions: Images) -> Images:
-    """Return the interactions of one network divided by its scale over images; NaN where the scale
-    is zero.
+    """Return the interactions of one network divided by its scale over images; NaN for scale zero.
 
     The scale is E_x Σ|I(S)|, over all tables of an image, so that networks whose log-odds differ by
     a factor can be compared.
@@ -84,8 +82,7 @@ def normalise(interactions: Images) -> Images:
 def permute_within_orders(
     interactions: Float[Tensor, "*batch subsets"], generator: torch.Generator
 ) -> Float[Tensor, "*batch subsets"]:
-    """Return the interactions of each sample, permuted at random among the subsets of the same
-    order.
+    """Return each sample's interactions, permuted at random among the subsets of the same order.
 
     The null of a network with the same strength at every order that knows nothing of which players
     act together.
@@ -119,8 +116,7 @@ def match_scale(
     interactions: Float[Tensor, "images *tables subsets"],
     reference: Float[Tensor, "images *tables subsets"],
 ) -> Float[Tensor, "images *tables subsets"]:
-    """Return the interactions times the factor that gives them the reference's E_x Σ|I(S)|; NaN if
-    they are zero.
+    """Return the interactions scaled to the reference's E_x Σ|I(S)|; NaN if they are zero.
 
     A null network, such as a random backbone with a trained probe, has weaker interactions than a
     trained one; unscaled, it would inflate every excess.
@@ -132,8 +128,7 @@ def match_scale(
 def excess_over_null(
     value: Float[Tensor, "*shape"], null: Float[Tensor, "*shape"], ceiling: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Return (value − null) / (ceiling − null): 0 at chance, 1 at the ceiling; NaN unless ceiling >
-    null.
+    """Return (value − null) / (ceiling − null), 1 at the ceiling; NaN unless ceiling > null.
 
     The ceiling is the same measure between two fine-tuned networks that start from the same
     checkpoint.

@@ -66,9 +66,7 @@ def segmentation_players(
 
 
 def check_players(players: Bool[Tensor, "*images players height width"]) -> None:
-    """Raise `ValueError` for no player, more than 16, a player with no pixels, or a pixel with two
-    players.
-    """
+    """Raise `ValueError` for no or over 16 players, one without pixels, or pixels with two."""
     count = players.shape[-3]
     if not count:
         raise ValueError("there are no players: name at least one cell or one mask")
@@ -99,8 +97,7 @@ def pixel_inputs(
     players: Bool[Tensor, "*images_or_none players height width"],
     baseline: Float[Tensor, "..."],
 ) -> MaskedInputs:
-    """Return the maker of masked images x_T = m·x + (1 − m)·b, where m is 1 on visible pixels, else
-    0.
+    """Return the maker of masked images x_T = m·x + (1 − m)·b, where m is 1 on visible pixels.
 
     Players are the same for all images [players, height, width] or differ [images, players, height,
     width]. The baseline b broadcasts to the images. All masks of a chunk are applied by one fused
@@ -129,9 +126,7 @@ def pixel_inputs(
 def expand_baseline(
     images: Float[Tensor, "images channels height width"], baseline: Float[Tensor, "..."]
 ) -> Float[Tensor, "images channels height width"]:
-    """Return the baseline with the images' shape, type and device; raise `ValueError` where it does
-    not fit.
-    """
+    """Return the baseline with the images' shape, type and device, or refuse one that does not fit."""
     try:
         return baseline.to(images).expand_as(images)
     except RuntimeError:
@@ -181,9 +176,7 @@ def bounded_shift_baseline(
 
 
 def learned_baseline(images: Images, learned: Float[Tensor, "..."]) -> Images:
-    """Return a baseline that was learned elsewhere, checked for shape and for values that are not
-    finite.
-    """
+    """Return a baseline that was learned elsewhere, checked for shape and for finite values."""
     if not bool(learned.isfinite().all()):
         raise ValueError("the learned baseline holds NaN or infinite values: its training diverged")
     return expand_baseline(images, learned)

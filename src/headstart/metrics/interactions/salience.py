@@ -104,8 +104,7 @@ def sparsity_curve(interactions: Float[Tensor, "*batch subsets"]) -> Float[Tenso
 def match_error(
     dividends: Float[Tensor, "*batch subsets"], kept: Sequence[int]
 ) -> Float64[Tensor, "*batch kept"]:
-    """Return the root mean square error on all 2^n masks when only the k strongest dividends are
-    kept.
+    """Return the root mean square error on all 2^n masks of the k strongest dividends alone.
 
     One column for each k in `kept`; I(∅) is always kept; units are those of v. Errors as for
     `strongest`.

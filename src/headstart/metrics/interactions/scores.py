@@ -16,8 +16,7 @@ Network = Callable[[Tensor], Tensor]
 def log_odds(
     logits: Float[Tensor, "*batch classes"], labels: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
-    """Return v = log(p(y*|x) / (1 − p(y*|x))) = z_{y*} − log Σ_{k≠y*} exp z_k, from logits z and
-    labels y*.
+    """Return v = log(p / (1 − p)) = z_{y*} − log Σ_{k≠y*} exp z_k, for p = p(y*|x), from logits z.
 
     It never leaves the logits, so it stays exact where p rounds to 0 or 1. Raises `ValueError` for
     probabilities, for values that are not finite, for one class, and for labels without a logit.

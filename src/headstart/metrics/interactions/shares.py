@@ -101,9 +101,7 @@ def speed(similarity: Curves, epochs: Epochs) -> Float[Tensor, "*batch"]:
 
 
 def time_to(similarity: Curves, epochs: Epochs, level: float) -> Float[Tensor, "*batch"]:
-    """Return the epoch of the first checkpoint with J ≥ level (the study uses 0.5 and 0.8); NaN if
-    none has.
-    """
+    """Return the epoch of the first checkpoint with J ≥ level; NaN if none has."""
     _check_epochs(epochs)
     reached = similarity >= level
     first = epochs.to(similarity)[reached.to(torch.int8).argmax(-1)]
@@ -111,15 +109,12 @@ def time_to(similarity: Curves, epochs: Epochs, level: float) -> Float[Tensor, "
 
 
 def stability(similarity: Curves) -> Float[Tensor, "*batch"]:
-    """Return Σ_t max(0, J_t − J_{t+1}), the sum of all drops; 0 for a curve that never falls, lower
-    is better.
-    """
+    """Return Σ_t max(0, J_t − J_{t+1}), the sum of all drops; lower is better."""
     return -similarity.diff().clamp(max=0).sum(-1)
 
 
 def directness(trajectory: Trajectory) -> Share:
-    """Return ‖I_end − I_0‖₁ of Σ_t ‖I_{t+1} − I_t‖₁ for every image [images, 1]: their ratio is 1 for
-    a straight path, undefined for no movement.
+    """Return ‖I_end − I_0‖₁ of Σ_t ‖I_{t+1} − I_t‖₁ [images, 1]: 1 where straight, undefined if still.
 
     More checkpoints show more of the detours: compare runs with the same checkpoints only.
     """

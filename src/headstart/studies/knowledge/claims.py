@@ -1,8 +1,13 @@
-"""The claims on knowledge (arXiv 2410.08455): which function evaluates which, and K5, K7 and K8."""
+"""The claims on knowledge (arXiv 2410.08455): what the tables say of K1 to K5, K7 and K8.
+
+Intervals are over images, for the networks at hand: a result speaks of these networks. Interactions
+are normalised by every network's strength, so that a difference in scale is no knowledge.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -11,7 +16,6 @@ from headstart.statistics.claim_results import ClaimResult, Status
 from headstart.statistics.errors import TableError
 from headstart.statistics.measurements import select
 from headstart.statistics.words import pluralize
-from headstart.studies.knowledge import share_claims
 from headstart.studies.knowledge.gains import ratio_explains_accuracy
 from headstart.studies.knowledge.tables import (
     ComparedNetworks,
@@ -25,6 +29,108 @@ from headstart.studies.knowledge.tables import (
     unmeasured,
 )
 
+NULLS = {
+    "permuted": "interactions permuted within their order",
+    "other_image": "those of another image",
+    "random_backbone": "a random backbone with a trained probe",
+}
+PUBLISHED = (13.0, 45.0)
+
+
+def little_survives(compared: ComparedNetworks) -> ClaimResult:
+    """K1: is less than half of the pretrained knowledge preserved, and more than chance?"""
+    share = compared.number("preserved_of_pretrained")
+    if share is None:
+        return unmeasured("The share of preserved knowledge")
+    raw = compared.number("preserved_of_pretrained", variant="raw")
+    text = f"{share.text()} of the pretrained knowledge is preserved"
+    text += f" ({raw.text()} without normalising)." if raw else "."
+    nulls, over_all = _against_nulls(compared, "preserved_of_pretrained")
+    text = f"{text} {nulls}"
+    ceiling = compared.number("preserved_of_pretrained", "ceiling_second_run")
+    if ceiling:
+        text += (
+            f" Two fine-tuning runs of the same checkpoint share {ceiling.text()} with each other."
+        )
+    if share.low > 50:
+        return result("contradicted", f"{text} More than half survives.", share)
+    if not share.high < 50:
+        return result("undetermined", f"{text} The interval is not all below one half.", share)
+    if not over_all:
+        return result(
+            "undetermined", f"{text} What is shared cannot be told from every chance.", share
+        )
+    return result("supported", text, share)
+
+
+def complex_is_discarded(compared: ComparedNetworks) -> ClaimResult:
+    """K2: does the discarded share rise with the order, beyond what chance within orders does?"""
+    return _rising(compared, "discarded_of_pretrained", "discarded share")
+
+
+def complex_is_new(compared: ComparedNetworks) -> ClaimResult:
+    """K3: is most of the fine-tuned knowledge new, and the more so the higher the order?"""
+    share = compared.number("new_of_finetuned")
+    risen = _rising(compared, "new_of_finetuned", "new share")
+    if share is None or risen.status == "not measured here":
+        return unmeasured("The share of new knowledge")
+    text = f"{share.text()} of the fine-tuned knowledge is new. {risen.reason}"
+    status: Status = "undetermined"
+    if share.high < 50 or risen.status == "contradicted":
+        status = "contradicted"
+    elif share.low > 50 and risen.status == "supported":
+        status = "supported"
+    return result(status, text, share)
+
+
+def scratch_finds_little(compared: ComparedNetworks) -> ClaimResult:
+    """K4: is what training from scratch has of the preserved knowledge nearer to chance than to the ceiling?"""
+    ratio = compared.number("exclusivity")
+    if ratio is None:
+        return unmeasured("The exclusivity ratio")
+    nulls, _ = _against_nulls(compared, "exclusivity")
+    low, high = PUBLISHED
+    inside = "inside" if low <= ratio.value <= high else "outside"
+    text = (
+        f"Training from scratch has {ratio.text()} of the preserved knowledge, {inside} the published "
+        f"{low:.0f} to {high:.0f} %. {nulls}"
+    )
+    excess = compared.number("exclusivity", "excess_permuted")
+    if excess is None:
+        reason = f"{text} Without a second fine-tuning run there is no ceiling to read it against."
+        return result("undetermined", reason, ratio)
+    text += (
+        f" From chance (permuted) to the ceiling, a second fine-tuning run, it is {excess.text()} of "
+        "the way."
+    )
+    return result(above(excess, 50.0, below=True), text, ratio)
+
+
+def _rising(compared: ComparedNetworks, metric: str, words: str) -> ClaimResult:
+    measured = compared.number(f"{metric}_rise")
+    over = compared.number(f"{metric}_rise", "over_permuted")
+    if measured is None or over is None:
+        return unmeasured(f"The {words} by order")
+    text = (
+        f"The {words} over the upper half of orders minus that over the lower half is "
+        f"{measured.text('points')}; over interactions permuted within their order, "
+        f"{over.text('points')} more."
+    )
+    return result(above(over, 0.0), text, over)
+
+
+def _against_nulls(compared: ComparedNetworks, metric: str) -> tuple[str, bool]:
+    """Say by how much a share exceeds each null, and whether it exceeds all of them."""
+    found = {null: compared.number(metric, f"over_{null}") for null in NULLS}
+    parts = [
+        f"{number.text('', signed=True)} over {NULLS[null]}"
+        for null, number in found.items()
+        if number is not None
+    ]
+    over_all = all(number is not None and number.low > 0 for number in found.values())
+    return f"In points: {', '.join(parts)}.", over_all
+
+
 EXPLAINED = 90.0
 """Per cent of the variance of v that few interactions must explain to be called a match."""
 
@@ -37,8 +143,9 @@ def finetuning_is_direct(compared: ComparedNetworks) -> ClaimResult:
     """
     wanted = {"speed_to_own_end": 1, "directness": 1, "stability_to_own_end": -1}
     labels = ("speed", "directness", "drops")
-    found = {metric: _of_dynamics(compared, metric) for metric in wanted}
-    over = {metric: _of_dynamics(compared, metric, "over_permuted") for metric in wanted}
+    number = partial(compared.number, role="finetuned-scratch", factor=1.0)
+    found = {metric: number(metric) for metric in wanted}
+    over = {metric: number(metric, "over_permuted") for metric in wanted}
     signs, parts = [], []
     for label, (metric, sign) in zip(labels, wanted.items(), strict=True):
         measured, beyond = found[metric], over[metric]
@@ -47,7 +154,7 @@ def finetuning_is_direct(compared: ComparedNetworks) -> ClaimResult:
         signs.append(sign if beyond.low > 0 else -sign if beyond.high < 0 else 0)
         parts.append(f"{label} {_signed(measured)}, over chance {_signed(beyond)}")
     text = f"Fine-tuned minus scratch, to the own end: {'; '.join(parts)}."
-    common = _of_dynamics(compared, "speed_to_common_target")
+    common = number("speed_to_common_target")
     if common is not None:
         text += f" Speed to the fine-tuned end for both: {_signed(common)}."
     status: Status = "undetermined"
@@ -58,12 +165,6 @@ def finetuning_is_direct(compared: ComparedNetworks) -> ClaimResult:
     speed = over["speed_to_own_end"]
     assert speed is not None
     return result(status, text, speed)
-
-
-def _of_dynamics(
-    compared: ComparedNetworks, metric: str, condition: str = "measured"
-) -> Number | None:
-    return compared.number(metric, condition, role="finetuned-scratch", factor=1.0)
 
 
 def _signed(number: Number) -> str:
@@ -99,11 +200,12 @@ def _chance(nulls: Sequence[float]) -> str:
     return f"at most {most:.1f} %" if most > 0 else "nothing"
 
 
-EVERYWHERE: dict[str, Callable[[ComparedNetworks], ClaimResult]] = {
-    "K1": share_claims.little_survives,
-    "K2": share_claims.complex_is_discarded,
-    "K3": share_claims.complex_is_new,
-    "K4": share_claims.scratch_finds_little,
+OnOne = Callable[[ComparedNetworks], ClaimResult]
+EVERYWHERE: dict[str, OnOne] = {
+    "K1": little_survives,
+    "K2": complex_is_discarded,
+    "K3": complex_is_new,
+    "K4": scratch_finds_little,
     "K5": finetuning_is_direct,
 }
 ON_ONE = (*EVERYWHERE.values(), few_and_matching)
@@ -129,9 +231,7 @@ def holds_everywhere(comparisons: Sequence[ComparedNetworks]) -> ClaimResult:
     return ClaimResult("undetermined", text)
 
 
-def _on_one(
-    function: Callable[[ComparedNetworks], ClaimResult],
-) -> Callable[[ClaimEvaluator], ClaimResult]:
+def _on_one(function: OnOne) -> Callable[[ClaimEvaluator], ClaimResult]:
     return lambda opened: function(opened.compared)
 
 

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.and_or import TOLERANCE
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
-from headstart.studies.knowledge.networks import SCRATCH, Networks, Place
+from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import NO_ROOM, UNDEFINED, Rows
 from headstart.studies.knowledge.shares import (
@@ -79,9 +78,7 @@ class Comparer:
             largest = float(gap.max())
             reason = UNSOLVED if largest > TOLERANCE else ""
             self.rows.add_number("and_or_gap", largest, reason=reason, **described)
-        generator = torch.Generator().manual_seed(
-            derive_seed("nulls", self.options.seed, seed, init_epoch)
-        )
+        generator = seeded("nulls", self.options.seed, seed, init_epoch)
         return {name: conditions(group, self.options, generator) for name, group in found.items()}
 
     def _estimates(self, found: list[dict[str, Shares | None]], looked: Tensor) -> Estimates:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from headstart.params.core import CoreParams, repeated
 from headstart.params.recipe import Pretrain, Trajectory
@@ -12,10 +11,11 @@ from headstart.studies.knowledge.params import Arm, Knowledge
 
 Trajectories = Mapping[str, Mapping[str, Trajectory]]
 TargetEpoch = int | Literal["best", "last"]
+Requested = Mapping[str, tuple[Sequence[Any], Sequence[Any]]]
+"""Field of the params -> what is requested, and what there is."""
 
 
-@dataclass(frozen=True)
-class States:
+class States(NamedTuple):
     """Target epochs to look at of the runs from some source epochs of one arm."""
 
     model: str
@@ -133,7 +133,7 @@ def find_problems(params: CoreParams) -> list[str]:
         comparison = Comparison(model, options, trajectory, pretrain)
         problems += [
             *_outside(path, comparison),
-            *_not_run(path, comparison, trajectory, pretrain),
+            *_not_run(path, comparison),
             *_not_kept(path, comparison),
         ]
     return problems
@@ -168,48 +168,42 @@ def _outside(path: str, comparison: Comparison) -> list[str]:
     arm, options = comparison.finetuned, comparison.options
     there = comparison._numbers(arm.source_epochs)
     runs = seeds_of(arm, comparison.pretrain[comparison.model])
-    requested: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    requested: Requested = {
         "source_epochs": (comparison.source_epochs, there),
         "followed": (comparison.followed, comparison.source_epochs),
         "targets": (comparison.targets, arm.targets),
         "seeds": (comparison.seeds, runs),
     }
-    problems = []
+    return [
+        f"{path}.{field}: {unknown} are not run by the arm {options.finetuned!r}; there are {known}"
+        for field, unknown, known in _unknown(requested)
+    ]
+
+
+def _unknown(requested: Requested) -> Iterator[tuple[str, list[Any], list[Any]]]:
+    """Yield each field that requests what is not there: its name, what is missing, what there is."""
     for field, (wanted, known) in requested.items():
-        unknown = [value for value in wanted if value not in known]
-        if unknown:
-            problems.append(
-                f"{path}.{field}: {unknown} are not run by the arm {options.finetuned!r}; "
-                f"there are {list(known)}"
-            )
-    return problems
+        if missing := [value for value in wanted if value not in known]:
+            yield field, missing, list(known)
 
 
-def _not_run(
-    path: str, comparison: Comparison, trajectory: Trajectories, pretrain: Mapping[str, Pretrain]
-) -> list[str]:
+def _not_run(path: str, comparison: Comparison) -> list[str]:
     """Return source epochs, targets, seeds and sources that another arm of the comparison does not run."""
     problems = []
     for states in comparison.states():
-        arm, source = trajectory[states.model][states.arm], pretrain[states.model]
+        pretrain = comparison.pretrain
+        arm, source = comparison.arms[states.model][states.arm], pretrain[states.model]
         there = [source.epochs if epoch == "last" else epoch for epoch in arm.source_epochs]
-        requested: dict[str, tuple[tuple[Any, ...], Any]] = {
+        requested: Requested = {
             "source_epochs": (states.source_epochs, there),
             "targets": (comparison.targets, arm.targets),
             "seeds": (comparison.seeds, seeds_of(arm, source)),
             "sources": (pretrain[comparison.model].sources, source.sources),
         }
-        for field, (wanted, known) in requested.items():
-            missing = [value for value in wanted if value not in known]
-            where = (
-                f"pretrain.{states.model}"
-                if field == "sources"
-                else (f"trajectory.{states.model}.{states.arm}")
-            )
-            if missing:
-                problems.append(
-                    f"{path}: needs {missing} in {where}.{field}, which has {list(known)}"
-                )
+        for field, missing, known in _unknown(requested):
+            place = "pretrain" if field == "sources" else "trajectory"
+            where = f"{place}.{states.model}" + ("" if field == "sources" else f".{states.arm}")
+            problems.append(f"{path}: needs {missing} in {where}.{field}, which has {known}")
     return list(dict.fromkeys(problems))
 
 

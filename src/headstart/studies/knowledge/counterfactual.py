@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.counterfactual import (
     player_strengths,
     positive,
@@ -18,7 +17,7 @@ from headstart.metrics.interactions.counterfactual import (
 from headstart.metrics.interactions.decomposition import Decomposition, decompose, match_scale
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.transform import strength
-from headstart.studies.knowledge.networks import Networks, Place
+from headstart.studies.knowledge.networks import Networks, Place, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 
@@ -47,9 +46,7 @@ def add_counterfactuals(
         names |= {"variant": variant, "condition": "measured"}
         rebuilt, hidden = [], []
         for seed in networks.seeds:
-            generator = torch.Generator().manual_seed(
-                derive_seed("parts", options.seed, seed, init_epoch)
-            )
+            generator = seeded("parts", options.seed, seed, init_epoch)
             place = Place("finetuned", seed, init_epoch)
             tuned, values = networks.made(place), networks.scored(place)
             pretrained = networks.made(place._replace(role="probe"))

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.decomposition import (
     match_scale,
     normalise,
@@ -19,7 +18,15 @@ from headstart.metrics.interactions.decomposition import (
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
 from headstart.metrics.interactions.shares import directness, speed, stability, time_to
 from headstart.studies.knowledge.compare import OWN_BACKBONE
-from headstart.studies.knowledge.networks import PATHS, SCRATCH, Epoch, Networks, Place, Role
+from headstart.studies.knowledge.networks import (
+    PATHS,
+    SCRATCH,
+    Epoch,
+    Networks,
+    Place,
+    Role,
+    seeded,
+)
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import NEVER, UNDEFINED, Rows
 
@@ -135,9 +142,7 @@ class LearningDynamics:
         self, init_epoch: str, paths: list[list[Tensor]], ends: list[Tensor], change: Change
     ) -> dict[str, Estimate]:
         """Return J by epoch [seeds, images, times]: as measured, and under the nulls."""
-        generator = torch.Generator().manual_seed(
-            derive_seed("paths", self.options.seed, init_epoch)
-        )
+        generator = seeded("paths", self.options.seed, init_epoch)
 
         def permuted(table: Tensor, end: Tensor) -> Tensor:
             draws = [
@@ -187,9 +192,7 @@ class LearningDynamics:
 
     def _directness(self, init_epoch: str, paths: list[list[Tensor]]) -> Scalars:
         """Return directness as measured, and of checkpoints that are each permuted within orders."""
-        generator = torch.Generator().manual_seed(
-            derive_seed("detours", self.options.seed, init_epoch)
-        )
+        generator = seeded("detours", self.options.seed, init_epoch)
         permuted = [[permute_within_orders(table, generator) for table in path] for path in paths]
         found: Scalars = {}
         for condition, each in {"measured": paths, "null_permuted": permuted}.items():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.files import write_table
-from headstart.artifacts.keys import Job, derive_seed
+from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.decomposition import decompose
 from headstart.metrics.interactions.resampling import Resampling
@@ -23,7 +23,15 @@ from headstart.statistics.measurements import select
 from headstart.studies.knowledge.compare import Comparer, right_under_all
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
 from headstart.studies.knowledge.learning_dynamics import LearningDynamics
-from headstart.studies.knowledge.networks import PATHS, SCRATCH, TRAINED, Networks, Place, Role
+from headstart.studies.knowledge.networks import (
+    PATHS,
+    SCRATCH,
+    TRAINED,
+    Networks,
+    Place,
+    Role,
+    seeded,
+)
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 from headstart.studies.knowledge.shares import group_of
@@ -38,7 +46,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     names = {name: job.wildcards[name] for name in ("source", "model", "target")}
     rows = Rows(options.confidence, networks.source_epochs(), device=networks.device, **names)
     images = len(networks.labels)
-    generator = torch.Generator().manual_seed(derive_seed("images", options.seed))
+    generator = seeded("images", options.seed)
     resampling = Resampling(images, options.resamples, generator)
     init_epochs, followed = networks.roles["init_epochs"], networks.roles["followed"]
     context.log(

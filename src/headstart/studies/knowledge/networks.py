@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.files import read_json, read_table
-from headstart.artifacts.keys import Job
+from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.metrics.interactions.transform import mobius
 from headstart.studies.knowledge import KnowledgeError
@@ -72,7 +72,7 @@ class Networks:
         self.players = images["players"].bool()
         self.device = str(context.inputs["values"][0].manifest["device"])
         self._tables = lru_cache(maxsize=8)(self._read)
-        self._interactions = lru_cache(maxsize=32)(self._transform)
+        self.interactions = lru_cache(maxsize=32)(self._transform)
 
     @property
     def count(self) -> int:
@@ -94,18 +94,14 @@ class Networks:
     def entry(self, place: Place) -> Mapping[str, Any] | None:
         """Return what is said of a network, or None where there is none."""
         model, arm = self.roles[place.role]
-        found = [
-            state
-            for state in self._states.get((model, arm, place.seed), ())
-            if state["init_epoch"] == place.init_epoch
-            and self._is_run(place.role, state["target_seed"])
-            and (
-                state[place.epoch]
-                if isinstance(place.epoch, str)
-                else state["target_epoch"] == place.epoch
-            )
-        ]
-        return found[0] if found else None
+        field, wanted = "target_epoch", place.epoch
+        if isinstance(place.epoch, str):
+            field, wanted = place.epoch, True
+        for state in self._states.get((model, arm, place.seed), ()):
+            run = self._is_run(place.role, state["target_seed"])
+            if run and state["init_epoch"] == place.init_epoch and state[field] == wanted:
+                return state
+        return None
 
     def source_epochs(self) -> dict[str, dict[int, int]]:
         """Return the source epoch of every network: as requested -> source network -> number."""
@@ -121,10 +117,6 @@ class Networks:
         """Return v(x_T), float64 [images, 2^n]."""
         tensors = self._tensors(place)
         return None if tensors is None else tensors["values"].double()
-
-    def interactions(self, place: Place) -> Tensor | None:
-        """Return I(S), float64 [images, 2^n]."""
-        return self._interactions(place)
 
     def made(self, place: Place) -> Tensor:
         """Return I(S) of a network that there must be.
@@ -145,10 +137,9 @@ class Networks:
 
     def repeated(self, place: Place) -> tuple[Tensor, Tensor] | None:
         """Return the scores of the images evaluated twice, with one chunk size and another."""
-        tensors = self._tensors(place)
-        if tensors is None or "repeat" not in tensors:
-            return None
-        return tensors["values"][: len(tensors["repeat"])], tensors["repeat"]
+        tensors = self._tensors(place) or {}
+        again = tensors.get("repeat")
+        return None if again is None else (tensors["values"][: len(again)], again)
 
     def history(self, role: Role, seed: int, init_epoch: str) -> pd.DataFrame:
         """Return the history of a run, one row per target epoch."""
@@ -167,17 +158,21 @@ class Networks:
 
     def _tensors(self, place: Place) -> dict[str, Tensor] | None:
         entry = self.entry(place)
-        if entry is None:
-            return None
-        model, arm = self.roles[place.role]
-        return self._tables(model, arm, place.seed, entry["file"])
+        key = (*self.roles[place.role], place.seed)
+        return None if entry is None else self._tables(*key, entry["file"])
 
     def _read(self, model: str, arm: str, seed: int, file: str) -> dict[str, Tensor]:
         return load(self._artifacts[model, arm, seed].file(file))
 
     def _transform(self, place: Place) -> Tensor | None:
+        """Return I(S), float64 [images, 2^n]."""
         values = self.values(place)
         return None if values is None else mobius(values)
+
+
+def seeded(*names: str | int) -> torch.Generator:
+    """Return the generator of everything that is drawn under some names."""
+    return torch.Generator().manual_seed(derive_seed(*names))
 
 
 def there(table: Tensor | None, place: Place) -> Tensor:

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from headstart.artifacts.keys import derive_seed
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.salience import (
     largest,
@@ -19,7 +18,7 @@ from headstart.metrics.interactions.salience import (
     sparsity_curve,
 )
 from headstart.metrics.interactions.transform import mobius
-from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role
+from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 
@@ -49,9 +48,7 @@ def add_sparsity(
         first_epoch = SCRATCH if role == "scratch" else init_epoch
         values = [networks.scored(Place(role, seed, first_epoch)) for seed in networks.seeds]
         curves = torch.stack([sparsity_curve(mobius(v))[:, [k - 1 for k in kept]] for v in values])
-        generator = torch.Generator().manual_seed(
-            derive_seed("dealt", options.seed, role, init_epoch)
-        )
+        generator = seeded("dealt", options.seed, role, init_epoch)
         explained = _explained(values, kept, resampling, lambda v: v)
         permuted = _explained(values, kept, resampling, lambda v, g=generator: _permuted(v, g))  # type: ignore[misc]
         parts.append(
@@ -107,20 +104,16 @@ def _curve_table(
 ) -> pd.DataFrame:
     flat = curves.flatten(0, 1)
     flat = flat[~flat.isnan().any(-1)]
+    # A row of NaN has NaN for quartiles: that of no image.
+    shown = flat if len(flat) else flat.new_full((1, flat.shape[-1]), torch.nan)
+    quartiles = shown.quantile(shown.new_tensor([0.25, 0.5, 0.75]), dim=0)
     table = {"role": role, "init_epoch": init_epoch, "kept": kept, "images": len(flat)}
     names = ("strength_low", "strength", "strength_high")
-    numbers = dict(zip(names, _quartiles(flat), strict=True))
+    numbers = dict(zip(names, quartiles, strict=True))
     for name, estimate in (("explained", explained), ("permuted_explained", permuted)):
         numbers[name] = estimate.pooled().points[0]
         numbers[f"{name}_low"], numbers[f"{name}_high"] = estimate.interval(confidence)
     return pd.DataFrame(table | {name: value.tolist() for name, value in numbers.items()})
-
-
-def _quartiles(curves: Tensor) -> Tensor:
-    """Return the three quartiles over curves; NaN where there is none."""
-    if not len(curves):
-        return curves.new_full((3, curves.shape[-1]), torch.nan)
-    return curves.quantile(curves.new_tensor([0.25, 0.5, 0.75]), dim=0)
 
 
 def add_noise(networks: Networks, options: Analysis, init_epoch: str, rows: Rows) -> None:

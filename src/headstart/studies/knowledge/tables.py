@@ -111,8 +111,7 @@ def sample_size(rows: pd.DataFrame) -> str:
     return f"n = {pluralize(networks, 'source network')} × {images} test images"
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(NamedTuple):
     """A measurement with its interval over images, in percent where it is a share."""
 
     value: float
@@ -171,18 +170,12 @@ class ComparedNetworks:
         return next(comparisons(self.table)).title
 
 
-def above(number: Number, limit: float) -> Status:
-    """Return whether a number is larger than a limit, by where its interval lies."""
-    if number.low > limit:
-        return "supported"
-    return "contradicted" if number.high < limit else "undetermined"
-
-
-def below(number: Number, limit: float) -> Status:
-    """Return whether a number is smaller than a limit, by where its interval lies."""
-    if number.high < limit:
-        return "supported"
-    return "contradicted" if number.low > limit else "undetermined"
+def above(number: Number, limit: float, below: bool = False) -> Status:
+    """Return whether a number is larger than a limit, or `below` it, by where its interval lies."""
+    higher, lower = number.low > limit, number.high < limit
+    if not higher and not lower:
+        return "undetermined"
+    return "supported" if lower == below else "contradicted"
 
 
 def result(status: Status, reason: str, number: Number) -> ClaimResult:

@@ -8,9 +8,8 @@ as it is done: a killed job goes on there, and more images or states compute wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -23,7 +22,6 @@ from headstart.artifacts.store import JobContext, package_versions
 from headstart.metrics.interactions.masking import MaskedInputs
 from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.passes import full_precision, precise_evaluation_mode
-from headstart.networks.network import Network
 from headstart.params.types import canonical
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.knowledge import KnowledgeError
@@ -37,8 +35,7 @@ PART = 16
 """Images whose values are kept together."""
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """One network to evaluate: a target epoch of one trajectory."""
 
     trajectory: int
@@ -117,11 +114,12 @@ class Evaluation:
 
     def entry(self, state: State, name: str) -> dict[str, Any]:
         """Return what `states.json` says of a file."""
-        wildcards = self.trajectories[state.trajectory].artifact.manifest["wildcards"]
+        manifest = self.trajectories[state.trajectory].artifact.manifest
+        wildcards = manifest["wildcards"]
         return {
             "file": name,
             "init_epoch": wildcards["source_epoch"],
-            "source_epoch": self._source_epoch(state),
+            "source_epoch": int(manifest["summary"]["source_epoch"]),
             "target_seed": int(wildcards["target_seed"]),
             "target_epoch": state.target_epoch,
             "best": state.best,
@@ -129,21 +127,15 @@ class Evaluation:
             "sha256": state.digest,
         }
 
-    def _source_epoch(self, state: State) -> int:
-        manifest = self.trajectories[state.trajectory].artifact.manifest
-        return int(manifest["summary"]["source_epoch"])
-
     def histories(self) -> pd.DataFrame:
         """Return the histories of all trajectories, with `init_epoch` and `target_seed`."""
         parts = []
         for trajectory in self.trajectories:
             wildcards = trajectory.artifact.manifest["wildcards"]
+            names = {"init_epoch": wildcards["source_epoch"]}
+            names["target_seed"] = int(wildcards["target_seed"])
             history = read_table(trajectory.artifact.file("history.parquet"))
-            parts.append(
-                history.assign(
-                    init_epoch=wildcards["source_epoch"], target_seed=int(wildcards["target_seed"])
-                )
-            )
+            parts.append(history.assign(**names))
         return pd.concat(parts, ignore_index=True)
 
     def values(self, state: State) -> dict[str, Tensor]:
@@ -175,7 +167,6 @@ class Evaluation:
         pixels = self.subjects.pixels[images].numpy().tobytes().hex()
         players = self.subjects.players
         masks = players if players.ndim == 3 else players[images]
-        options = canonical(self.options.baseline)
         identity = {
             "code": self.job.code,
             "model": self.job.keyed["model"],
@@ -183,8 +174,9 @@ class Evaluation:
             "images": sha256_of([pixels, self.subjects.labels[images].tolist()]),
             "players": sha256_of(masks.to(torch.uint8).numpy().tobytes().hex()),
             "normalization": self.normalization.to_dict(),
-            "mean": self.task_mean(),
-            "options": options,
+            # The images that the baseline may depend on: those of the task.
+            "mean": self.context.input("data").digest + sha256_of(self.job.keyed["task"]),
+            "options": canonical(self.options.baseline),
             "chunk": chunk,
             "channels_last": self.job.params.get("channels_last", False),
             "device": self.context.device.partition(":")[0],
@@ -193,12 +185,11 @@ class Evaluation:
         key = run_key(identity)
         return RUNS / key[:2] / f"{key}.safetensors"
 
-    def task_mean(self) -> str:
-        """Return what identifies the images that the baseline may depend on: those of the task."""
-        return self.context.input("data").digest + sha256_of(self.job.keyed["task"])
-
     def _compute(self, state: State, images: Tensor, chunk: int) -> dict[str, Tensor]:
-        network, device = self._network(state), self.context.device
+        trajectory, device = self.trajectories[state.trajectory], self.context.device
+        network = trajectory.network(state.target_epoch)
+        if self.job.params.get("channels_last", False):
+            network.to(memory_format=torch.channels_last)
 
         def inputs(samples: Tensor, subsets: Tensor) -> Tensor:
             return self.inputs(images.to(samples.device)[samples], subsets)
@@ -209,8 +200,8 @@ class Evaluation:
                 network, inputs, labels, self.subjects.count, chunk, len(self.subjects.classes)
             )
         except ValueError as error:
-            place = self.trajectories[state.trajectory].artifact.path
-            raise KnowledgeError(f"{place}, epoch {state.target_epoch}: {error}") from None
+            where = f"{trajectory.artifact.path}, epoch {state.target_epoch}"
+            raise KnowledgeError(f"{where}: {error}") from None
         everything = torch.tensor([2**self.subjects.count - 1], device=device)
         with (
             torch.no_grad(),
@@ -219,12 +210,6 @@ class Evaluation:
         ):
             logits = network(inputs(torch.arange(len(images), device=device), everything))
         return {"values": values.cpu(), "logits": logits.cpu()}
-
-    def _network(self, state: State) -> Network:
-        network = self.trajectories[state.trajectory].network(state.target_epoch)
-        if self.job.params.get("channels_last", False):
-            network.to(memory_format=torch.channels_last)
-        return network
 
 
 def another_chunk(size: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
@@ -23,19 +24,26 @@ DASHES: dict[str, tuple[float, ...]] = {
 }
 
 
+def draw_lines(axis: Axes, table: pd.DataFrame, **look: Any) -> None:
+    """Draw curves of the tables' own means, without a legend unless `look` asks for one."""
+    sns.lineplot(table, ax=axis, **{"y": "value", "errorbar": None, "legend": False, **look})
+
+
+def write(axis: Axes, text: str, x: float, y: float, **look: Any) -> None:
+    """Write into a corner of an axis."""
+    look = {"fontsize": 7, "transform": axis.transAxes, **look}
+    axis.text(
+        x, y, text, ha="right" if x > 0.5 else "left", va="top" if y > 0.5 else "bottom", **look
+    )
+
+
 def draw_bands(
     axis: Axes, table: pd.DataFrame, x: str, colours: Mapping[str, str], of: str, prefix: str = ""
 ) -> None:
     """Draw a band between the columns `low` and `high`, one for each value of the column `of`."""
     for name, rows in table.sort_values(x).groupby(of):
-        axis.fill_between(
-            rows[x].to_numpy(float),
-            rows[f"{prefix}low"],
-            rows[f"{prefix}high"],
-            color=colours[str(name)],
-            alpha=0.17,
-            linewidth=0,
-        )
+        between = rows[x].to_numpy(float), rows[f"{prefix}low"], rows[f"{prefix}high"]
+        axis.fill_between(*between, color=colours[str(name)], alpha=0.17, linewidth=0)
 
 
 PARTS = {"preserved": BLUE, "discarded": ORANGE, "new": VERMILION}

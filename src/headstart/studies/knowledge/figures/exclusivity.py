@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from headstart.figures.labels import write_caption
 from headstart.figures.style import BLUE, GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
+from headstart.studies.knowledge.claims import PUBLISHED
 from headstart.studies.knowledge.figures.drawing import COLOURS, MARKERS
-from headstart.studies.knowledge.share_claims import PUBLISHED
 from headstart.studies.knowledge.tables import (
     PERCENT,
     ROLES,

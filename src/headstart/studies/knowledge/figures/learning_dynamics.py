@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +11,13 @@ from headstart.figures.facets import epoch_axis, position
 from headstart.figures.labels import Label, label_edge, write_caption
 from headstart.figures.style import GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.figures.drawing import COLOURS, DASHES, MARKERS, draw_bands
+from headstart.studies.knowledge.figures.drawing import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    draw_bands,
+    draw_lines,
+)
 from headstart.studies.knowledge.tables import (
     PERCENT,
     ROLES,
@@ -32,6 +37,7 @@ HISTORY = {
     "loss": ("Loss", "validation loss (nats)"),
     "accuracy": ("Accuracy", "validation accuracy (%)"),
 }
+LOOK = {"x": "x", "hue": "role", "palette": COLOURS}
 
 
 def dynamics_figure(
@@ -96,29 +102,15 @@ def followed(measurements: pd.DataFrame, comparison: Comparison) -> list[str]:
     return sorted(rows["init_epoch"].unique())
 
 
-def _draw_lines(axis: Axes, table: pd.DataFrame, **options: object) -> None:
-    """Draw a line per role."""
-    sns.lineplot(
-        table,
-        x="x",
-        y="value",
-        hue="role",
-        palette=COLOURS,
-        errorbar=None,
-        legend=False,
-        ax=axis,
-        **options,
-    )
-
-
 def _draw_similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
     """Draw J of both networks, with chance and, to the fine-tuned end, what a second run shares."""
     table = table.dropna(subset="value").assign(x=position(table["target_epoch"].astype(float)))
     measured = select(table, condition=MEASURED)
-    _draw_lines(axis, measured, style="role", markers=MARKERS, dashes=DASHES, markersize=4)
+    marks = {"style": "role", "markers": MARKERS, "dashes": DASHES}
+    draw_lines(axis, measured, markersize=4, **marks, **LOOK)
     draw_bands(axis, measured, "x", COLOURS, of="role")
     null = select(table, condition="null_permuted")
-    _draw_lines(axis, null, linestyle=":", linewidth=1.1)
+    draw_lines(axis, null, linestyle=":", linewidth=1.1, **LOOK)
     ceiling = select(table, condition="ceiling_second_run", role="finetuned")
     axis.plot(ceiling["x"], ceiling["value"], "-.", color="black", linewidth=1.1)
     labels = _ends(measured)
@@ -130,8 +122,8 @@ def _draw_similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
 
 def _draw_history(axis: Axes, table: pd.DataFrame) -> list[Label]:
     table = table.assign(x=position(table["target_epoch"].astype(float)))
-    _draw_lines(axis, table, units="seed", estimator=None, alpha=0.35, linewidth=0.8)
-    _draw_lines(axis, table, style="role", dashes=DASHES)
+    draw_lines(axis, table, units="seed", estimator=None, alpha=0.35, linewidth=0.8, **LOOK)
+    draw_lines(axis, table, style="role", dashes=DASHES, **LOOK)
     return _ends(table.groupby(["role", "x"])["value"].mean().reset_index())
 
 

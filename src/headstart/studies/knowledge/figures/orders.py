@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -15,7 +13,13 @@ from matplotlib.gridspec import GridSpec
 from headstart.figures.labels import Label, label_edge, write_caption
 from headstart.figures.style import BLUE, GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
-from headstart.studies.knowledge.figures.drawing import PARTS, draw_bands, draw_example
+from headstart.studies.knowledge.figures.drawing import (
+    PARTS,
+    draw_bands,
+    draw_example,
+    draw_lines,
+    write,
+)
 from headstart.studies.knowledge.tables import (
     PERCENT,
     Comparison,
@@ -138,21 +142,13 @@ def _draw_mirrored(axis: Axes, table: pd.DataFrame, other: str) -> None:
     ends = null["order"] - 0.45, null["order"] + 0.45
     axis.hlines(null["height"], *ends, color="black", linewidth=1.2, linestyle=(0, (2, 1)))
     for part, y in zip(signs, (0.95, 0.05), strict=True):
-        _write(axis, part, 0.98, y, bbox={"facecolor": PARTS[part], "alpha": 0.35, "pad": 2})
-    _write(axis, "dashes: by chance", 0.02, 0.95, fontsize=7, color=GREY)
+        box = {"facecolor": PARTS[part], "alpha": 0.35, "pad": 2, "edgecolor": "none"}
+        write(axis, part, 0.98, y, bbox=box, fontsize=8)
+    write(axis, "dashes: by chance", 0.02, 0.95, color=GREY)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axis.set_ylabel("% of the network's strength")
     _label_orders(axis, table)
-
-
-def _write(axis: Axes, text: str, x: float, y: float, **options: Any) -> None:
-    """Write into a corner of an axis."""
-    ends = "right" if x > 0.5 else "left", "top" if y > 0.5 else "bottom"
-    look = {"fontsize": 8, **options}
-    if "bbox" in look:
-        look["bbox"] = {"edgecolor": "none", **look["bbox"]}
-    axis.text(x, y, text, transform=axis.transAxes, ha=ends[0], va=ends[1], **look)
 
 
 def _draw_shares(axis: Axes, table: pd.DataFrame) -> list[Label]:
@@ -160,20 +156,10 @@ def _draw_shares(axis: Axes, table: pd.DataFrame) -> list[Label]:
     table = select(table, metric="preserved_of_pretrained").astype({"order": float})
     table = table[table["value"].notna()].sort_values("order")
     colours = {condition: colour for condition, (colour, *_) in SHARES.items()}
-    sns.lineplot(
-        table,
-        x="order",
-        y="value",
-        hue="condition",
-        style="condition",
-        size="condition",
-        palette=colours,
-        dashes={condition: dashes for condition, (_, dashes, _) in SHARES.items()},
-        sizes={condition: 2.0 if condition == MEASURED else 1.2 for condition in SHARES},
-        errorbar=None,
-        legend=False,
-        ax=axis,
-    )
+    look = {of: "condition" for of in ("hue", "style", "size")}
+    dashes = {condition: dashes for condition, (_, dashes, _) in SHARES.items()}
+    sizes = {condition: 2.0 if condition == MEASURED else 1.2 for condition in SHARES}
+    draw_lines(axis, table, x="order", palette=colours, dashes=dashes, sizes=sizes, **look)
     draw_bands(axis, select(table, condition=MEASURED), "order", colours, of="condition")
     axis.set(
         title="Preserved share", ylabel="% of pretrained strength of the order", ylim=(0, None)

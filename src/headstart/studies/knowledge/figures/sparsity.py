@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.labels import write_caption
 from headstart.figures.style import GREY, paper_style
-from headstart.studies.knowledge.figures.drawing import COLOURS, DASHES, draw_bands
+from headstart.studies.knowledge.figures.drawing import (
+    COLOURS,
+    DASHES,
+    draw_bands,
+    draw_lines,
+    write,
+)
 from headstart.studies.knowledge.tables import PERCENT, ROLES, comparisons, main_init_epoch, of
 
 SHARES = [f"{null}explained{end}" for null in ("", "permuted_") for end in ("", "_low", "_high")]
@@ -48,18 +53,8 @@ def sparsity_table(sparsity: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_curves(axis: Axes, table: pd.DataFrame, y: str, legend: bool = False) -> None:
     """Draw a curve with its band for each network."""
-    sns.lineplot(
-        table,
-        x="kept",
-        y=y,
-        hue="role",
-        style="role",
-        palette=COLOURS,
-        dashes=DASHES,
-        errorbar=None,
-        legend="full" if legend else False,
-        ax=axis,
-    )
+    look = {"hue": "role", "style": "role", "palette": COLOURS, "dashes": DASHES}
+    draw_lines(axis, table, x="kept", y=y, legend="full" if legend else False, **look)
     draw_bands(axis, table, "kept", COLOURS, of="role", prefix=f"{y}_")
     axis.set(xscale="log", xlabel="interactions, strongest first")
 
@@ -78,25 +73,9 @@ def _draw_explained(axis: Axes, table: pd.DataFrame, legend: bool) -> None:
     percent = [name for name in SHARES if name in table]
     table = table.assign(**{name: PERCENT * table[name] for name in percent})
     _draw_curves(axis, table, "explained", legend)
-    sns.lineplot(
-        table,
-        x="kept",
-        y="permuted_explained",
-        units="role",
-        estimator=None,
-        color=GREY,
-        linewidth=0.9,
-        ax=axis,
-    )
-    axis.text(
-        0.98,
-        0.03,
-        "grey: scores permuted over masks",
-        transform=axis.transAxes,
-        ha="right",
-        fontsize=6.5,
-        color=GREY,
-    )
+    permuted = {"y": "permuted_explained", "units": "role", "estimator": None}
+    draw_lines(axis, table, x="kept", color=GREY, linewidth=0.9, **permuted)
+    write(axis, "grey: scores permuted over masks", 0.98, 0.03, fontsize=6.5, color=GREY)
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set(ylim=(-60, 104), ylabel="variance of v explained (%)", title="Match on all masks")
     if legend:
