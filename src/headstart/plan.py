@@ -49,7 +49,7 @@ class Plan:
             "report",
             "all",
             code=source_hash(STEPS["report"].module, *modules),
-            params={"studies": described, "steps": list(STEPS)},
+            params={"studies": described, "steps": list(STEPS), **_expected(params)},
             inputs=jobs.of("tables", "figures", "claims"),
         )
         jobs.add("publish", "all", inputs=jobs.of("figures", "report", "claims"))
@@ -76,6 +76,11 @@ class Plan:
                 f"no job has the key {key}: the params or the source changed since it was listed; "
                 "run the command again"
             ) from None
+
+
+def _expected(params: CoreParams) -> dict[str, Any]:
+    """Return the published numbers for the report, where the params have any."""
+    return {"expected": params.expected} if params.expected else {}
 
 
 def _add_products(jobs: Jobs, study: Study) -> None:

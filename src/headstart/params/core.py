@@ -11,7 +11,7 @@ from pydantic import Field
 from headstart.params.datasets import Dataset, Task
 from headstart.params.models import Model
 from headstart.params.recipe import Pretrain, Trajectory
-from headstart.params.types import Count, Fraction, Name, Section
+from headstart.params.types import Count, Fraction, Name, NonNegative, Section
 
 
 class Figures(Section):
@@ -27,6 +27,22 @@ class Runtime(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class Expected(Section):
+    """A number that others published, to stand beside the measured one. Not part of a result's key."""
+
+    study: Name = Field(description="whose table `measurements` holds the number")
+    metric: str
+    where: dict[Name, str | int | float | None] = Field(
+        default_factory=dict, description="columns of the table and their values; null: no value"
+    )
+    statistic: Literal["median", "mean"] = Field(
+        default="median", description="over the rows that are left, such as networks and draws"
+    )
+    value: float = Field(description="in the unit of the table")
+    tolerance: NonNegative = Field(description="how far a measured value may be away")
+    source: str = Field(min_length=1, description="where the number was published")
+
+
 class CoreParams(Section):
     """What every study reads of a params file; `headstart.registry` adds the sections of the studies."""
 
@@ -37,6 +53,7 @@ class CoreParams(Section):
     trajectory: dict[Name, dict[Name, Trajectory]] = Field(default_factory=dict)
     figures: Figures = Figures()
     runtime: Runtime = Runtime()
+    expected: dict[Name, Expected] = Field(default_factory=dict)
 
     def section(self, name: str) -> Any:
         """Return the section of a study, whose type that study knows."""

@@ -17,6 +17,7 @@ from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, picture, section, table
 from headstart.steps.claims import StudyTables
+from headstart.steps.expected import expected_rows
 from headstart.steps.step import resolve
 
 TITLE = "Why and when does pre-training help?"
@@ -38,6 +39,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         parts.append(f"<h2>{escape(described['question'])}</h2>")
         parts += _of_study(described["opening"], studies.get(name))
         parts += _claims(claims.get(name))
+        parts += _expected(name, job.params.get("expected", {}), studies.get(name))
         parts += _figures(drawn.get(name), described["figures"])
         parts += _of_study(described["closing"], studies.get(name))
     artifacts = [open_artifact(one) for one in job.ancestors()]
@@ -73,6 +75,18 @@ def _claims(evaluated: Artifact | None) -> Iterator[str]:
     paper = f"<p class=note>{escape(content['paper'])}</p>"
     about = f"<p>{escape(content['evaluated_on'])}</p>"
     yield from section("Claims of the paper", [paper, about, table(rows, "claims")])
+
+
+def _expected(study: str, expected: Mapping[str, Any], tables: Artifact | None) -> Iterator[str]:
+    mine = {name: entry for name, entry in expected.items() if entry["study"] == study}
+    if not mine:
+        return
+    measured = StudyTables(tables)["measurements"] if tables else None
+    note = "Published numbers stand here for comparison; a value within the tolerance replicates nothing by itself."
+    yield from section(
+        "Expected and measured",
+        [table(expected_rows(mine, measured)), f"<p class=note>{note}</p>"],
+    )
 
 
 def _ours(claim: Mapping[str, Any]) -> str:
