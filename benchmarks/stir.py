@@ -18,8 +18,7 @@ from dataclasses import replace
 import timm
 import torch
 
-from headstart.metrics.representations.inversion import Represent, invert
-from headstart.metrics.representations.optimizer import PAPER
+from headstart.metrics.representations.inversion import PAPER, Represent, invert
 from headstart.metrics.representations.stir import stir_grid, target_grams
 from headstart.networks.network import every_block, truncated
 
