@@ -1,4 +1,4 @@
-"""Files that belong to the project and are no Python: presets, notebooks, claims, published values."""
+"""Files that belong to the project and are no Python: presets, workflow, notebooks, claims, published values."""
 
 from pathlib import Path
 
