@@ -153,6 +153,16 @@ def _tables_job(file: Path | None, params: Path) -> Job | None:
 
 
 @app.command
+def init(preset: str = "default") -> None:
+    """Lay down Snakefile, workflow, profiles, params.yaml and dvc.yaml in the current folder.
+
+    Args:
+        preset: what params.yaml becomes.
+    """
+    print(_imported("headstart.maintenance.project").init(Path(), preset))
+
+
+@app.command
 def use(preset: str, *, params: ParamsFile = PARAMS) -> None:
     """Replace params.yaml by a preset; the earlier file is kept in .store/params.
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 from commands import refused
+from ruamel.yaml import YAML
+from workflow import new_project
 
 from headstart.maintenance import presets
+from headstart.maintenance.generate import dvc_yaml
 from headstart.maintenance.presets import find, merge, read, use
 from headstart.params.reading import ParamsError
 from headstart.registry import load, parse
@@ -54,3 +57,27 @@ def test_a_circle_of_bases_is_named(project: Path, monkeypatch: pytest.MonkeyPat
     (project / "two.yaml").write_text("base: one\n")
     with pytest.raises(ParamsError, match="one -> two -> one is a circle"):
         read(project / "one.yaml")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_section_that_a_stage_of_dvc_names_stands_in_the_file_of_a_preset(
+    name: str, project: Path
+) -> None:
+    """DVC refuses a stage whose `params` name a section that the file leaves out."""
+    load_yaml = YAML(typ="safe", pure=True).load
+    use(name, project / "params.yaml")
+    written = load_yaml((project / "params.yaml").read_text())
+    for source in (True, False):
+        stages = load_yaml(dvc_yaml(source=source))["stages"]
+        named = {section for stage in stages.values() for section in stage.get("params", ())}
+        assert named
+        assert named <= set(written)
+
+
+def test_dvc_plans_every_preset_without_an_error(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    project.begin_versioning()
+    for name in NAMES:
+        project.headstart("use", name)
+        output = project.run("dvc", "repro", "--dry", "--force")
+        assert "Running stage 'publish'" in output, name

@@ -36,7 +36,7 @@ except OSError as error:
 
 HEADSTART = f"{shlex.quote(sys.executable)} -m headstart"
 # A job asks for a GPU where there is one and the params do not forbid it; the profile caps their number.
-# On a cluster the head node may have none: there `HEADSTART_GPU=1`, set by profiles/slurm, says so.
+# On a cluster the head node may have none: `export HEADSTART_GPU=1` says that its nodes have.
 GPU = int(
     PLAN.params.runtime.device != "cpu"
     and (

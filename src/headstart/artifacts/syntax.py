@@ -37,7 +37,7 @@ def facts_of(source: bytes) -> Facts:
 
 
 def syntax(node: object) -> Any:
-    """Return a syntax tree as nested lists, without docstrings, comments, logging, positions and empty fields.
+    """Return a syntax tree as nested lists, without docstrings, comments, logging, version, positions and empty fields.
 
     Empty fields are left out because newer versions of Python add new ones.
     """
@@ -53,7 +53,7 @@ def syntax(node: object) -> Any:
             *([name, syntax(value)] for name, value in sorted(fields.items())),
         ]
     if isinstance(node, list):
-        return [syntax(item) for item in node if not _is_logging(item)]
+        return [syntax(item) for item in node if not (_is_logging(item) or _is_version(item))]
     return [type(node).__name__, repr(node)]
 
 
@@ -64,6 +64,15 @@ def _is_logging(node: object) -> bool:
         and isinstance(node.value, ast.Call)
         and isinstance(node.value.func, ast.Attribute)
         and node.value.func.attr == "log"
+    )
+
+
+def _is_version(node: object) -> bool:
+    """Return whether a statement is `__version__ = …`: a release changes no result."""
+    return (
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "__version__"
     )
 
 
