@@ -18,7 +18,8 @@ from headstart.artifacts import store
 from headstart.artifacts.files import read_json, write_table
 from headstart.artifacts.keys import Job
 from headstart.maintenance.claim_text import checked_claims, claims_text
-from headstart.registry import load
+from headstart.maintenance.presets import find, read
+from headstart.registry import parse
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError
 from headstart.steps.claims import CLAIMS, ClaimsError, evaluate, make, read_claims
@@ -106,7 +107,7 @@ def test_another_protocol_is_never_called_a_replication(tmp_path: Path) -> None:
 
 
 def primary(preset: str) -> Statistics:
-    return load(ROOT / "presets" / f"{preset}.yaml").section("statistics")
+    return parse(read(find(preset))).section("statistics")
 
 
 def loss_with_the_whole_source(source: str, model: str, share: float) -> float:
