@@ -172,8 +172,3 @@ def snakemake_output(step: str) -> str:
 def log_of(step: str) -> str:
     """Return the pattern of the log of a step's rule."""
     return f"logs/{step}/" + ("{key}.log" if step == "publish" else "{name}-{key}.log")
-
-
-def stamps(jobs: Iterable[Job], folder: Path) -> list[str]:
-    """Return the stamps of what was published, as Snakemake names its files."""
-    return [(folder / f".{job.key}").as_posix() for job in jobs]
