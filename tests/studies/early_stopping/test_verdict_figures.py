@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from study_tables import EARLIER, FLAT, joined, measurements
@@ -110,3 +112,15 @@ def test_the_printed_table_has_n_and_intervals_and_every_reason(tmp_path: Path) 
 )
 def test_labels_stand_apart_and_both_ends_have_one(positions: list, kept: list) -> None:
     assert labels.spaced(positions, 0.35) == kept
+
+
+def test_a_diverged_run_is_drawn_by_its_end_as_verdicts_score_it() -> None:
+    table = measurements(EARLIER, n_seeds=2)
+    lucky = (table["source_epoch"] == 1) & (table["seed"] == 1) & (table["draw"] == 0)
+    runs = table[lucky & (table["metric"] == "accuracy_at_validation_best")]
+    told = runs[runs["split"] == "test"].assign(metric="diverged", split="train", value=1.0)
+    ends = runs[runs["split"] == "test"].assign(metric="final_accuracy", value=0.03)
+    drawn = all_runs(pd.concat([table, told, ends]), "net").set_index(["seed", "source_epoch"])
+    lost = drawn[drawn["diverged"] > 0]
+    assert lost[["test", "validation"]].to_numpy() == pytest.approx(np.array([[3.0, 0.0]]))
+    assert (drawn["test"] > 3).sum() == len(drawn) - 1

@@ -10,6 +10,7 @@ from headstart.statistics.claim_results import ClaimResult, Status, bounded
 from headstart.statistics.hypotheses import ALPHA
 from headstart.statistics.intervals import Interval, mean_interval
 from headstart.statistics.permutation import max_statistic_test, p_floor
+from headstart.statistics.words import format_interval, pluralize
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.studies.early_stopping.verdicts.gains import POINTS, Gain, tuned_gain
@@ -95,8 +96,9 @@ def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int 
         if len(by_amount) == 2
         else f"{first} and {second} differ most,"
     )
+    interval = found.interval
     text += (
-        f"{pair} by {found.interval.estimate:+.1f} [{found.interval.low:+.1f}, {found.interval.high:+.1f}] "
+        f"{pair} by {format_interval(interval.estimate, interval.low, interval.high, signed=True)} "
         f"(p = {found.p:.3g}, two-sided, {numbers} source networks)."
     )
     if any(runs.descriptive for runs in by_amount.values()):
@@ -189,7 +191,7 @@ def _numbers(gain: Gain, runs: Accuracies) -> str:
 
 
 def _seeds(runs: Accuracies) -> str:
-    return f"{len(runs.seeds)} source seed" + ("s" if len(runs.seeds) > 1 else "")
+    return pluralize(len(runs.seeds), "source seed")
 
 
 def _tuned(runs: Accuracies, seed: int) -> Gain | None:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from headstart.statistics.hypotheses import ALPHA
+from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.verdicts.evidence import DIRECTIONS, FIXED, Evidence
 from headstart.studies.early_stopping.verdicts.gains import Gain
 
@@ -98,9 +99,10 @@ def decide(
 
 def gain_text(gain: Gain) -> str:
     """Epoch, effect and interval of a gain in words."""
-    interval = f"[{gain.interval.low:+.1f}, {gain.interval.high:+.1f}]"
     rate = "" if gain.learning_rate is None else f" at learning rate {gain.learning_rate:g}"
-    return f"epoch {gain.epoch}{rate}, is {gain.effect:+.1f} points from it {interval}"
+    ends = gain.interval.low, gain.interval.high
+    effect = format_interval(gain.effect, *ends, signed=True, unit="points from it")
+    return f"epoch {gain.epoch}{rate}, is {effect}"
 
 
 def _better(evidence: Evidence, hypothesis: str, p: float) -> Decision:
@@ -179,4 +181,4 @@ def _too_few(evidence: Evidence, gain: Gain, tests: int) -> str:
 
 
 def _points(margin: float) -> str:
-    return f"{margin:g} point" + ("" if margin == 1 else "s")
+    return "1 point" if margin == 1 else f"{margin:g} points"

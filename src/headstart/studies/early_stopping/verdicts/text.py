@@ -10,6 +10,7 @@ import pandas as pd
 
 from headstart.statistics.errors import TableError
 from headstart.statistics.intervals import Interval
+from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.end_measures import add_end_measures
 from headstart.studies.early_stopping.verdicts.run_tables import (
     CONTRAST_KEY,
@@ -58,7 +59,8 @@ def one_line(verdict: Verdict) -> str:
     contrast = verdict.contrast
     effect = ""
     if not math.isnan(verdict.effect):
-        effect = f" {verdict.effect:+.1f} points {_interval(verdict.interval)}".replace(" –", "")
+        ends = verdict.interval.low, verdict.interval.high
+        effect = f" {format_interval(verdict.effect, *ends, signed=True, unit='points')}"
         effect += f" at epoch {verdict.chosen_epoch},"
     return (
         f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
