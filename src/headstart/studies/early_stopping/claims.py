@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -11,7 +12,9 @@ from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError
 from headstart.studies.early_stopping import claim_results as findings
 from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.early_stopping.verdicts.accuracies import Accuracies, accuracy_tensors
+from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
+from headstart.studies.early_stopping.verdicts.comparable import comparable
+from headstart.studies.early_stopping.verdicts.evidence import Question
 from headstart.studies.early_stopping.verdicts.run_tables import (
     PRETRAIN,
     arms_as_modes,
@@ -64,13 +67,15 @@ class ClaimEvaluator:
         """Return which runs speak, and whether anything here may be called a replication."""
         return f"Evaluated on: {describe(self.contrast)}. {self._protocol()}"
 
-    def earlier_start(self) -> ClaimResult:
-        """C1, on the contrast itself."""
-        return findings.earlier_start(self._verdict(self.contrast))
+    def earlier_start(self, question: Question = "fixed") -> ClaimResult:
+        """C1, on the contrast itself at the highest rate, and C1T at tuned rates."""
+        return self._earlier_start(
+            [v for v in self.verdicts if v.contrast == self.contrast], question
+        )
 
-    def late_fall(self) -> ClaimResult:
-        """C2."""
-        runs = self._runs(self.contrast)
+    def late_fall(self, question: Question = "fixed") -> ClaimResult:
+        """C2 at the highest rate, and C2T at tuned rates."""
+        runs = self._runs(self.contrast, question)
         rows = self.table[
             (self.table["mode"] == PRETRAIN)
             & (self.table["source"] == self.contrast["source"])
@@ -92,10 +97,10 @@ class ClaimEvaluator:
 
     def learning_rate(self) -> ClaimResult:
         """C4."""
-        return findings.learning_rate(self._runs(self.contrast), self.statistics.seed)
+        return findings.learning_rate(self._runs(self.contrast, "tuned"), self.statistics.seed)
 
-    def relearning(self) -> ClaimResult:
-        """C5, on the same source network with its own task as the target."""
+    def relearning(self, question: Question = "fixed") -> ClaimResult:
+        """C5 and C5T, as C1 and C1T, on the same source network with its own task as the target."""
         found = [
             verdict
             for verdict in self.verdicts
@@ -105,7 +110,14 @@ class ClaimEvaluator:
         if not found:
             return ClaimResult("not measured here", "No run relearns its source task.")
         same = [v for v in found if v.contrast["shots"] == self.contrast["shots"]]
-        return findings.earlier_start((same or found)[0])
+        return self._earlier_start(same or found, question)
+
+    @staticmethod
+    def _earlier_start(verdicts: list[Verdict], question: Question) -> ClaimResult:
+        asked = [verdict for verdict in verdicts if verdict.question == question]
+        if not asked:
+            return ClaimResult("not measured here", "Runs at one learning rate were not tuned.")
+        return findings.earlier_start(asked[0])
 
     def target_size(self) -> ClaimResult:
         """C6."""
@@ -163,19 +175,20 @@ class ClaimEvaluator:
             if all(contrast[name] == self.contrast[name] for name in names)
         ]
 
-    def _runs(self, contrast: Contrast) -> Accuracies:
-        return accuracy_tensors(self.table, contrast)
-
-    def _verdict(self, contrast: Contrast) -> Verdict:
-        return next(verdict for verdict in self.verdicts if verdict.contrast == contrast)
+    def _runs(self, contrast: Contrast, question: Question = "fixed") -> Accuracies:
+        runs = comparable(self.table, contrast)
+        return runs.at_rate(-1) if question == "fixed" else runs
 
 
 EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
     "earlier_start": ClaimEvaluator.earlier_start,
+    "earlier_start_tuned": partial(ClaimEvaluator.earlier_start, question="tuned"),
     "late_fall": ClaimEvaluator.late_fall,
+    "late_fall_tuned": partial(ClaimEvaluator.late_fall, question="tuned"),
     "source_amount": ClaimEvaluator.source_amount,
     "learning_rate": ClaimEvaluator.learning_rate,
     "relearning": ClaimEvaluator.relearning,
+    "relearning_tuned": partial(ClaimEvaluator.relearning, question="tuned"),
     "target_size": ClaimEvaluator.target_size,
 }
 
