@@ -157,7 +157,7 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
         shared_images=not own_images,
         classes=_classes(rows),
     )
-    return built if nested else _with_shared_draws(built)
+    return built if nested else with_shared_draws(built)
 
 
 def _draws_of_networks(rows: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
@@ -205,7 +205,7 @@ def _classes(rows: pd.DataFrame) -> int | None:
     return None if number.dropna().empty else round(float(number.dropna().iloc[0]))
 
 
-def _with_shared_draws(runs: Accuracies) -> Accuracies:
+def with_shared_draws(runs: Accuracies) -> Accuracies:
     """Give each network of a block the draws of its block alone; too few draws are left as they are."""
     networks, draws = len(runs.seeds), len(runs.draws)
     number = min(networks, draws)
