@@ -17,7 +17,7 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 
 def smoke() -> dict:
-    return YAML(typ="safe", pure=True).load((ROOT / "presets" / "smoke.yaml").read_text())
+    return presets.read(presets.find("smoke"))
 
 
 def changed(path: str, value: object) -> dict:
