@@ -12,7 +12,7 @@ from headstart.artifacts.keys import Job
 from headstart.maintenance import generate, presets
 from headstart.maintenance.housekeeping import publish_stamp
 from headstart.plan import Plan
-from headstart.registry import STEPS, STUDIES, Params, function_of
+from headstart.registry import STEPS, STUDIES, Params, function_of, parse
 
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 PLAN = Plan(parse(presets.read(presets.find("smoke"))))
