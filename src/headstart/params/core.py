@@ -117,7 +117,7 @@ def repeated(path: str, section: Section, fields: tuple[str, ...]) -> list[str]:
 
 
 def not_kept(path: str, epochs: Sequence[int | str], pretrain: Pretrain) -> list[str]:
-    """Return a line where source epochs are asked for that pre-training does not keep."""
+    """Return a line where requested source epochs are not kept by pre-training."""
     kept = pretrain.checkpoint_epochs()
     missing = [epoch for epoch in epochs if isinstance(epoch, int) and epoch not in kept]
     if not missing:

@@ -31,7 +31,7 @@ Several = Annotated[int, BeforeValidator(no_boolean), Field(ge=2)]
 
 
 class Transfer(Training):
-    """One arm of transfer from every checkpoint asked for, with crossed draws, shots and learning rates."""
+    """One arm of transfer from every checkpoint requested, with crossed draws, shots and learning rates."""
 
     mode: Literal["finetune", "probe", "relearn"]
     targets: tuple[Name, ...] = Field(
