@@ -16,7 +16,6 @@ from headstart.metrics.interactions.counterfactual import (
 )
 from headstart.metrics.interactions.decomposition import Decomposition, decompose, match_scale
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
-from headstart.metrics.interactions.transform import strength
 from headstart.studies.knowledge.networks import Networks, Place, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
@@ -30,7 +29,7 @@ CONTRASTS = {
 VARIANTS = ("raw", "normalised")
 MEASURES = ("margin", "positive")
 Measures = dict[str, dict[str, Tensor]]
-"""Part of the knowledge, or players -> margin and positive -> [images, levels]."""
+"""Part of the knowledge, or players -> margin and positive -> [draws, images, levels]."""
 
 
 def add_counterfactuals(
@@ -60,11 +59,12 @@ def add_counterfactuals(
 
 
 def _estimates(found: list[Measures], resampling: Resampling) -> dict[str, dict[str, Estimate]]:
-    """Return measure -> part -> mean over images."""
-    looked = torch.ones(len(found), len(resampling.counts[0]), dtype=torch.bool)
+    """Return measure -> part -> mean over draws and images."""
     return {
         measure: {
-            name: resampling.mean(torch.stack([one[name][measure] for one in found]), looked)
+            name: resampling.mean_of_draws(
+                torch.stack([one[name][measure] for one in found], dim=1)
+            )
             for name in found[0]
         }
         for measure in MEASURES
@@ -102,14 +102,13 @@ def _rebuilt(
         "new": _ends([parts.new], empty),
     }
     for name, part in (("preserved", parts.preserved), ("new", parts.new)):
-        total = strength(part).clamp(max=strength(tuned))
-        draws = [random_part(tuned, total, generator) for _ in range(options.permutations)]
+        draws = [random_part(tuned, part, generator) for _ in range(options.permutations)]
         found[f"random_as_{name}"] = _ends(draws, empty)
     return found
 
 
 def _ends(parts: list[Tensor], empty: Tensor) -> dict[str, Tensor]:
-    return _means([reconstructed_scores(part, empty)[:, -1:] for part in parts])
+    return _both([reconstructed_scores(part, empty)[:, -1:] for part in parts])
 
 
 def _hidden(
@@ -131,12 +130,12 @@ def _hidden(
         )
 
     return {
-        "preserved": _means([without(ranking)]),
-        "random": _means([without(order) for order in random]),
+        "preserved": _both([without(ranking)]),
+        "random": _both([without(order) for order in random]),
     }
 
 
-def _means(margins: list[Tensor]) -> dict[str, Tensor]:
-    """Return the mean over draws of the margins, and of whether they are positive."""
+def _both(margins: list[Tensor]) -> dict[str, Tensor]:
+    """Return the margins of every draw [draws, images, levels], and whether they are positive."""
     draws = torch.stack(margins)
-    return {"margin": draws.mean(0), "positive": positive(draws).mean(0)}
+    return {"margin": draws, "positive": positive(draws)}
