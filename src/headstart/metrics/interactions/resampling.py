@@ -82,8 +82,9 @@ class Estimate(NamedTuple):
         NaN where more than `MOST_UNDEFINED` of the draws are undefined: the rest is no fair sample.
         """
         tails = self.draws.new_tensor([(1 - level) / 2, (1 + level) / 2])
-        found = self.pooled().draws[0].nanquantile(tails, dim=0)
-        return found.where(self.undefined_draws() <= MOST_UNDEFINED, torch.nan)
+        draws = self.pooled().draws[0]
+        found = draws.nanquantile(tails, dim=0)
+        return found.where(draws.isnan().double().mean(0) <= MOST_UNDEFINED, torch.nan)
 
     def undefined_draws(self) -> Float64[Tensor, " levels"]:
         """Return in which share of the draws the mean over networks is undefined."""

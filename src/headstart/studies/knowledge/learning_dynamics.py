@@ -52,6 +52,10 @@ class Path(NamedTuple):
     straight: dict[str, tuple[Tensor, Tensor]]
     """Condition -> part and whole of directness [seeds, images, 1]."""
 
+    def towards(self, target: str) -> Path:
+        """Return the path without the curves to other targets."""
+        return self._replace(curves={key: j for key, j in self.curves.items() if key[0] == target})
+
 
 def path_of(
     networks: Networks, options: Analysis, role: Role, init_epoch: str, change: Change

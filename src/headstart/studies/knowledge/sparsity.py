@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,6 +18,7 @@ from headstart.metrics.interactions.salience import (
     noise_floor,
     sparsity_curve,
 )
+from headstart.metrics.interactions.shares import Share
 from headstart.metrics.interactions.transform import mobius
 from headstart.studies.knowledge.compare import Measures
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role, seeded
@@ -27,8 +28,8 @@ from headstart.studies.knowledge.rows import Rows
 ROLES: tuple[Role, ...] = ("probe", "finetuned", "scratch")
 POINTS = 24
 """Ranks at which the curve is read, evenly on a logarithmic scale."""
-MOST = 512
-"""At most so many terms are fitted."""
+CURVE, MOST = 256, 512
+"""So many terms are fitted for the curve, at most so many for a tenth."""
 TENTH = "explained_by_strongest_tenth"
 ABOVE = "above the salience threshold"
 CONSTANT = "no salience threshold: constant on every image"
@@ -52,27 +53,29 @@ def add_sparsity(
     """
     subsets = 2**networks.count - 1
     kept = ranks(subsets)
+    tenth = kept.index(few(subsets))
     parts = []
     for role in ROLES:
         first_epoch = SCRATCH if role == "scratch" else init_epoch
         values = [networks.scored(Place(role, seed, first_epoch)) for seed in networks.seeds]
         generator = seeded("dealt", options.seed, role, init_epoch)
-        permuted = [_permuted(table, generator) for table in values]
-        found = {name: explained(values, kept, name, resampling) for name in BASES}
-        nulls = {name: explained(permuted, kept, name, resampling) for name in BASES}
+        permuted = [scores_permuted(table, generator) for table in values]
+        found, nulls = (
+            {name: resampling.ratio(*explained(tables, kept, name)) for name in BASES}
+            for tables in (values, permuted)
+        )
         parts.append(_curve_table(values, kept, found, nulls, options.confidence))
         parts[-1] = parts[-1].assign(role=role, init_epoch=init_epoch)
         for variant in BASES:
             names: dict[str, Any] = {"init_epoch": init_epoch, "role": role, "variant": variant}
-            for condition, one in of_a_tenth(found[variant], nulls[variant], kept, subsets).items():
-                rows.add(TENTH, one, condition=condition[1], **names)
+            pair = (each[variant].at([tenth]) for each in (found, nulls))
+            for (metric, condition), one in of_a_tenth(*pair).items():
+                rows.add(metric, one, condition=condition, **names)
     return pd.concat(parts, ignore_index=True)
 
 
-def of_a_tenth(found: Estimate, null: Estimate, kept: list[int], subsets: int) -> Measures:
+def of_a_tenth(at: Estimate, by_chance: Estimate) -> Measures:
     """Return what the strongest tenth explains, of scores permuted over masks too, and the difference."""
-    tenth = [kept.index(few(subsets))]
-    at, by_chance = found.at(tenth), null.at(tenth)
     return {
         (TENTH, "measured"): at,
         (TENTH, "null_permuted_masks"): by_chance,
@@ -88,23 +91,18 @@ def few(subsets: int) -> int:
 def ranks(subsets: int) -> list[int]:
     """Return ranks from 1 on, evenly on a logarithmic scale, and a tenth of the subsets."""
     exponents = torch.linspace(0, 1, POINTS, dtype=torch.float64)
-    found = {round(float(min(subsets, MOST) ** e)) for e in exponents}
+    found = {round(float(max(few(subsets), min(subsets, CURVE)) ** e)) for e in exponents}
     return sorted({*found, few(subsets)})
 
 
-def explained(
-    values: list[Tensor], kept: list[int], basis: str, resampling: Resampling
-) -> Estimate:
-    """Return what k interactions explain of the variance of v over masks, images summed, for every k."""
-    parts, wholes = [], []
-    for table in values:
-        found = torch.cat([BASES[basis](part, kept) for part in table.split(8)])
-        parts.append(found)
-        wholes.append(table.var(-1, correction=0).unsqueeze(-1).expand_as(found))
-    return resampling.ratio(torch.stack(parts), torch.stack(wholes))
+def explained(values: Sequence[Tensor], kept: list[int], basis: str) -> Share:
+    """Return what k interactions explain of the variance of v over masks [seeds, images, kept]."""
+    found = [torch.cat([BASES[basis](p, kept) for p in table.split(8)]) for table in values]
+    wholes = [table.var(-1, correction=0).unsqueeze(-1).expand(-1, len(kept)) for table in values]
+    return Share(torch.stack(found), torch.stack(wholes))
 
 
-def _permuted(values: Tensor, generator: torch.Generator) -> Tensor:
+def scores_permuted(values: Tensor, generator: torch.Generator) -> Tensor:
     """Return every image's scores permuted at random over its masks."""
     return values.gather(-1, torch.rand(values.shape, generator=generator).argsort(-1))
 
