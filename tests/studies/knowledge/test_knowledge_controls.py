@@ -57,17 +57,17 @@ class Trained(Networks):
         return walsh_values(total)
 
 
-@pytest.fixture(scope="module", params=["walsh", "normalised"])
+@pytest.fixture(scope="module", params=[("walsh", 200), ("normalised", 40)], ids=lambda p: p[0])
 def table(request: pytest.FixtureRequest) -> pd.DataFrame:
-    options = Analysis(headline=request.param, permutations=4)
-    return controls([("networks", Trained(), options)])
+    headline, repeats = request.param
+    options = Analysis(headline=headline, permutations=4)
+    return controls([("networks", Trained(), options)], repeats)
 
 
 def test_no_claim_is_supported_on_its_negative_controls(table: pd.DataFrame) -> None:
     found = table[table["kind"] == "negative"]
     by_control = found[found["judge"] != "K6"].groupby("control")["judge"].agg(set).to_dict()
     assert by_control == NEGATIVE
-    assert (found["n"] == 200).all()
     assert (found["supported"] <= 0.05).all(), found[found["supported"] > 0.05]
 
 

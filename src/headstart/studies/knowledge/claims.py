@@ -38,6 +38,9 @@ VARIANTS = {"walsh": "Walsh coefficients", "normalised": "AND interactions"}
 PUBLISHED = (13.0, 45.0)
 HALF = 50.0
 """Per cent of what can be shared: a claim that little or much is shared is decided there."""
+SMALLEST = 2.0
+"""The smallest difference between networks, in points, that a claim may rest on: single networks that
+differ by their seed alone differ by one or two."""
 
 
 def little_survives(compared: Measured) -> ClaimResult:
@@ -94,7 +97,7 @@ def scratch_finds_little(compared: Measured) -> ClaimResult:
         f"{other.text('points', signed=True)}."
     )
     if status == "supported":
-        status = above(other, 0.0, below=True)
+        status = above(other, -SMALLEST, below=True)
     return result(status, text, number)
 
 
@@ -139,7 +142,7 @@ def _complex_above_all(compared: Measured, metric: str, words: str) -> ClaimResu
     if compared.number(f"{metric}_complex", "excess_permuted") is None:
         text += f" Undetermined: no room between chance and ceiling: {room.text('points')}."
         return result("undetermined", text, over)
-    statuses = {above(over, 0.0), above(complex_over, 0.0)}
+    statuses = {above(over, SMALLEST), above(complex_over, 0.0)}
     status: Status = "undetermined"
     if over.high < 0:
         status = "contradicted"

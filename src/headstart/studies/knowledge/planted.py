@@ -8,7 +8,7 @@ from torch import Tensor
 from headstart.metrics.interactions.transform import orders, walsh_values, zeta
 from headstart.studies.knowledge.networks import Networks, Place, seeded
 
-AGAIN, SIMPLE, COMMON, SCRATCH = 0.8, 0.3, 0.8, 0.1
+AGAIN, SIMPLE, COMMON, SCRATCH = 0.8, 0.4, 0.8, 0.1
 """Share of the fine-tuned network's Walsh coefficients that others have: a second run; the pretrained
 network, of simple orders (of complex ones it has none); every source network, of those of a common one;
 the network from scratch."""
@@ -16,7 +16,7 @@ SIZES = (
     f"pretrained keeps {SIMPLE:.0%} of simple and none of complex interactions, a second run "
     f"{AGAIN:.0%}, scratch {SCRATCH:.0%}"
 )
-DECAY = 0.6
+DECAY = 0.5
 """Of the strength from one order to the next."""
 
 
