@@ -68,10 +68,21 @@ class GridPlayers(Section):
     @property
     def available(self) -> int:
         """The number of cells that may be players."""
+        return len(self.offered)
+
+    @property
+    def offered(self) -> tuple[Cell, ...]:
+        """The cells that may be players, row by row."""
         if self.cells:
-            return len(self.cells)
-        rows, columns = (max(0, n - 2 * self.margin) for n in (self.rows, self.columns))
-        return rows * columns - (0 if self.corners else min(rows, 2) * min(columns, 2))
+            return self.cells
+        rows, columns = (range(self.margin, n - self.margin) for n in (self.rows, self.columns))
+        edges = {*rows[:1], *rows[-1:]}, {*columns[:1], *columns[-1:]}
+        return tuple(
+            (row, column)
+            for row in rows
+            for column in columns
+            if self.corners or row not in edges[0] or column not in edges[1]
+        )
 
 
 class MaskPlayers(Section):
