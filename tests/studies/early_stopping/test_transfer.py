@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from tiny_study import STUDY, make_sources, plan, runs
@@ -152,6 +153,24 @@ def test_a_wider_grid_trains_only_its_new_runs() -> None:
     )
     assert len(both) == before
     assert (both["validation_accuracy"] == both["validation_accuracy_again"]).all()
+
+
+def test_nested_draws_give_every_source_network_images_of_its_own() -> None:
+    """Labels tell them apart, and a run is that of the same draw where all networks share it."""
+    of = plan(nested_draws=True)
+    make_sources(of)
+    first, second = of.jobs("transfer")
+    assert set(runs_of(first)["draw"]) == {0, 1}
+    assert set(runs_of(second)["draw"]) == {1000, 1001}
+    shared = plan(draws=[1000, 1001]).jobs("transfer")[1]
+    artifact = store.run(shared, transfer.make)
+    assert artifact.manifest["summary"]["trained_now"] == 0
+    pd.testing.assert_frame_equal(runs(shared), runs(second))
+
+
+def test_more_nested_draws_than_a_network_can_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="draws: 1000 with nested_draws"):
+        plan(nested_draws=True, draws=[0, 1000])
 
 
 def runs_of(job: Job) -> Any:

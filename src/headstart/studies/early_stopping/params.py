@@ -27,11 +27,13 @@ from headstart.params.types import (
     no_boolean,
 )
 
+NESTED_DRAWS = 1000
+"""How many draws a source network can have of its own, so that one more changes none of the others."""
 Several = Annotated[int, BeforeValidator(no_boolean), Field(ge=2)]
 
 
 class Transfer(Training):
-    """One arm of transfer from every checkpoint asked for, with crossed draws, shots and learning rates."""
+    """One arm of transfer from every checkpoint asked for, over shots, draws and learning rates."""
 
     mode: Literal["finetune", "probe", "relearn"]
     targets: tuple[Name, ...] = Field(
@@ -39,7 +41,14 @@ class Transfer(Training):
     )
     source_epochs: tuple[SourceEpoch, ...] = Field(min_length=1)
     shots: tuple[Count | Literal["all"], ...] = Field(min_length=1)
-    draws: tuple[Natural, ...] = Field(min_length=1)
+    draws: tuple[Natural, ...] = Field(
+        min_length=1, description="of the target images; every source network has the same ones"
+    )
+    nested_draws: bool = Field(
+        default=False,
+        description="true: every source network has draws of its own; "
+        "draw d of the network of seed s is then draw 1000 s + d",
+    )
     learning_rates: tuple[Positive, ...] = Field(min_length=1)
     shrink: Share = Field(
         default=1.0, description="multiplies the backbone's parameters before fine-tuning"
@@ -60,7 +69,19 @@ class Transfer(Training):
             raise ValueError("mode relearn trains on the source task again: leave out `targets`")
         if self.mode != "relearn" and not self.targets:
             raise ValueError(f"mode {self.mode} needs at least one task in `targets`")
+        if self.nested_draws and max(self.draws) >= NESTED_DRAWS:
+            raise ValueError(
+                f"draws: {max(self.draws)} with nested_draws; a source network has draws 0 to {NESTED_DRAWS - 1}"
+            )
         return self
+
+    def draws_of(self, seed: int) -> tuple[int, ...]:
+        """Return the draws of the source network of a seed; nested, no other network shares one."""
+        return (
+            tuple(NESTED_DRAWS * seed + draw for draw in self.draws)
+            if self.nested_draws
+            else self.draws
+        )
 
 
 class RandomLabels(Section):

@@ -1,4 +1,4 @@
-"""Step `transfer`: from every requested checkpoint, over crossed shots, draws and learning rates.
+"""Step `transfer`: from every requested checkpoint, over shots, draws and learning rates.
 
 Source epoch 0 is the untrained network: training from scratch, bit for bit. A job bundles all runs of
 one source seed; each finished run is kept under its own key, so a wider grid trains only what is new.
@@ -98,7 +98,7 @@ class Bundle:
         lists = (
             sorted(epochs),
             self.options.shots,
-            self.options.draws,
+            self.options.draws_of(int(self.job.wildcards["seed"])),
             self.options.learning_rates,
         )
         for source_epoch, shots, draw, learning_rate in product(*lists):
@@ -106,7 +106,7 @@ class Bundle:
 
     def identity(self, run: Run) -> dict[str, Any]:
         """Return all that decides a run's result: the weights it starts from by content, not by origin."""
-        grid = ("source_epochs", "shots", "draws", "learning_rates")
+        grid = ("source_epochs", "shots", "draws", "nested_draws", "learning_rates")
         options = {
             name: value for name, value in self.job.keyed["transfer"].items() if name not in grid
         }
