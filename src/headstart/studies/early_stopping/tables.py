@@ -34,6 +34,7 @@ END_MEASURES = {
     "diverged": ("diverged", "train"),
     "best_epoch": ("best_epoch", "validation"),
     "images": ("images", "train"),
+    "source_accuracy": ("source_accuracy", "validation"),
 }
 CURVES = {
     "train_loss": ("loss", "train"),
@@ -124,7 +125,8 @@ def _melt(
     table: pd.DataFrame, keys: list[str], metrics: dict[str, tuple[str, str]]
 ) -> pd.DataFrame:
     """Turn one column per metric into one row per measurement; what was not read has no row."""
-    long = table.melt(id_vars=keys, value_vars=list(metrics), var_name="column")
+    columns = [name for name in metrics if name in table]
+    long = table.melt(id_vars=keys, value_vars=columns, var_name="column")
     long = long.dropna(subset="value")
     for index, name in enumerate(("metric", "split")):
         long[name] = long["column"].map({column: names[index] for column, names in metrics.items()})
