@@ -15,6 +15,10 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.measurements import Schema
 from headstart.studies.early_stopping.convergence import convergence_rows
+from headstart.studies.early_stopping.data_transferred import (
+    data_transferred,
+    equal_source_accuracy,
+)
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
@@ -48,7 +52,9 @@ CURVES = {
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write the tables on early stopping: measurements, curves, verdicts, settings, published values.
 
-    Measurements are end measures, speed, trainability, source accuracies and plasticity.
+    Measurements are end measures, speed, trainability, source accuracies and plasticity;
+    `data_transferred.parquet` has the target images that each start is worth, and
+    `equal_source_accuracy.parquet` compares source trainings where their source accuracy is equal.
     `settings.parquet` says how networks were trained, `published.parquet` holds the published values
     of the same protocol.
     """
@@ -80,6 +86,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         "verdicts": verdict_frame(verdicts, measurements, statistics.margin),
         "settings": described,
         "published": published,
+        "data_transferred": data_transferred(measurements),
+        "equal_source_accuracy": equal_source_accuracy(measurements),
     }
     for name, table in tables.items():
         write_table(context.out / f"{name}.parquet", table)
