@@ -6,6 +6,7 @@ Both read test accuracies at the learning rate that validation chose for each ne
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,7 @@ def tuned_accuracies(measurements: pd.DataFrame) -> pd.DataFrame:
     if not {"validation", "test"} <= set(runs.columns):
         return pd.DataFrame(columns=[*START, "test"])
     runs = runs.merge(tuned_rates(runs, START), on=[*START, "learning_rate"])
-    return runs.groupby(START, as_index=False)["test"].mean()
+    return runs.groupby(START)["test"].mean().reset_index()
 
 
 def _with_source_best(starts: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +150,7 @@ def _median(worth: Array, confidence: float) -> tuple[float, float, float, int, 
         # Half way in log shots; where one of the two is beyond the range, so is the median.
         middle = math.sqrt(lower * upper) if np.isfinite([lower, upper]).all() else float(upper)
     beyond = int(((worth == 0) | np.isinf(worth)).sum())
-    interval = stats.quantile_test(ordered).confidence_interval(confidence)
+    interval: Any = stats.quantile_test(ordered).confidence_interval(confidence)
     if math.isnan(interval.low) or math.isnan(interval.high):
         return middle, math.nan, math.nan, n, beyond, f"{n} networks are too few for an interval"
     return middle, float(interval.low), float(interval.high), n, beyond, ""
