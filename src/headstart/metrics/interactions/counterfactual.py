@@ -48,7 +48,7 @@ def random_part(
     available = strength(interactions)
     if bool((total > available * (1 + 1e-9)).any()):
         raise ValueError(
-            "more strength is asked for than the interactions have: compare with a part of them"
+            "more strength is requested than the interactions have: compare with a part of them"
         )
     keys = torch.rand(
         interactions.shape, generator=generator, dtype=torch.float64, device=generator.device

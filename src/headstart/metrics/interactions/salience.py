@@ -88,7 +88,7 @@ def strongest(
     available = interactions.shape[-1] - 1
     if not 0 <= count <= available:
         raise ValueError(
-            f"{count} interactions are asked for, there are {available} non-empty subsets"
+            f"{count} interactions are requested, there are {available} non-empty subsets"
         )
     chosen = interactions[..., 1:].abs().topk(count, dim=-1).indices + 1
     return torch.zeros_like(interactions, dtype=torch.bool).scatter(-1, chosen, True)

@@ -43,7 +43,7 @@ class Grid(Section):
 
 
 class Transfer(Training):
-    """One arm of transfer from every checkpoint asked for, over shots, draws and learning rates."""
+    """One arm of transfer from every checkpoint requested, over shots, draws and learning rates."""
 
     mode: Literal["finetune", "probe", "relearn"]
     targets: tuple[Name, ...] = Field(
