@@ -120,7 +120,10 @@ def _pretrain(part: dict[str, Any]) -> dict[str, Any]:
 
 def _transfer(part: dict[str, Any]) -> dict[str, Any]:
     grid = {name: part[name][:1] for name in ("draws", "learning_rates")}
-    return {**_training(part), **grid, "shots": [SHOTS], "source_epochs": [0, 2, "best"]}
+    # Of further grids only the targets of their own are left.
+    also = [{"targets": one["targets"]} for one in part.get("also", ()) if "targets" in one]
+    small = {**_training(part), **grid, "shots": [SHOTS], "source_epochs": [0, 2, "best"]}
+    return small | ({"also": also} if also else {})
 
 
 def _trajectory(part: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from headstart.training.checkpoints import load as load_weights
 from headstart.training.checkpoints import save
 
 PUBLISHED = ("gutstein_cifar100", "gutstein_mini", "gutstein_caltech")
-NEW = (*PUBLISHED, "recommended")
+NEW = (*PUBLISHED, "gutstein_vgg16", "recommended")
 JIANG = ("jiang_fine_grained", "jiang_cifar10")
 EVERY_TEN = (*range(0, 201, 10),)
 
