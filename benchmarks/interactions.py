@@ -20,10 +20,9 @@ from headstart.metrics.interactions.masking import grid_players, pixel_inputs
 from headstart.metrics.interactions.scores import log_odds, subset_scores
 from headstart.metrics.interactions.transform import membership, mobius
 from headstart.studies.knowledge.params import GridPlayers
-from headstart.studies.knowledge.subjects import offered_cells
 
 SIZE, PLAYERS, GRID, CHUNK = 64, 12, 4, 256
-CELLS = offered_cells(GridPlayers(kind="grid", rows=GRID, columns=GRID, corners=False))
+CELLS = GridPlayers(kind="grid", rows=GRID, columns=GRID, corners=False).offered
 
 
 def seconds(call: Callable[[], object], at_least: float = 0.3) -> float:

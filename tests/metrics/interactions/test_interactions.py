@@ -18,6 +18,8 @@ from headstart.metrics.interactions.transform import (
     order_profile,
     orders,
     shapley_values,
+    walsh,
+    walsh_values,
     zeta,
 )
 
@@ -84,6 +86,34 @@ def test_or_values_equal_their_definition() -> None:
         if s & t:
             expected[:, t] += interactions[:, s]
     torch.testing.assert_close(or_values(interactions), expected)
+
+
+@pytest.mark.parametrize("players", [0, 1, 4])
+def test_walsh_coefficients_equal_their_definition_and_are_undone(players: int) -> None:
+    values = random_games(players)
+    expected = torch.zeros_like(values)
+    for s, t in itertools.product(range(2**players), repeat=2):
+        expected[:, s] += (-1) ** (s & t).bit_count() * values[:, t] / 2**players
+    torch.testing.assert_close(walsh(values), expected)
+    torch.testing.assert_close(walsh_values(walsh(values)), values)
+
+
+def test_squares_of_walsh_coefficients_are_shares_of_the_variance() -> None:
+    values = random_games(6)
+    torch.testing.assert_close(walsh(values)[:, 1:].square().sum(-1), values.var(-1, correction=0))
+
+
+def test_and_interactions_follow_from_walsh_coefficients_and_back() -> None:
+    values, n = random_games(4), 4
+    sizes, dividends, coefficients = orders(n), mobius(values), walsh(values)
+    for s in range(2**n):
+        above = [u for u in range(2**n) if u & s == s]
+        expected = (-2.0) ** int(sizes[s]) * coefficients[:, above].sum(-1)
+        torch.testing.assert_close(dividends[:, s], expected)
+        back = (-1.0) ** int(sizes[s]) * (dividends[:, above] * 2.0 ** -sizes[above].double()).sum(
+            -1
+        )
+        torch.testing.assert_close(coefficients[:, s], back)
 
 
 def test_the_transform_makes_n_passes_over_half_the_table() -> None:

@@ -6,15 +6,15 @@ from jaxtyping import TypeCheckError
 from over_images import independent_noise
 
 from headstart.metrics.interactions.salience import (
+    explained_by_and,
+    explained_by_walsh,
     keep_salient,
-    match_error,
     noise_floor,
     salience_threshold,
     salient,
     sparsity_curve,
-    strongest,
 )
-from headstart.metrics.interactions.transform import mobius, orders, zeta
+from headstart.metrics.interactions.transform import mobius, orders, walsh, zeta
 
 TABLE = torch.tensor([[50.0, 10.0, 0.5, -0.6], [50.0, 0.1, 1.0, 0.0]])
 
@@ -57,26 +57,38 @@ def test_unknown_scopes_filters_and_fractions_are_refused() -> None:
         salient(TABLE, fraction=5.0)
 
 
-def test_the_strongest_are_chosen_by_magnitude_in_each_sample() -> None:
-    assert strongest(TABLE, 2).tolist() == [[False, True, False, True], [False, True, True, False]]
-    with pytest.raises(ValueError, match="there are 3 non-empty subsets"):
-        strongest(TABLE, 4)
-
-
 def test_the_sparsity_curve_falls_from_one_and_is_nan_for_a_constant_network() -> None:
     curve = sparsity_curve(torch.stack([TABLE[0], torch.zeros(4)]))
     torch.testing.assert_close(curve[0], torch.tensor([1.0, 0.06, 0.05]))
     assert curve[1].isnan().all()
 
 
-def test_the_match_error_is_the_error_on_all_masks_and_ends_at_zero() -> None:
-    dividends = torch.randn(3, 32, generator=torch.Generator().manual_seed(0)).double()
-    errors = match_error(dividends, [0, 4, 31])
-    kept = dividends.where(strongest(dividends, 4), 0.0)
-    kept[:, 0] = dividends[:, 0]
-    difference = zeta(kept) - zeta(dividends)
-    torch.testing.assert_close(errors[:, 1], difference.square().mean(-1).sqrt())
-    assert errors[:, 2].tolist() == [0, 0, 0]
+def test_and_terms_are_fitted_by_least_squares_on_all_masks() -> None:
+    values = torch.randn(3, 32, generator=torch.Generator().manual_seed(0)).double()
+    found = explained_by_and(values, [1, 4, 31])
+    sizes, masks = orders(5), torch.arange(32)
+    strengths = mobius(values).abs() * 2.0 ** (-sizes.double() / 2)
+    for image in range(3):
+        chosen = [0, *(strengths[image, 1:].topk(4).indices + 1).tolist()]
+        terms = torch.stack([((masks & s) == s).double() for s in chosen], dim=1)
+        fitted = terms @ torch.linalg.lstsq(terms, values[image, :, None]).solution
+        expected = values[image].var(correction=0) - (values[image] - fitted[:, 0]).square().mean()
+        assert found[image, 1] == pytest.approx(float(expected))
+    torch.testing.assert_close(found[:, 2], values.var(-1, correction=0))
+
+
+def test_walsh_coefficients_explain_their_squares_and_in_the_end_all_of_the_variance() -> None:
+    values = torch.randn(3, 32, generator=torch.Generator().manual_seed(0)).double()
+    found = explained_by_walsh(values, [1, 31])
+    torch.testing.assert_close(found[:, 0], walsh(values)[:, 1:].square().amax(-1))
+    torch.testing.assert_close(found[:, 1], values.var(-1, correction=0))
+
+
+def test_few_planted_terms_are_found_and_explain_everything() -> None:
+    dividends = torch.zeros(1, 64, dtype=torch.float64)
+    dividends[0, [3, 12, 48]] = torch.tensor([2.0, -1.0, 1.5]).double()
+    values = zeta(dividends)
+    assert float(explained_by_and(values, [3])) == pytest.approx(float(values.var(correction=0)))
 
 
 def test_independent_noise_grows_by_root_two_with_every_order() -> None:

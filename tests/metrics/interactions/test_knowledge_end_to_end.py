@@ -12,11 +12,11 @@ from headstart.metrics.interactions.counterfactual import (
     reconstructed_scores,
     scores_without_players,
 )
-from headstart.metrics.interactions.decomposition import decompose
+from headstart.metrics.interactions.decomposition import decompose, shared_effect
 from headstart.metrics.interactions.masking import grid_players, pixel_inputs
 from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.interactions.shares import exclusivity, share
-from headstart.metrics.interactions.transform import membership, mobius, strength
+from headstart.metrics.interactions.transform import membership, mobius, order_profile, strength
 
 PLAYERS = 6
 
@@ -74,24 +74,18 @@ def test_preserved_and_new_knowledge_rebuild_the_fine_tuned_scores_together() ->
     torch.testing.assert_close(rebuilt[0] + rebuilt[1] - empty[:, None], finetuned)
 
 
-def test_random_parts_have_the_strength_asked_for_and_only_given_interactions() -> None:
-    table = random_table()
-    total = 0.3 * strength(table)
-    part = random_part(table, total, torch.Generator().manual_seed(3))
-    torch.testing.assert_close(strength(part), total)
+def test_random_parts_are_as_strong_as_a_part_at_every_order_and_hold_given_interactions() -> None:
+    table, other = random_table(), random_table(seed=5)
+    known = shared_effect(table, other)
+    part = random_part(table, known, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(order_profile(part), order_profile(known))
     assert (part.abs() <= table.abs() + 1e-12).all()
     assert (part * table >= 0).all()
-    assert ((part != 0) & (part != table)).sum(-1).max() <= 1 + 1  # I(∅) is not chosen
+    cut = (part.abs() > 1e-12) & ((part - table).abs() > 1e-12)
+    assert order_profile(cut.double()).max() <= 1  # the last one of an order enters in part
     assert (part[:, 0] == 0).all()
-    torch.testing.assert_close(
-        random_part(table, strength(table), torch.Generator())[:, 1:], table[:, 1:]
-    )
-
-
-def test_more_strength_than_there_is_cannot_be_chosen() -> None:
-    table = random_table()
-    with pytest.raises(ValueError, match="more strength"):
-        random_part(table, 2 * strength(table), torch.Generator())
+    whole = random_part(table, 2 * table, torch.Generator())
+    torch.testing.assert_close(whole[:, 1:], table[:, 1:])
 
 
 def test_positive_log_odds_are_counted_and_nan_is_not_hidden() -> None:

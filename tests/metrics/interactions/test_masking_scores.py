@@ -80,6 +80,21 @@ def test_probabilities_and_unusable_logits_are_refused() -> None:
         log_odds(torch.zeros(2, 3), torch.tensor([0, 5]))
 
 
+def test_logits_that_sum_to_one_by_accident_are_logits_with_any_chunk_size() -> None:
+    def network(inputs: Tensor) -> Tensor:
+        first = inputs.flatten(1).mean(
+            1
+        )  # of no hidden image, .3 and .7; others are no probabilities
+        return torch.stack([first + 0.3, 0.7 + 0 * first], dim=1)
+
+    images = torch.ones(3, 2, 8, 8)
+    scores = masked_scores(network, images, torch.tensor([0, 1, 1]), chunk_size=1)
+    assert scores.shape == (3, 64)
+    softened = nn.Sequential(small_network(2), nn.Softmax(-1))
+    with pytest.raises(ValueError, match="look like probabilities"):
+        masked_scores(softened, labels=torch.tensor([0, 1, 1]), chunk_size=1)
+
+
 def test_scores_of_a_single_mask_are_those_of_a_single_forward() -> None:
     network = small_network().eval()
     scores = masked_scores(network)

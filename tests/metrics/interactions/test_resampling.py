@@ -37,8 +37,7 @@ def test_both_forms_of_a_ratio_leave_out_and_count_undefined_images() -> None:
 
 def test_the_interval_of_a_mean_has_the_width_of_the_normal_one() -> None:
     values = normal(1, 400, 1)
-    looked = torch.ones(1, 400, dtype=torch.bool)
-    low, high = Resampling(400, 2000, seeded()).mean(values, looked).interval(0.95).flatten()
+    low, high = Resampling(400, 2000, seeded()).mean(values).interval(0.95).flatten()
     half = 1.96 * values.std().item() / math.sqrt(400)
     assert (low + high).item() / 2 == pytest.approx(values.mean().item(), abs=0.02)
     assert (high - low).item() == pytest.approx(2 * half, rel=0.1)
@@ -46,11 +45,30 @@ def test_the_interval_of_a_mean_has_the_width_of_the_normal_one() -> None:
 
 def test_networks_with_the_same_images_are_resampled_together() -> None:
     one = normal(1, 200, 1)
-    looked = torch.ones(4, 200, dtype=torch.bool)
-    resampling = Resampling(200, 500, seeded())
-    same = resampling.mean(one.expand(4, -1, -1), looked)
-    alone = resampling.mean(one, looked[:1])
+    resampling = Resampling(200, 500, seeded(), networks=4)
+    same = resampling.mean(one.expand(4, -1, -1))
+    alone = resampling.mean(one)
     torch.testing.assert_close(same.interval(0.95), alone.interval(0.95))
+
+
+def test_networks_are_resampled_and_crossed_with_images() -> None:
+    images, networks = normal(1, 50, 1), torch.randn(6, 1, 1, generator=seeded(1)).double()
+    resampling = Resampling(50, 4000, seeded(), networks=6)
+    both = resampling.mean(images + networks).pooled()
+    variance = images.var(correction=0) / 50 + networks.var(correction=0) / 6
+    assert both.draws.var().item() == pytest.approx(variance.item(), rel=0.1)
+    over_images = resampling.mean(images + networks).of(0)
+    assert over_images.pooled().draws.var().item() == pytest.approx(
+        images.var(correction=0).item() / 50, rel=0.1
+    )
+
+
+def test_the_noise_of_few_draws_of_a_control_is_in_its_interval() -> None:
+    draws = torch.randn(5, 1, 1, 1, generator=seeded(2)).double().expand(5, 1, 30, 1)
+    estimate = Resampling(30, 4000, seeded()).mean_of_draws(draws)
+    assert estimate.points.item() == pytest.approx(draws.mean().item())
+    spread = draws[:, 0, 0, 0].var(correction=0).item() / 5
+    assert estimate.draws.var().item() == pytest.approx(spread, rel=0.1)
 
 
 def test_a_mean_over_networks_says_how_many_have_the_measure() -> None:

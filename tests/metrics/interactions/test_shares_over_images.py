@@ -12,6 +12,7 @@ from headstart.metrics.interactions.shares import (
     directness,
     exclusivity,
     exclusivity_by_count,
+    interpolated,
     salient_count,
     scratch_only,
     share,
@@ -102,11 +103,11 @@ def test_shares_by_order_are_ratios_of_sums() -> None:
 
 
 @pytest.mark.parametrize("players", [1, 4, 5])
-def test_levels_are_the_whole_every_order_and_the_halves_of_orders(players: int) -> None:
+def test_levels_are_the_whole_every_order_and_complex_and_simple_orders(players: int) -> None:
     table = random_tables(1, players=players)[0]
     levels, sizes = by_level(table), orders(players)
     wanted = [sizes > 0, *(sizes == order for order in range(1, players + 1))]
-    wanted += [sizes > players // 2, (sizes > 0) & (sizes <= players // 2)]
+    wanted += [sizes > 2, (sizes > 0) & (sizes <= 2)]
     expected = torch.stack([table[:, chosen].abs().sum(-1) for chosen in wanted], dim=-1)
     torch.testing.assert_close(levels, expected)
     pairs = torch.stack([table, 2 * table], dim=1)
@@ -175,6 +176,16 @@ def test_speed_is_the_area_over_epochs_scaled_to_one() -> None:
     assert speed(torch.ones(5), EPOCHS) == 1
     assert speed(EPOCHS / 8, EPOCHS) == pytest.approx(0.5)
     assert speed(EPOCHS / 8, 10 + 3 * EPOCHS) == pytest.approx(0.5)
+
+
+def test_speed_is_known_up_to_what_a_monotone_curve_can_do_between_checkpoints() -> None:
+    epochs, sparse = torch.arange(9), torch.tensor([0, 1, 2, 4, 8])
+    for shape in (1, 3, 0.2):
+        curve = (epochs / 8) ** shape
+        off = speed(curve, epochs) - speed(curve[sparse], sparse)
+        assert abs(float(off)) <= float(interpolated(curve[sparse], sparse)) + 1e-6
+    assert interpolated(torch.ones(5), EPOCHS) == 0
+    assert interpolated(torch.tensor([0.0, 1.0]), torch.tensor([0, 1])) == 0.5
 
 
 def test_the_time_to_a_level_is_the_first_checkpoint_that_reaches_it() -> None:

@@ -36,7 +36,7 @@ def study(
     arm["target_epochs"] = [1, 2]
     arms = {
         "finetune": {**arm, "source_epochs": [*init_epochs], "target_seeds": [0, 1]},
-        "scratch": {**arm, "source_epochs": [0]},
+        "scratch": {**arm, "source_epochs": [0], "target_seeds": [0, 1]},
         "probe": {**arm, "mode": "probe", "source_epochs": [0, "best"]},
     }
     options = {"images": IMAGES, "players": {"kind": "grid", "rows": 2, "columns": 2}}

@@ -40,7 +40,7 @@ def measurements() -> pd.DataFrame:
             rows.append(row("preserved_of_pretrained", 0.3, **where))
     for network in ("finetuned", "scratch"):
         for epoch in (0, 1, 4):
-            for target in ("own_end", "common_target"):
+            for target in ("own_end", "second_end"):
                 for condition in ("measured", "null_permuted"):
                     value = epoch / 4 if condition == "measured" else 0.15
                     where = {"role": network, "target_epoch": epoch, "condition": condition}
@@ -120,7 +120,7 @@ def test_the_way_to_the_end_draws_both_targets_and_what_was_learnt(
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert titles == [
         "Similarity to its own end",
-        "Similarity to the fine-tuned end",
+        "To the end of a second run",
         "Loss",
         "Accuracy",
     ]
@@ -135,14 +135,18 @@ def test_sparsity_draws_the_best_start_of_every_comparison() -> None:
         | {"source_epoch": 1.0 if init_epoch == "1" else 20.0}
         | {"strength": 1 / k, "strength_low": 0.5 / k, "strength_high": 1 / k}
         | {"explained": k / 7, "explained_low": k / 8, "explained_high": k / 7}
-        | {"permuted_explained": -3.0}
+        | {"permuted_explained": 0.1, "permuted_explained_walsh": 0.3}
+        | {"explained_walsh": k / 7, "explained_walsh_low": k / 8, "explained_walsh_high": k / 7}
         for network in ("probe", "finetuned", "scratch")
         for init_epoch in ("1", "best")
         for k in kept
     ]
     figure, table = knowledge_sparsity.sparsity_figure(pd.DataFrame(rows), 0.95)
     assert set(table["init_epoch"]) == {"best"}
-    assert len(figure.axes) == 2
+    assert [axis.get_title(loc="left") for axis in figure.axes[1:]] == [
+        "AND terms, fitted",
+        "Walsh coefficients",
+    ]
 
 
 def test_summaries_have_a_row_for_each_start_and_leave_gaps_where_nothing_was_measured(

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import planted_knowledge as planted
 import pytest
@@ -80,7 +81,7 @@ def test_the_random_backbone_is_that_of_another_source_network_brought_to_scale(
     # The other's 5 subsets, at the same strengths.
     assert own(grown, 1, "preserved_of_pretrained", null) == pytest.approx(5 * min(2, 1) / 10)
     assert own(grown, 1, "exclusivity", null) == pytest.approx(5 * min(0.6, 1) / 10)
-    rows = grown[(grown["metric"] == "similarity_to_common_target") & (grown["condition"] == null)]
+    rows = grown[(grown["metric"] == "similarity_to_common_end") & (grown["condition"] == null)]
     rows = rows[(rows["variant"] == "raw") & rows["seed"].isna()]
     # Scaled to 15: 2 subsets of 7.5 and 5 of 3 against 15 of 1.
     assert rows["value"].tolist() == pytest.approx([(2 / 28 + 5 / 25) / 2] * len(rows))
@@ -116,11 +117,30 @@ def test_curves_approach_their_end_as_planted(grown: pd.DataFrame) -> None:
         return rows[rows["metric"] == metric].sort_values("target_epoch")["value"].tolist()
 
     assert curve("similarity_to_own_end") == pytest.approx([1 / 3, 2 / 3, 1, 1])
-    assert curve("similarity_to_common_target") == pytest.approx([1 / 15, 2 / 15, 0.2, 0.2])
+    assert curve("similarity_to_common_end") == pytest.approx([1 / 15, 2 / 15, 0.2, 0.2])
     assert whole(table, "directness", role="scratch")["value"] == pytest.approx(1)
     assert whole(table, "stability_to_own_end")["value"] == 0
     assert whole(table, "epoch_of_half_own_end", role="scratch")["value"] == 1
     assert whole(table, "epoch_of_80_percent_own_end")["value"] == 2
+    for role in ("finetuned", "scratch"):  # the end of a second run is that of the first
+        # All interactions of the fine-tuned network are 1: permuted, they are the same.
+        for metric in ("speed", "progress") if role == "scratch" else ("speed",):
+            same = [
+                whole(table, f"{metric}_to_{end}", role=role) for end in ("own_end", "second_end")
+            ]
+            assert same[0]["value"] == pytest.approx(same[1]["value"])
+    curves = table[
+        (table["variant"] == "raw") & (table["role"] == "scratch") & table["seed"].isna()
+    ]
+    curves = curves[curves["metric"] == "similarity_to_second_end"].sort_values("target_epoch")
+    measured, chance = (
+        curves[curves["condition"] == each]["value"].to_numpy()
+        for each in ("measured", "null_permuted")
+    )
+    reached = (measured - chance) / (measured - chance)[-1]
+    progress = whole(table, "progress_to_second_end", role="scratch")["value"]
+    # Here the quotient of means over networks, there the mean of their quotients.
+    assert progress == pytest.approx(np.trapezoid(reached) / 3, abs=2e-3)
     gap = whole(table, "speed_to_own_end", role="finetuned-scratch")["value"]
     assert gap == pytest.approx(0)
     assert 0 < whole(table, "speed_to_own_end", "null_permuted")["value"] < 1
@@ -167,7 +187,8 @@ def test_independent_networks_are_at_chance_and_an_excess_is_value_over_null_by_
 
     def shared(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         base = random_table("base", seed)
-        part = {"finetune": 1.0, "finetune-again": 0.8, "probe": 0.4, "scratch": 0.2}[arm]
+        parts = {"finetune": 1.0, "finetune-again": 0.8, "probe": 0.4, "scratch": 0.2}
+        part = parts[arm.replace("scratch-again", "scratch")]
         return planted.shared_with(base, part, random_table(arm, init_epoch, seed, epoch))
 
     shutil.rmtree("results")
@@ -245,11 +266,14 @@ def test_preserved_knowledge_beats_random_knowledge_of_its_strength_by_what_was_
     table = read_table(measured(plan, maker(for_and_against)).file("measurements.parquet"))
     assert whole(table, "margin_of_preserved")["value"] == pytest.approx(5)
     assert whole(table, "positive_of_preserved")["value"] == 1
-    # A random 5 of the 15 holds 5/3 that speak for the class and 10/3 that speak against it.
-    assert whole(table, "margin_of_random_as_preserved")["value"] == pytest.approx(-5 / 3, abs=0.1)
+    # Known are 3 of 4 players and 2 of 6 pairs: a random 3 of these players and 2 of these pairs.
+    by_chance = 3 * (3 - 1) / 4 + 2 * (2 - 4) / 6
+    found = whole(table, "margin_of_random_as_preserved")["value"]
+    assert found == pytest.approx(by_chance, abs=0.15)
     gain = whole(table, "margin_of_preserved_minus_random")
-    assert gain["value"] == pytest.approx(5 + 5 / 3, abs=0.1)
-    chance = (10 * 45 + 5 * 10 + 1) / 3003  # of 3, 4 or 5 for the class
+    assert gain["value"] == pytest.approx(5 - by_chance, abs=0.15)
+    assert gain["high"] - gain["low"] > 0.01  # that there are 60 draws only
+    chance = 1 / 4 + 3 / 4 * 9 / 15  # all three players for the class, or one more than against it
     right = whole(table, "positive_of_random_as_preserved")["value"]
     assert right == pytest.approx(chance, abs=0.02)
     hidden = table[table["metric"] == "positive_without_preserved_players"]
@@ -284,10 +308,15 @@ def test_the_example_is_of_the_start_that_is_shown_whichever_was_followed() -> N
 
 def test_claims_are_evaluated_on_the_tables(project: Path) -> None:
     def direct(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
-        """Little is kept; scratch has none of it and wanders, fine-tuning is there at once."""
-        end = random_table("end", seed)
-        if arm == "scratch":
-            return random_table(arm, seed, epoch)
+        """Little is kept; scratch has none of it and wanders, fine-tuning is there at once.
+
+        Source networks share the end of fine-tuning more than they share that of scratch.
+        """
+        end = planted.shared_with(random_table("end"), 0.6, random_table("end", seed))
+        if arm.startswith("scratch"):
+            own = random_table("scratch", seed)
+            part = {1: 0.4, EPOCHS[-1]: 1.0}.get(epoch, 0.0)
+            return planted.shared_with(own, part, random_table(arm, seed, epoch))
         if arm == "probe":
             kept = 0.3 if init_epoch == "best" else 0.0
             return planted.shared_with(end, kept, 0.5 * random_table(arm, init_epoch, seed))

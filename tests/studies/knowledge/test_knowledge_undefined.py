@@ -150,7 +150,7 @@ def test_an_epoch_that_is_never_reached_has_no_mean_and_counts_the_networks() ->
 
     plan = planted.study(STUDY, permutations=1, resamples=5)
     table = read_table(measured(plan, maker(late)).file("measurements.parquet"))
-    metric = "epoch_of_half_common_target"
+    metric = "epoch_of_half_common_end"
     for network in ("scratch", "finetuned-scratch"):
         row = whole(table, metric, role=network)
         assert pd.isna(row["value"])

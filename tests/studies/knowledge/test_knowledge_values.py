@@ -272,9 +272,9 @@ def test_probabilities_in_place_of_logits_are_refused(monkeypatch: pytest.Monkey
 
 def test_the_number_of_players_is_known_without_images() -> None:
     assert Scores().players.count == 12
-    assert (0, 0) not in subjects.offered_cells(GridPlayers(kind="grid", corners=False))
+    assert (0, 0) not in GridPlayers(kind="grid", corners=False).offered
     drawn = GridPlayers(kind="grid", rows=8, columns=8, margin=1, draw=10)
-    assert len(subjects.offered_cells(drawn)) == drawn.available == 36
+    assert drawn.available == 36
     assert drawn.count == 10
     masked = MaskPlayers(kind="masks", path="x", sha256="0" * 64, players=3)
     assert masked.count == 3
@@ -282,8 +282,13 @@ def test_the_number_of_players_is_known_without_images() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 5), (4, 4), (5, 3)])
 @pytest.mark.parametrize("margin", [0, 1])
-def test_the_count_of_cells_is_that_of_the_cells(shape: tuple[int, int], margin: int) -> None:
+def test_a_grid_offers_the_cells_within_its_margin(shape: tuple[int, int], margin: int) -> None:
+    rows, columns = (range(margin, n - margin) for n in shape)
     for corners in (True, False):
         options = {"rows": shape[0], "columns": shape[1], "margin": margin, "corners": corners}
         grid = GridPlayers.model_construct(kind="grid", **options)
-        assert grid.available == len(subjects.offered_cells(grid))
+        inner = {(row, column) for row in rows for column in columns}
+        if inner and not corners:
+            inner -= {(r, c) for r in (rows[0], rows[-1]) for c in (columns[0], columns[-1])}
+        assert set(grid.offered) == inner
+        assert grid.available == len(inner)

@@ -1,7 +1,7 @@
 """AND–OR split: the fewest AND and OR interactions, by L1 norm, that together explain a score.
 
 With v' = v − δ and v_and = v'/2 + γ, v_or = v'/2 − γ, the split minimises ‖I_and‖₁ + ‖I_or‖₁ over
-S ≠ ∅, summed over networks that share γ, subject to |δ_T| ≤ ε = fraction · |v(N) − v(∅)|.
+S ≠ ∅, subject to |δ_T| ≤ ε = fraction · |v(N) − v(∅)|. Every network has a γ of its own.
 In interaction space, with w = Mv' (M the Möbius transform), θ = MPγ (P the complement) and S ≠ ∅,
 
     I_and = w/2 + Qθ    and    I_or = θ − Qw/2,    where (Qx)(S) = (−1)^|S| Σ_{T⊇S} x(T).
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from headstart.metrics.interactions.and_or_solver import Iterate, Problem, solve
+from headstart.metrics.interactions.and_or_solver import Problem, solve
 from headstart.metrics.interactions.transform import count_players, mobius, orders
 
 TOLERANCE = 1e-3
@@ -25,32 +25,28 @@ TOLERANCE = 1e-3
 class AndOrSplit(NamedTuple):
     """The split of every game in the batch, and how near it is to the optimum."""
 
-    and_interactions: Float64[Tensor, "*batch networks subsets"]
+    and_interactions: Float64[Tensor, "*batch subsets"]
     """I_and, with all singletons and the constant v'(∅) merged into it."""
-    or_interactions: Float64[Tensor, "*batch networks subsets"]
+    or_interactions: Float64[Tensor, "*batch subsets"]
     """I_or, zero at S = ∅ and at singletons, where AND and OR are the same function."""
-    residual: Float64[Tensor, "*batch networks subsets"]
+    residual: Float64[Tensor, "*batch subsets"]
     """δ, the part of v that neither explains."""
     objective: Float64[Tensor, "*batch"]
-    """The L1 norm reached, over all networks of a game, before singletons are merged."""
+    """The L1 norm reached, before singletons are merged."""
     gap: Float64[Tensor, "*batch"]
     """(objective − lower bound) / objective; above the tolerance, the split did not converge."""
     iterations: int
-    state: Iterate
-    """Where the solver stopped; the `start` of a similar problem, such as the next checkpoint's."""
 
 
 def and_or_split(
-    values: Float[Tensor, "*batch networks subsets"],
+    values: Float[Tensor, "*batch subsets"],
     residual_fraction: float = 0.0,
     tolerance: float = TOLERANCE,
     max_iterations: int = 5000,
-    start: Iterate | None = None,
 ) -> AndOrSplit:
-    """Return the AND–OR split of v(x_T), with one γ for all networks of a game.
+    """Return the AND–OR split of v(x_T) of every game, each with its own γ.
 
-    For a γ of its own, give a network as a game of one: `values.unsqueeze(-2)`. The solver stops
-    when the relative duality gap of every game is within the tolerance, else after
+    The solver stops when the relative duality gap of every game is within the tolerance, else after
     `max_iterations`; `gap` tells. Published settings of ε/|v(N) − v(∅)| lie between 0.02 and 0.04;
     0 switches δ off.
     """
@@ -66,7 +62,7 @@ def and_or_split(
     centred = (table - table[..., :1]) / scale
     bound = residual_fraction * centred[..., -1:].abs()
     problem = Problem(centred, bound, residual_fraction == 0)
-    certificate, iterations, state = solve(problem, tolerance, max_iterations, start)
+    certificate, iterations = solve(problem, tolerance, max_iterations)
     sizes = orders(players).to(table.device)
     conjunctions = certificate.and_interactions * scale
     disjunctions = certificate.or_interactions * scale
@@ -76,10 +72,9 @@ def and_or_split(
         torch.cat([explained[..., :1], conjunctions[..., 1:]], dim=-1),
         disjunctions.where(sizes > 1, 0),
         table - explained,
-        certificate.norm * scale[..., 0, 0],
+        certificate.norm * scale[..., 0],
         certificate.gap,
         iterations,
-        state,
     )
 
 
@@ -87,5 +82,5 @@ def _scale(table: Tensor) -> Tensor:
     """The mean |I_and(S)| of a game without a split, 1 where it is zero: the solver's unit."""
     if table.shape[-1] == 1:
         raise ValueError("a game without players has nothing to split: give at least one player")
-    mean = mobius(table)[..., 1:].abs().mean(dim=(-2, -1), keepdim=True)
+    mean = mobius(table)[..., 1:].abs().mean(-1, keepdim=True)
     return torch.where(mean > 0, mean, 1.0)

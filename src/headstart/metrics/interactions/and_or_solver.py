@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from headstart.metrics.interactions.transform import without_empty_set
+
 
 class KroneckerPower(NamedTuple):
     """The n-th Kronecker power of a 2 × 2 matrix, in two factors: one for each half of the players."""
@@ -76,14 +78,14 @@ RELAXATION = 1.8
 SCORE_WEIGHT = 0.3  # weight of w = Mv' against that of v' in the projection
 CHECK_EVERY = 25
 
-Table = Float64[Tensor, "*batch networks subsets"]
+Table = Float64[Tensor, "*batch subsets"]
 
 
 class Problem(NamedTuple):
     """Scores v with v(∅) = 0 and mean |I(S)| = 1, and the bounds ε on the residual."""
 
     scores: Table
-    bound: Float64[Tensor, "*batch networks 1"]
+    bound: Float64[Tensor, "*batch 1"]
     exact: bool
     """Whether every bound is zero."""
 
@@ -131,12 +133,11 @@ def operators(players: int, device: torch.device) -> Operators:
     )
 
 
-def solve(
-    problem: Problem, tolerance: float, max_iterations: int, start: Iterate | None
-) -> tuple[Certificate, int, Iterate]:
-    """Iterate until every game's gap is within the tolerance; return split, steps and last iterate."""
+def solve(problem: Problem, tolerance: float, max_iterations: int) -> tuple[Certificate, int]:
+    """Iterate until every game's gap is within the tolerance; return the split and the steps taken."""
     maps = operators(problem.scores.shape[-1].bit_length() - 1, problem.scores.device)
-    state = _begin(maps, problem) if start is None else _resume(maps, problem, start)
+    whole = maps.transform(problem.scores)
+    state = Iterate(whole / 2, -maps.mixing(whole) / 2, whole, whole, problem.scores)
     for iteration in range(1, max_iterations + 1):
         projected = _project(maps, problem, state)
         reflected = Iterate(*(2 * new - old for new, old in zip(projected, state, strict=True)))
@@ -151,41 +152,18 @@ def solve(
                 for old, new, middle in zip(state, shrunk, projected, strict=True)
             )
         )
-    return certificate, iteration, state
-
-
-def _begin(maps: Operators, problem: Problem) -> Iterate:
-    whole = maps.transform(problem.scores)
-    return Iterate(whole / 2, -maps.mixing(whole) / 2, whole, whole, problem.scores)
-
-
-def _resume(maps: Operators, problem: Problem, start: Iterate) -> Iterate:
-    if start.scores.shape != problem.scores.shape:
-        raise ValueError(
-            f"the start has shape {tuple(start.scores.shape)}, "
-            f"the values {tuple(problem.scores.shape)}: "
-            "start from a split of the same images, networks and players"
-        )
-    if not problem.exact:
-        return start
-    return Iterate(*start[:2], *_begin(maps, problem)[2:])
+    return certificate, iteration
 
 
 def _project(maps: Operators, problem: Problem, point: Iterate) -> Iterate:
-    """The nearest point that obeys the linear relations, which act on means over networks and rests."""
+    """The nearest point that obeys I_and − Q I_or = w, with w fixed where there is no residual."""
     free = 0.0 if problem.exact else 1.0
-    mean_and, mean_or, mean_whole = (part.mean(-2, keepdim=True) for part in point[:3])
-    excess = mean_and - maps.mixing(mean_or) - mean_whole
+    excess = point.and_interactions - maps.mixing(point.or_interactions) - point.whole
     multiplier = maps.mixing_rows(excess, 1 + free, 1.0)
-    whole = point.whole - mean_whole
-    if free and whole.shape[-2] > 1:
-        rest_and, rest_or = point.and_interactions - mean_and, point.or_interactions - mean_or
-        pull = (rest_and - maps.mixing.transposed(rest_or)) / 2
-        whole = maps.mixing_columns(whole + pull, 1.25, 0.25)
     return Iterate(
-        mean_and - multiplier + whole / 2,
-        mean_or + maps.mixing.transposed(multiplier) - maps.mixing(whole) / 2,
-        mean_whole + free * multiplier + whole,
+        point.and_interactions - multiplier,
+        point.or_interactions + maps.mixing.transposed(multiplier),
+        point.whole + free * multiplier,
         *_project_scores(maps, problem, point),
     )
 
@@ -220,29 +198,23 @@ def _certify(
 ) -> Certificate:
     scores = problem.scores if problem.exact else _within_bounds(problem, projected.scores)
     whole = maps.transform(scores)
-    shared = (projected.or_interactions + maps.mixing(whole) / 2).mean(-2, keepdim=True)  # θ
-    conjunctions, disjunctions = whole / 2 + maps.mixing(shared), shared - maps.mixing(whole) / 2
-    norm = (conjunctions[..., 1:].abs().sum(-1) + disjunctions[..., 1:].abs().sum(-1)).sum(-1)
+    theta = projected.or_interactions + maps.mixing(whole) / 2
+    conjunctions, disjunctions = whole / 2 + maps.mixing(theta), theta - maps.mixing(whole) / 2
+    norm = conjunctions[..., 1:].abs().sum(-1) + disjunctions[..., 1:].abs().sum(-1)
     lower = _lower_bound(maps, problem, reflected, shrunk)
     gap = torch.where(norm > 0, (norm - lower) / norm.where(norm > 0, 1), 0)
     return Certificate(conjunctions, disjunctions, scores, norm, gap)
 
 
 def _lower_bound(maps: Operators, problem: Problem, reflected: Iterate, shrunk: Iterate) -> Tensor:
-    """The dual value of feasible multipliers of I_and, I_or: |λ|, |μ| ≤ 1 and Σ (Qᵀλ + μ) = 0."""
+    """The dual value of feasible multipliers of I_and, I_or: |λ|, |μ| ≤ 1 and Qᵀλ + μ = 0."""
     lagrange_and = (reflected.and_interactions - shrunk.and_interactions) / STEP
     lagrange_or = (reflected.or_interactions - shrunk.or_interactions) / STEP
-    imbalance = (maps.mixing.transposed(lagrange_and) + lagrange_or).mean(-2, keepdim=True)
-    correction = maps.mixing_columns(imbalance, 1.0, 1.0)
-    lagrange_and = lagrange_and - maps.mixing(correction)
-    lagrange_and = torch.cat(
-        [torch.zeros_like(lagrange_and[..., :1]), lagrange_and[..., 1:]], dim=-1
-    )
-    lagrange_or = lagrange_or - correction
-    lagrange_or = lagrange_or - (maps.mixing.transposed(lagrange_and) + lagrange_or).mean(
-        -2, keepdim=True
-    )
-    largest = torch.maximum(lagrange_and.abs(), lagrange_or.abs())[..., 1:].amax(dim=(-2, -1))
+    imbalance = maps.mixing.transposed(lagrange_and) + lagrange_or
+    lagrange_and = lagrange_and - maps.mixing(maps.mixing_columns(imbalance, 1.0, 1.0))
+    lagrange_and = without_empty_set(lagrange_and)
+    lagrange_or = -maps.mixing.transposed(lagrange_and)
+    largest = torch.maximum(lagrange_and.abs(), lagrange_or.abs())[..., 1:].amax(-1)
     scores_dual = maps.transform.transposed(lagrange_and - maps.mixing.transposed(lagrange_or)) / 2
-    value = (scores_dual * problem.scores - problem.bound * scores_dual.abs()).sum(dim=(-2, -1))
+    value = (scores_dual * problem.scores - problem.bound * scores_dual.abs()).sum(-1)
     return value / largest.clamp(min=1)

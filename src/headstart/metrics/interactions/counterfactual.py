@@ -1,6 +1,4 @@
-"""Does a part of the knowledge matter? Scores rebuilt from it alone, and scores without its
-players.
-"""
+"""Does a part of the knowledge matter? Scores rebuilt from it alone, and scores without its players."""
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -8,8 +6,9 @@ from torch import Tensor
 
 from headstart.metrics.interactions.transform import (
     count_players,
+    order_profile,
+    orders,
     shapley_values,
-    strength,
     without_empty_set,
     zeta,
 )
@@ -35,30 +34,30 @@ def positive(scores: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return (scores > 0).to(scores).masked_fill(scores.isnan(), torch.nan)
 
 
-def random_part(
-    interactions: Table, total: Float[Tensor, "*batch"], generator: torch.Generator
-) -> Table:
-    """Return randomly chosen interactions with Σ|I(S)| equal to `total` in every sample.
+def random_part(interactions: Table, part: Table, generator: torch.Generator) -> Table:
+    """Return randomly chosen interactions as strong as a part of the knowledge, Σ|·|, at every order.
 
-    Subsets enter whole in random order until the total is reached; the last one enters in part.
-    With the fine-tuned network's interactions and the strength of K_preserve it is the control for
-    K_preserve.
+    Subsets of an order enter whole in random order until the strength of the part at that order, or all
+    that there is, is reached; the last one enters in part. With the fine-tuned network's interactions
+    it is the control for K_preserve and K_new: interactions of high order cancel each other, so a
+    control of equal total strength at other orders would differ for that alone.
     """
-    count_players(interactions)
-    available = strength(interactions)
-    if bool((total > available * (1 + 1e-9)).any()):
-        raise ValueError(
-            "more strength is asked for than the interactions have: compare with a part of them"
-        )
+    sizes = orders(count_players(interactions)).to(interactions.device)
     keys = torch.rand(
         interactions.shape, generator=generator, dtype=torch.float64, device=generator.device
     )
-    order = keys.argsort(-1).to(interactions.device)
+    order = (keys.to(sizes.device) + sizes).argsort(-1)
     candidates = without_empty_set(interactions).gather(-1, order)
     magnitudes = candidates.abs()
-    before = magnitudes.cumsum(-1) - magnitudes
-    entering = torch.minimum((total.unsqueeze(-1) - before).clamp(min=0), magnitudes)
-    return torch.zeros_like(interactions).scatter(-1, order, candidates.sign() * entering)
+    # Both sums run over orders one after the other: an order begins where all lower ones end.
+    available = torch.nn.functional.pad(order_profile(interactions), (1, 0))
+    wanted = torch.nn.functional.pad(order_profile(part), (1, 0)).minimum(available)
+    begun = (available.cumsum(-1) - available)[..., sizes.sort().values]
+    before = magnitudes.cumsum(-1) - magnitudes - begun
+    room = (wanted[..., sizes.sort().values] - before).clamp(min=0)
+    return torch.zeros_like(interactions).scatter(
+        -1, order, candidates.sign() * torch.minimum(room, magnitudes)
+    )
 
 
 def player_strengths(part: Table) -> Float64[Tensor, "*batch players"]:

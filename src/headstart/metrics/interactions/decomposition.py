@@ -123,15 +123,3 @@ def match_scale(
     """
     scale = strength(interactions).mean()
     return interactions * (strength(reference).mean() / scale.masked_fill(scale == 0, torch.nan))
-
-
-def excess_over_null(
-    value: Float[Tensor, "*shape"], null: Float[Tensor, "*shape"], ceiling: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
-    """Return (value − null) / (ceiling − null), 1 at the ceiling; NaN unless ceiling > null.
-
-    The ceiling is the same measure between two fine-tuned networks that start from the same
-    checkpoint.
-    """
-    room = ceiling - null
-    return (value - null) / room.where(room > 0, torch.nan)

@@ -1,19 +1,19 @@
-"""Ratios over images and means, with the same bootstrap draws of images for every measure.
+"""Ratios and means over images and networks, with the same bootstrap draws for every measure.
 
-Measures that share their draws can be combined draw by draw, so that a difference, or an excess over
-a null relative to a ceiling, has an interval that knows how its terms vary together.
+Networks and images are crossed: every network was evaluated on the same images, and both are drawn
+with replacement (Owen 2007, "The pigeonhole bootstrap"). Measures that share their draws can be combined
+draw by draw, so that a difference, or an excess over a null relative to a ceiling, has an interval
+that knows how its terms vary together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
-
-from headstart.metrics.interactions.decomposition import excess_over_null
 
 MOST_UNDEFINED = 0.01
 """An interval leaves out at most this share of the draws as undefined; beyond, there is no interval."""
@@ -30,24 +30,30 @@ class Estimate(NamedTuple):
     """On how many of those looked at it is not."""
     networks: Int64[Tensor, "seeds levels"]
     """For how many networks a point speaks; 0 where it is NaN."""
+    weights: Float64[Tensor, "seeds resamples"]
+    """How often each draw has each network."""
 
     def pooled(self, every: bool = False) -> Estimate:
         """Return the mean over the networks where it is defined, as of one network.
 
         With `every` the mean is NaN unless all networks have the measure, and `undefined` counts
-        those that have not. A draw counts where all networks of the mean have the measure in it.
+        those that have not. A draw is of the networks in it that have the measure, or of all that have
+        it where it drew none of them; it counts where all of these have it in the draw.
         """
         defined = ~self.points.isnan()
         if len(self.points) == 1 and not every:
             return self.only(defined)
         number = defined.sum(0, keepdim=True)
-        draws = self.draws.where(defined.unsqueeze(1), 0).sum(0, keepdim=True)
+        weights = self.weights.unsqueeze(-1) * defined.unsqueeze(1)
+        weights = torch.where(weights.sum(0) > 0, weights, defined.unsqueeze(1).to(weights))
+        draws = (self.draws * weights).where(weights > 0, 0).sum(0, keepdim=True)
         mean = Estimate(
             self.points.where(defined, 0).sum(0, keepdim=True) / number,
-            draws / number.unsqueeze(1),
+            draws / weights.sum(0, keepdim=True),
             self.images.sum(0, keepdim=True),
             self.undefined.sum(0, keepdim=True),
             self.networks.sum(0, keepdim=True),
+            torch.ones_like(self.weights[:1]),
         )
         if not every:
             return mean
@@ -63,32 +69,44 @@ class Estimate(NamedTuple):
             networks=self.networks.where(kept, 0),
         )
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Estimate:
+        """Return a function of the levels, such as the area under a curve, as a measure of one level."""
+        points, draws = (change(each).unsqueeze(-1) for each in (self.points, self.draws))
+        last = self.at([-1])
+        networks = last.networks.where(~points.isnan(), 0)
+        return last._replace(points=points, draws=draws, networks=networks)
+
     def interval(self, level: float) -> Float64[Tensor, "2 levels"]:
-        """Return the percentile interval of the mean over networks; it speaks for these networks.
+        """Return the percentile interval of the mean over networks.
 
         NaN where more than `MOST_UNDEFINED` of the draws are undefined: the rest is no fair sample.
         """
         tails = self.draws.new_tensor([(1 - level) / 2, (1 + level) / 2])
-        found = self.pooled().draws[0].nanquantile(tails, dim=0)
-        return found.where(self.undefined_draws() <= MOST_UNDEFINED, torch.nan)
+        draws = self.pooled().draws[0]
+        found = draws.nanquantile(tails, dim=0)
+        return found.where(draws.isnan().double().mean(0) <= MOST_UNDEFINED, torch.nan)
 
     def undefined_draws(self) -> Float64[Tensor, " levels"]:
         """Return in which share of the draws the mean over networks is undefined."""
         return self.pooled().draws[0].isnan().double().mean(0)
 
     def of(self, seed: int) -> Estimate:
-        """Return the measure of one network."""
-        return Estimate(*(part[seed : seed + 1] for part in self))
+        """Return the measure of one network; its interval is over images alone."""
+        points, draws, images, undefined, networks, weights = (p[seed : seed + 1] for p in self)
+        return Estimate(points, draws, images, undefined, networks, torch.ones_like(weights))
 
     def at(self, levels: Sequence[int] | slice) -> Estimate:
         """Return the measure at some of its levels."""
-        return Estimate(*(part[..., levels] for part in self))
+        points, draws, images, undefined, networks = (part[..., levels] for part in self[:5])
+        return Estimate(points, draws, images, undefined, networks, self.weights)
 
 
 class Resampling:
-    """Draws of images with replacement, as counts; every measure of a study gets the same ones."""
+    """Draws with replacement of images and networks, as counts; all measures of a study get the same."""
 
-    def __init__(self, images: int, resamples: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, images: int, resamples: int, generator: torch.Generator, networks: int = 1
+    ) -> None:
         """Draw.
 
         Raises:
@@ -96,9 +114,15 @@ class Resampling:
         """
         if images < 1 or resamples < 1:
             raise ValueError(f"{images} images and {resamples} resamples: one of each is the least")
-        drawn = torch.randint(images, (resamples, images), generator=generator)
-        counts = torch.zeros(resamples, images, dtype=torch.float64)
-        self.counts = counts.scatter_add_(1, drawn, torch.ones_like(counts))
+        self.generator = generator
+        self.counts = self.drawn(images, resamples)
+        self.weights = self.drawn(networks, resamples).mT.contiguous()
+
+    def drawn(self, number: int, resamples: int) -> Float64[Tensor, "resamples number"]:
+        """Return how often each of so many is drawn, in every resample."""
+        chosen = torch.randint(number, (resamples, number), generator=self.generator)
+        counts = torch.zeros(resamples, number, dtype=torch.float64)
+        return counts.scatter_add_(1, chosen, torch.ones_like(counts))
 
     def ratio(
         self,
@@ -121,6 +145,9 @@ class Resampling:
             images,
             (looked & ~defined).sum(1),
             (images > 0).long(),
+            self.weights
+            if len(self.weights) == len(parts)
+            else self.weights[:1].expand(len(parts), -1),
         )
 
     def mean_of_ratios(
@@ -132,10 +159,22 @@ class Resampling:
         shares = (parts / wholes).where(wholes > 0, torch.nan)
         return self.ratio(shares, torch.ones_like(wholes).where(~wholes.isnan(), torch.nan))
 
-    def mean(self, values: Float[Tensor, "seeds images levels"], looked: Tensor) -> Estimate:
-        """Return the mean over the images looked at [seeds, images] on which a value is defined."""
-        ones = torch.ones_like(values).where(looked.unsqueeze(-1), torch.nan)
-        return self.ratio(values, ones)
+    def mean(self, values: Float[Tensor, "seeds images levels"]) -> Estimate:
+        """Return the mean over the images on which a value is defined."""
+        return self.ratio(values, torch.ones_like(values))
+
+    def mean_of_draws(self, values: Float[Tensor, "repeats seeds images levels"]) -> Estimate:
+        """Return the mean over images of the mean over repeats, such as draws of a random control.
+
+        Repeats are resampled too, so that the interval holds the noise of having so few of them.
+        """
+        mean = self.mean(values.mean(0))
+        repeats = self.drawn(len(values), len(self.counts)) / len(values)
+        defined = ~values.isnan().any(0)
+        numbers = values.where(defined, 0).double()
+        sums = torch.einsum("rd,ri,dsik->srk", repeats, self.counts, numbers)
+        counts = torch.einsum("ri,sik->srk", self.counts, defined.double())
+        return mean._replace(draws=sums / counts)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
@@ -144,21 +183,26 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     return both._replace(points=both.points - second.points, draws=both.draws - second.draws)
 
 
+def pooled_together(*terms: Estimate) -> list[Estimate]:
+    """Return the means of some measures over the networks that have all of them."""
+    all_there = ~torch.stack([term.points.isnan() for term in terms]).any(0)
+    return [term.only(all_there).pooled() for term in terms]
+
+
 def excess(value: Estimate, null: Estimate, ceiling: Estimate, falling: bool = False) -> Estimate:
-    """Return (value − null) / (ceiling − null), draw by draw; see `excess_over_null`.
+    """Return (value − null) / (ceiling − null), 0 at chance and 1 at the ceiling; NaN without room.
 
     A `falling` measure is lower the more is shared, so that its ceiling lies below its null; the ratio
     is the same, and there is room where null > ceiling. The three are averaged over the networks that
     have all of them before they are divided: one network whose ceiling is near its null does not
     decide the mean.
     """
-    terms = (value, null, ceiling)
-    all_three = ~torch.stack([term.points.isnan() for term in terms]).any(0)
-    value, null, ceiling = (term.only(all_three).pooled() for term in terms)
+    value, null, ceiling = pooled_together(value, null, ceiling)
     sign = -1 if falling else 1
 
-    def divided(*parts: Tensor) -> Tensor:
-        return excess_over_null(*(sign * part for part in parts))
+    def divided(value: Tensor, null: Tensor, ceiling: Tensor) -> Tensor:
+        room = sign * (ceiling - null)
+        return sign * (value - null) / room.where(room > 0, torch.nan)
 
     points = divided(value.points, null.points, ceiling.points)
     draws = divided(value.draws, null.draws, ceiling.draws)

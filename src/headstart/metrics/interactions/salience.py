@@ -1,6 +1,4 @@
-"""Which interactions stand out: salience, sparsity, match of the strongest on all masks, and noise
-by order.
-"""
+"""Which interactions stand out, how much of v few of them explain, and noise by order."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,22 +11,20 @@ from headstart.metrics.interactions.transform import (
     count_players,
     mobius,
     orders,
+    walsh,
     without_empty_set,
     zeta,
 )
 
 Scope = Literal["model", "sample"]
 Filter = Literal["none", "either", "both"]
+Table = Float[Tensor, "*batch subsets"]
 
 
-def largest(
-    interactions: Float[Tensor, "*batch subsets"], scope: Scope = "model"
-) -> Float[Tensor, "*batch 1"]:
-    """Return max |I(S)| over S ≠ ∅, in the units of I.
+def largest(interactions: Table, scope: Scope = "model") -> Float[Tensor, "*batch 1"]:
+    """Return max |I(S)| over S ≠ ∅, over all samples (`model`) or within each (`sample`).
 
-    The maximum runs over every sample and subset of the given table (`model`), or over the subsets
-    of each sample alone (`sample`). arXiv 2410.08455 does not say which; both occur in its authors'
-    earlier work.
+    arXiv 2410.08455 does not say which; both occur in its authors' earlier work.
     """
     if scope not in ("model", "sample"):
         raise ValueError(
@@ -39,7 +35,7 @@ def largest(
 
 
 def salience_threshold(
-    interactions: Float[Tensor, "*batch subsets"], fraction: float = 0.05, scope: Scope = "model"
+    interactions: Table, fraction: float = 0.05, scope: Scope = "model"
 ) -> Float[Tensor, "*batch 1"]:
     """Return τ = fraction · max |I(S)|, the maximum as in `largest`."""
     if not 0 <= fraction < 1:
@@ -50,7 +46,7 @@ def salience_threshold(
 
 
 def salient(
-    interactions: Float[Tensor, "*batch subsets"], fraction: float = 0.05, scope: Scope = "model"
+    interactions: Table, fraction: float = 0.05, scope: Scope = "model"
 ) -> Bool[Tensor, "*batch subsets"]:
     """Return Ω = {S ≠ ∅ : |I(S)| > τ}; an interaction that equals τ is not salient."""
     threshold = salience_threshold(interactions, fraction, scope)
@@ -58,67 +54,71 @@ def salient(
 
 
 def keep_salient(
-    pretrained: Float[Tensor, "*batch subsets"],
-    finetuned: Float[Tensor, "*batch subsets"],
+    pretrained: Table,
+    finetuned: Table,
     rule: Filter = "none",
     fraction: float = 0.05,
     scope: Scope = "model",
-) -> tuple[Float[Tensor, "*batch subsets"], Float[Tensor, "*batch subsets"]]:
+) -> tuple[Table, Table]:
     """Return both tables with zeros where S is not salient in `either` network, or not in `both`.
 
     `none`, the primary choice, returns them as they are. Whether arXiv 2410.08455 filters before it
     decomposes is unknown.
     """
+    if rule not in ("none", "either", "both"):
+        raise ValueError(f"the salience filter is {rule!r}: choose 'none', 'either' or 'both'")
     if rule == "none":
         return pretrained, finetuned
     first, second = salient(pretrained, fraction, scope), salient(finetuned, fraction, scope)
-    if rule == "either":
-        kept = first | second
-    elif rule == "both":
-        kept = first & second
-    else:
-        raise ValueError(f"the salience filter is {rule!r}: choose 'none', 'either' or 'both'")
+    kept = first | second if rule == "either" else first & second
     return pretrained.where(kept, 0), finetuned.where(kept, 0)
 
 
-def strongest(
-    interactions: Float[Tensor, "*batch subsets"], count: int
-) -> Bool[Tensor, "*batch subsets"]:
-    """Return which `count` non-empty subsets have the largest |I(S)| in each sample."""
-    available = interactions.shape[-1] - 1
-    if not 0 <= count <= available:
-        raise ValueError(
-            f"{count} interactions are asked for, there are {available} non-empty subsets"
-        )
-    chosen = interactions[..., 1:].abs().topk(count, dim=-1).indices + 1
-    return torch.zeros_like(interactions, dtype=torch.bool).scatter(-1, chosen, True)
-
-
-def sparsity_curve(interactions: Float[Tensor, "*batch subsets"]) -> Float[Tensor, "*batch rank"]:
+def sparsity_curve(interactions: Table) -> Float[Tensor, "*batch rank"]:
     """Return |I(S)| / max |I| over S ≠ ∅, strongest first; NaN where all are zero."""
     count_players(interactions)
     ranked = interactions[..., 1:].abs().sort(dim=-1, descending=True).values
     return ranked / ranked[..., :1]
 
 
-def match_error(
-    dividends: Float[Tensor, "*batch subsets"], kept: Sequence[int]
-) -> Float64[Tensor, "*batch kept"]:
-    """Return the root mean square error on all 2^n masks of the k strongest dividends alone.
+def explained_by_walsh(values: Table, kept: Sequence[int]) -> Float64[Tensor, "*batch kept"]:
+    """Return how much of the variance of v over all masks the k largest Walsh coefficients explain.
 
-    One column for each k in `kept`; I(∅) is always kept; units are those of v. Errors as for
-    `strongest`.
+    In the units of v², one column for each k in `kept`. The basis is orthogonal, so leaving the others
+    out is the fit by least squares.
     """
-    errors = []
-    for count in kept:
-        dropped = without_empty_set(dividends).masked_fill(strongest(dividends, count), 0)
-        errors.append(zeta(dropped).square().mean(-1).sqrt())
-    return torch.stack(errors, dim=-1)
+    squares = walsh(values)[..., 1:].square().sort(dim=-1, descending=True).values
+    return squares.cumsum(-1)[..., [k - 1 for k in kept]]
 
 
-def noise_floor(
-    first: Float[Tensor, "*batch subsets"], second: Float[Tensor, "*batch subsets"]
-) -> Float64[Tensor, " order"]:
+def explained_by_and(
+    values: Float[Tensor, "images subsets"], kept: Sequence[int]
+) -> Float64[Tensor, "images kept"]:
+    """Return how much of the variance of v over all masks k AND terms explain, fitted by least squares.
+
+    The terms are those of the largest |I(S)|·2^{−|S|/2}: the norm of a term over masks, and the
+    strength in units of the noise of its order. Their basis, 1[S ⊆ T], is not orthogonal: kept
+    without a new fit, the largest terms of an expansion are no approximation of it. A constant is
+    fitted beside them. Units and columns are those of `explained_by_walsh`.
+    """
+    sizes = orders(count_players(values)).to(values.device)
+    weights = 2.0 ** (-sizes.double() / 2)
+    strengths = without_empty_set(mobius(values)).abs() * weights
+    chosen = strengths[:, 1:].topk(max(kept), dim=-1).indices + 1
+    chosen = torch.cat([torch.zeros_like(chosen[:, :1]), chosen], dim=-1)
+    # Means over masks of products of terms, and of a term with v; terms scaled to norm one.
+    unions = chosen.unsqueeze(-1) | chosen.unsqueeze(-2)
+    scale = 1 / weights[chosen]
+    gram = 2.0 ** -sizes[unions].double() * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+    supersets = zeta(values.flip(-1)).flip(-1) / values.shape[-1]
+    products = supersets.gather(-1, chosen) * scale
+    factor = torch.linalg.cholesky(gram)
+    # The factor of the first k rows is the upper left part of that of all: one solution serves every k.
+    parts = torch.linalg.solve_triangular(factor, products.unsqueeze(-1), upper=False).squeeze(-1)
+    return parts[:, 1:].square().cumsum(-1)[:, [k - 1 for k in kept]]
+
+
+def noise_floor(first: Table, second: Table) -> Float64[Tensor, " order"]:
     """Return the noise of I(S) for orders 1 … n from two evaluations of the same scores v(x_T).
 
     The evaluations differ in nothing but their arithmetic, such as the chunk size. Each column is

@@ -11,6 +11,10 @@ from headstart.metrics.interactions.transform import check_player_count
 from headstart.metrics.passes import full_precision, precise_evaluation_mode
 
 Network = Callable[[Tensor], Tensor]
+PROBABILITIES = (
+    "these look like probabilities (none negative, each row sums to 1): "
+    "give the logits, the network's output before the softmax"
+)
 
 
 def log_odds(
@@ -21,6 +25,12 @@ def log_odds(
     It never leaves the logits, so it stays exact where p rounds to 0 or 1. Raises `ValueError` for
     probabilities, for values that are not finite, for one class, and for labels without a logit.
     """
+    if logits.numel() and bool(_like_probabilities(logits)):
+        raise ValueError(PROBABILITIES)
+    return _log_odds(logits, labels)
+
+
+def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
     _check_logits(logits, labels)
     own = labels.unsqueeze(-1)
     others = logits.scatter(-1, own, -torch.inf).logsumexp(-1)
@@ -43,12 +53,11 @@ def _check_logits(logits: Tensor, labels: Tensor) -> None:
             f"labels run from {smallest} to {largest}, but the network has {classes} outputs: "
             "it was trained on other classes than these images have"
         )
-    sums = logits.sum(-1)
-    if bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all()):
-        raise ValueError(
-            "these look like probabilities (none negative, each row sums to 1): "
-            "give the logits, the network's output before the softmax"
-        )
+
+
+def _like_probabilities(logits: Tensor) -> Tensor:
+    """Return whether no number is negative and each row sums to 1; by accident, a few logits may."""
+    return (logits >= 0).all() & ((logits.sum(-1) - 1).abs() < 1e-3).all()
 
 
 def subset_scores(
@@ -70,28 +79,25 @@ def subset_scores(
     check_player_count(players)
     if chunk_size < 1:
         raise ValueError(f"the chunk size is {chunk_size}: choose 1 or more inputs at a time")
-    rows = []
+    rows, alike = [], []
     with torch.no_grad(), precise_evaluation_mode(network), full_precision(labels.device):
-        for samples in torch.arange(len(labels)).split(max(1, chunk_size >> players)):
-            scores = [
-                _scores_of(network, masked_inputs, samples, subsets, labels, classes)
-                for subsets in torch.arange(2**players).split(chunk_size)
-            ]
+        for samples in torch.arange(len(labels), device=labels.device).split(
+            max(1, chunk_size >> players)
+        ):
+            scores = []
+            for subsets in torch.arange(2**players, device=labels.device).split(chunk_size):
+                logits = network(masked_inputs(samples, subsets))
+                _check_shape(logits, len(samples) * len(subsets), classes)
+                alike.append(_like_probabilities(logits))
+                own = labels[samples].repeat_interleave(len(subsets))
+                scores.append(_log_odds(logits, own).unflatten(0, (len(samples), len(subsets))))
             rows.append(torch.cat(scores, dim=1))
+    if len(labels) and bool(torch.stack(alike).all()):
+        raise ValueError(PROBABILITIES)
     return torch.cat(rows) if rows else torch.empty(0, 2**players)
 
 
-def _scores_of(
-    network: Network,
-    masked_inputs: MaskedInputs,
-    samples: Tensor,
-    subsets: Tensor,
-    labels: Tensor,
-    classes: int | None,
-) -> Tensor:
-    samples, subsets = samples.to(labels.device), subsets.to(labels.device)
-    logits = network(masked_inputs(samples, subsets))
-    expected = len(samples) * len(subsets)
+def _check_shape(logits: Tensor, expected: int, classes: int | None) -> None:
     if logits.ndim != 2 or len(logits) != expected:
         raise ValueError(
             f"the network returned shape {tuple(logits.shape)} for {expected} inputs: "
@@ -102,5 +108,3 @@ def _scores_of(
             f"the network has {logits.shape[1]} classes, the comparison {classes}: "
             "compare networks of the same task"
         )
-    own = labels[samples].repeat_interleave(len(subsets))
-    return log_odds(logits, own).unflatten(0, (len(samples), len(subsets)))

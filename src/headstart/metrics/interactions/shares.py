@@ -27,16 +27,17 @@ class Share(NamedTuple):
     wholes: Float[Tensor, "images levels"]
 
 
-def by_level(interactions: Tables) -> Float[Tensor, "images levels"]:
-    """Return Σ|I(S)| of every image: over all S ≠ ∅, over each order 1 … n, over the upper half of
-    orders, and over the lower one, which is the smaller where n is odd.
+def by_level(interactions: Tables, complex_from: int = 3) -> Float[Tensor, "images levels"]:
+    """Return Σ|I(S)| of every image: over all S ≠ ∅, each order 1 … n, complex and simple orders.
+
+    Complex are orders from `complex_from` on, simple those below it.
     """
     profile = order_profile(interactions)
     profile = profile.reshape(len(profile), -1, profile.shape[-1]).sum(1)
-    half = profile.shape[-1] // 2
-    sums = [profile.sum(-1), profile[:, half:].sum(-1), profile[:, :half].sum(-1)]
-    whole, upper, lower = (total.unsqueeze(-1) for total in sums)
-    return torch.cat([whole, profile, upper, lower], dim=-1)
+    below = complex_from - 1
+    sums = [profile.sum(-1), profile[:, below:].sum(-1), profile[:, :below].sum(-1)]
+    whole, above, under = (total.unsqueeze(-1) for total in sums)
+    return torch.cat([whole, profile, above, under], dim=-1)
 
 
 def share(part: Tables, whole: Tables) -> Share:
@@ -98,6 +99,17 @@ def speed(similarity: Curves, epochs: Epochs) -> Float[Tensor, "*batch"]:
     _check_epochs(epochs)
     times = (epochs - epochs[0]) / (epochs[-1] - epochs[0])
     return torch.trapezoid(similarity, times.to(similarity))
+
+
+def interpolated(similarity: Curves, epochs: Epochs) -> Float[Tensor, "*batch"]:
+    """Return by how much `speed` could be off, were J monotone between checkpoints.
+
+    The area under a monotone curve lies between its lower and its upper step function; the trapezoids
+    lie in the middle, half of Σ_t |J_{t+1} − J_t| Δt from both.
+    """
+    _check_epochs(epochs)
+    steps = (epochs.diff() / (epochs[-1] - epochs[0])).to(similarity)
+    return (similarity.diff().abs() * steps).sum(-1) / 2
 
 
 def time_to(similarity: Curves, epochs: Epochs, level: float) -> Float[Tensor, "*batch"]:

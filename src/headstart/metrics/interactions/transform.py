@@ -1,5 +1,4 @@
-"""Game-theoretic interactions: the Möbius transform of a score on all 2^n masked inputs, and its
-inverse.
+"""Game-theoretic interactions: Möbius and Walsh transforms of a score on all 2^n masked inputs.
 
 A table over subsets keeps its 2^n entries on the last axis; bit i of an entry's index says whether
 player i belongs to the subset. Entry 0 is the empty set, entry 2^n − 1 the whole set N. Leading
@@ -30,7 +29,7 @@ def check_player_count(players: int) -> None:
     """Raise `ValueError` unless 0 ≤ n ≤ 16: a table over subsets doubles with every player."""
     if not 0 <= players <= MAX_PLAYERS:
         raise ValueError(
-            f"{players} players are asked for, at most {MAX_PLAYERS} are possible "
+            f"{players} players are requested, at most {MAX_PLAYERS} are possible "
             "(2^n masked inputs each): choose fewer players, or join neighbouring ones"
         )
 
@@ -73,6 +72,28 @@ def _add_lower_half(table: Tensor, factor: int) -> Tensor:
         pairs = result.view(*table.shape[:-1], -1, 2, 2**player)
         pairs[..., 1, :].add_(pairs[..., 0, :], alpha=factor)
     return result
+
+
+def walsh(values: Float[Tensor, "*batch subsets"]) -> Float64[Tensor, "*batch subsets"]:
+    """Return the Walsh (Fourier) coefficients ŵ(S) = 2^{−n} Σ_T (−1)^{|S∩T|} v(x_T).
+
+    Their basis is orthogonal: Σ_{S≠∅} ŵ(S)² is the variance of v over masks, and independent noise σ
+    in v has variance 2^{−n}σ² in every ŵ(S), where it has 2^{|S|}σ² in I(S) = (−2)^{|S|} Σ_{U⊇S} ŵ(U).
+    """
+    players = count_players(values)
+    result = values.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
+    for player in range(players):
+        pairs = result.view(*values.shape[:-1], -1, 2, 2**player)
+        low, high = pairs[..., 0, :].clone(), pairs[..., 1, :].clone()
+        pairs[..., 0, :], pairs[..., 1, :] = (low + high) / 2, (low - high) / 2
+    return result
+
+
+def walsh_values(
+    coefficients: Float[Tensor, "*batch subsets"],
+) -> Float64[Tensor, "*batch subsets"]:
+    """Return the scores v(x_T) = Σ_S (−1)^{|S∩T|} ŵ(S), the inverse of `walsh`."""
+    return walsh(coefficients) * coefficients.shape[-1]
 
 
 def or_interactions(values: Float[Tensor, "*batch subsets"]) -> Float64[Tensor, "*batch subsets"]:

@@ -1,7 +1,10 @@
 """The claims on knowledge (arXiv 2410.08455): what the tables say of K1 to K5, K7 and K8.
 
-Intervals are over images, for the networks at hand: a result speaks of these networks. Interactions
-are normalised by every network's strength, so that a difference in scale is no knowledge.
+A share is read as an excess, (value − null) / (ceiling − null): 0 is what interactions permuted within
+their order share, 1 what two fine-tuning runs of the same checkpoint share. Independent networks share
+much by chance, and two runs differ much by their seeds, so that a share itself says nothing. Intervals
+are over networks and images. Interactions are normalised by every network's strength, so that a
+difference in scale is no knowledge.
 """
 
 from __future__ import annotations
@@ -20,187 +23,212 @@ from headstart.studies.knowledge.gains import ratio_explains_accuracy
 from headstart.studies.knowledge.tables import (
     ComparedNetworks,
     Comparison,
+    Measured,
     Number,
     above,
     comparisons,
+    headline_of,
     main_init_epoch,
     of,
     result,
     unmeasured,
 )
 
-NULLS = {
-    "permuted": "interactions permuted within their order",
-    "other_image": "those of another image",
-    "random_backbone": "a random backbone with a trained probe",
-}
+VARIANTS = {"walsh": "Walsh coefficients", "normalised": "AND interactions"}
 PUBLISHED = (13.0, 45.0)
+HALF = 50.0
+"""Per cent of what can be shared: a claim that little or much is shared is decided there."""
+SMALLEST = 2.0
+"""The smallest difference between networks, in points, that a claim may rest on: single networks that
+differ by their seed alone differ by one or two."""
 
 
-def little_survives(compared: ComparedNetworks) -> ClaimResult:
-    """K1: is less than half of the pretrained knowledge preserved, and more than chance?"""
+def little_survives(compared: Measured) -> ClaimResult:
+    """K1: of what a second run shares beyond chance, has the pretrained network less than half?"""
     share = compared.number("preserved_of_pretrained")
     if share is None:
         return unmeasured("The share of preserved knowledge")
-    raw = compared.number("preserved_of_pretrained", variant="raw")
     text = f"{share.text()} of the pretrained knowledge is preserved"
-    text += f" ({raw.text()} without normalising)." if raw else "."
-    nulls, over_all = _against_nulls(compared, "preserved_of_pretrained")
-    text = f"{text} {nulls}"
-    ceiling = compared.number("preserved_of_pretrained", "ceiling_second_run")
-    if ceiling:
-        text += (
-            f" Two fine-tuning runs of the same checkpoint share {ceiling.text()} with each other."
-        )
-    if share.low > 50:
-        return result("contradicted", f"{text} More than half survives.", share)
-    if not share.high < 50:
-        return result("undetermined", f"{text} The interval is not all below one half.", share)
-    if not over_all:
-        return result(
-            "undetermined", f"{text} What is shared cannot be told from every chance.", share
-        )
-    return result("supported", text, share)
+    status, reason, number = _by_excess(compared, "preserved_of_pretrained", share)
+    return result(status, f"{text}; {reason}", number)
 
 
-def complex_is_discarded(compared: ComparedNetworks) -> ClaimResult:
-    """K2: does the discarded share rise with the order, beyond what chance within orders does?"""
-    return _rising(compared, "discarded_of_pretrained", "discarded share")
+def complex_is_discarded(compared: Measured) -> ClaimResult:
+    """K2: is more of the complex pretrained interactions discarded than of the simple, beyond what two runs lose?"""
+    return _complex_above_all(compared, "discarded_of_pretrained", "discarded share")
 
 
-def complex_is_new(compared: ComparedNetworks) -> ClaimResult:
-    """K3: is most of the fine-tuned knowledge new, and the more so the higher the order?"""
+def complex_is_new(compared: Measured) -> ClaimResult:
+    """K3: is most of the fine-tuned knowledge new, and the more so the more complex it is?"""
     share = compared.number("new_of_finetuned")
-    risen = _rising(compared, "new_of_finetuned", "new share")
-    if share is None or risen.status == "not measured here":
+    if share is None:
         return unmeasured("The share of new knowledge")
-    text = f"{share.text()} of the fine-tuned knowledge is new. {risen.reason}"
+    much, reason, number = _by_excess(compared, "new_of_finetuned", share)
+    risen = _complex_above_all(compared, "new_of_finetuned", "new share")
+    text = f"{share.text()} of the fine-tuned knowledge is new; {reason} {risen.reason}"
+    statuses = {much, risen.status}
     status: Status = "undetermined"
-    if share.high < 50 or risen.status == "contradicted":
+    if "contradicted" in statuses:
         status = "contradicted"
-    elif share.low > 50 and risen.status == "supported":
+    elif statuses == {"supported"}:
         status = "supported"
-    return result(status, text, share)
+    return result(status, text, number)
 
 
-def scratch_finds_little(compared: ComparedNetworks) -> ClaimResult:
-    """K4: is what training from scratch has of the preserved knowledge nearer to chance than to the ceiling?"""
+def scratch_finds_little(compared: Measured) -> ClaimResult:
+    """K4: has scratch less than half of what a second run has of the preserved, and less than another source network?"""
     ratio = compared.number("exclusivity")
     if ratio is None:
         return unmeasured("The exclusivity ratio")
-    nulls, _ = _against_nulls(compared, "exclusivity")
     low, high = PUBLISHED
     inside = "inside" if low <= ratio.value <= high else "outside"
     text = (
         f"Training from scratch has {ratio.text()} of the preserved knowledge, {inside} the published "
-        f"{low:.0f} to {high:.0f} %. {nulls}"
+        f"{low:.0f} to {high:.0f} %"
     )
-    excess = compared.number("exclusivity", "excess_permuted")
-    if excess is None:
-        reason = f"{text} Without a second fine-tuning run there is no ceiling to read it against."
-        return result("undetermined", reason, ratio)
+    status, reason, number = _by_excess(compared, "exclusivity", ratio)
+    other = compared.number("exclusivity", "over_other_source")
+    text = f"{text}; {reason}"
+    if other is None:
+        text += " No other source network is there, pre-trained and fine-tuned, to compare it with."
+        return result("undetermined" if status == "supported" else status, text, number)
     text += (
-        f" From chance (permuted) to the ceiling, a second fine-tuning run, it is {excess.text()} of "
-        "the way."
+        " Minus what another source network, pre-trained and fine-tuned alike, has of it: "
+        f"{other.text('points', signed=True)}."
     )
-    return result(above(excess, 50.0, below=True), text, ratio)
+    if status == "supported":
+        status = above(other, -SMALLEST, below=True)
+    return result(status, text, number)
 
 
-def _rising(compared: ComparedNetworks, metric: str, words: str) -> ClaimResult:
-    measured = compared.number(f"{metric}_rise")
-    over = compared.number(f"{metric}_rise", "over_permuted")
-    if measured is None or over is None:
+def _by_excess(compared: Measured, metric: str, share: Number) -> tuple[Status, str, Number]:
+    """Return whether less than half of what can be shared is, in words, and the number that decides."""
+    null, ceiling = (
+        compared.number(metric, condition) for condition in ("null_permuted", "ceiling_second_run")
+    )
+    if null is None or ceiling is None:
+        return "undetermined", "without a second fine-tuning run there is no ceiling.", share
+    text = f"{null.value:.1f} % by chance, {ceiling.value:.1f} % between two runs of one checkpoint"
+    room, excess = (compared.number(metric, f"{name}_permuted") for name in ("room", "excess"))
+    if excess is None:
+        wide = f": {room.text('points')}" if room else ""
+        return "undetermined", f"{text}: no room between chance and ceiling{wide}.", share
+    text = f"{text}. From chance to ceiling it is {excess.text()} of the way."
+    return above(excess, HALF, below=True), text, excess
+
+
+def _complex_above_all(compared: Measured, metric: str, words: str) -> ClaimResult:
+    """Return whether a share of what is lost is larger for complex orders, beyond that of two runs.
+
+    Supported where it exceeds that of two runs over complex orders, and rises more from simple to
+    complex ones: a network that differs from the fine-tuned one by noise alone loses its weakest
+    interactions first, which are the complex ones, and yet less of them than a second run.
+    """
+    rise, over = (
+        compared.number(f"{metric}_rise", condition)
+        for condition in ("measured", "over_second_run")
+    )
+    complex_over = compared.number(f"{metric}_complex", "over_second_run")
+    room = compared.number(f"{metric}_complex", "room_permuted")
+    if rise is None:
         return unmeasured(f"The {words} by order")
+    text = f"The {words} of complex orders (3 and more) minus that of simple ones is {rise.text('points')}"
+    if over is None or complex_over is None or room is None:
+        return result("undetermined", f"{text}; without a second run there is no ceiling.", rise)
     text = (
-        f"The {words} over the upper half of orders minus that over the lower half is "
-        f"{measured.text('points')}; over interactions permuted within their order, "
-        f"{over.text('points')} more."
+        f"{text}, {over.text('points', signed=True)} more than between two runs; of complex orders "
+        f"alone, {complex_over.text('points', signed=True)} more."
     )
-    return result(above(over, 0.0), text, over)
-
-
-def _against_nulls(compared: ComparedNetworks, metric: str) -> tuple[str, bool]:
-    """Say by how much a share exceeds each null, and whether it exceeds all of them."""
-    found = {null: compared.number(metric, f"over_{null}") for null in NULLS}
-    parts = [
-        f"{number.text('', signed=True)} over {NULLS[null]}"
-        for null, number in found.items()
-        if number is not None
-    ]
-    over_all = all(number is not None and number.low > 0 for number in found.values())
-    return f"In points: {', '.join(parts)}.", over_all
+    if compared.number(f"{metric}_complex", "excess_permuted") is None:
+        text += f" Undetermined: no room between chance and ceiling: {room.text('points')}."
+        return result("undetermined", text, over)
+    statuses = {above(over, SMALLEST), above(complex_over, 0.0)}
+    status: Status = "undetermined"
+    if over.high < 0:
+        status = "contradicted"
+    elif statuses == {"supported"}:
+        status = "supported"
+    return result(status, text, over)
 
 
 EXPLAINED = 90.0
 """Per cent of the variance of v that few interactions must explain to be called a match."""
 
 
-def finetuning_is_direct(compared: ComparedNetworks) -> ClaimResult:
+DIRECT = (
+    ("progress", "progress_to_second_end", 1, ("measured",)),
+    ("directness", "directness", 1, ("measured", "over_permuted")),
+    ("drops", "stability_to_second_end", -1, ("measured", "over_permuted")),
+)
+"""Words, metric, the sign that the claim expects, and the conditions under which it must hold."""
+
+
+def finetuning_is_direct(compared: Measured) -> ClaimResult:
     """K5: does fine-tuning approach its end faster, more directly and more stably than scratch?
 
-    Each by more than checkpoints whose interactions are permuted within their order, which keep
-    scale and order profile: these alone let similarity drop less often.
+    The end is that of a second run of the same start: a run's own end makes every curve end at 1.
+    Directness and drops differ by more than those of checkpoints whose interactions are permuted
+    within their order, which keep scale and order profile: these alone let similarity drop less often.
+    Progress is above chance already; it must differ by more than lines between checkpoints can hide.
     """
-    wanted = {"speed_to_own_end": 1, "directness": 1, "stability_to_own_end": -1}
-    labels = ("speed", "directness", "drops")
-    number = partial(compared.number, role="finetuned-scratch", factor=1.0)
-    found = {metric: number(metric) for metric in wanted}
-    over = {metric: number(metric, "over_permuted") for metric in wanted}
+    number = partial(compared.number, factor=1.0)
     signs, parts = [], []
-    for label, (metric, sign) in zip(labels, wanted.items(), strict=True):
-        measured, beyond = found[metric], over[metric]
-        if measured is None or beyond is None:
-            return unmeasured("Learning dynamics of both networks")
-        signs.append(sign if beyond.low > 0 else -sign if beyond.high < 0 else 0)
-        parts.append(f"{label} {_signed(measured)}, over chance {_signed(beyond)}")
-    text = f"Fine-tuned minus scratch, to the own end: {'; '.join(parts)}."
-    common = number("speed_to_common_target")
+    for label, metric, sign, needed in DIRECT:
+        found = [number(metric, condition, role="finetuned-scratch") for condition in needed]
+        there = [each for each in found if each is not None]
+        if len(there) < len(found):
+            return unmeasured("How far both networks are from the end of a second run of each")
+        up, down = all(each.low > 0 for each in there), all(each.high < 0 for each in there)
+        signs.append(sign if up else -sign if down else 0)
+        parts.append(f"{label} {', over chance '.join(map(_signed, there))}")
+    hidden = [number("interpolated_to_second_end", role=role) for role in ("finetuned", "scratch")]
+    unseen = sum(each.value for each in hidden if each)
+    text = (
+        f"Fine-tuned minus scratch, each to the end of its second run: {'; '.join(parts)}. Between "
+        f"checkpoints, straight lines leave up to ±{unseen:.3f} of progress open."
+    )
+    common = number("speed_to_common_end", role="finetuned-scratch")
     if common is not None:
-        text += f" Speed to the fine-tuned end for both: {_signed(common)}."
+        text += f" Speed to the end of a second fine-tuning run for both: {_signed(common)}."
+    progress = number("progress_to_second_end", role="finetuned-scratch")
+    assert progress is not None
     status: Status = "undetermined"
-    if all(sign > 0 for sign in signs):
-        status = "supported"
-    elif any(sign < 0 for sign in signs):
+    if any(sign < 0 for sign in signs):
         status = "contradicted"
-    speed = over["speed_to_own_end"]
-    assert speed is not None
-    return result(status, text, speed)
+    elif all(sign > 0 for sign in signs) and progress.low > unseen:
+        status = "supported"
+    return result(status, text, progress)
 
 
 def _signed(number: Number) -> str:
     return number.text("", digits=3, signed=True)
 
 
-def few_and_matching(compared: ComparedNetworks) -> ClaimResult:
-    """K8: does a tenth of the interactions explain the scores of all masks, far better than by chance?"""
-    metric = "explained_by_strongest_tenth"
-    found = {
-        role: (
-            compared.number(metric, role=role, variant="raw"),
-            compared.number(metric, "null_permuted_masks", role=role, variant="raw"),
-        )
-        for role in ("probe", "finetuned", "scratch")
-    }
-    measured = {name: pair[0] for name, pair in found.items() if pair[0] is not None}
-    if not measured:
-        return unmeasured("The match of the strongest interactions")
-    weakest = min(measured.values(), key=lambda number: number.value)
-    nulls = [pair[1].value for pair in found.values() if pair[1] is not None]
-    listed = ", ".join(f"{name} {number.text()}" for name, number in measured.items())
+def few_and_matching(compared: Measured) -> ClaimResult:
+    """K8: does a tenth of the interactions explain the scores of all masks, fitted by least squares?"""
+    parts, weakest = [], None
+    for variant, words in (("raw", "AND interactions"), ("walsh", "Walsh coefficients")):
+        number = partial(compared.number, "explained_by_strongest_tenth", variant=variant)
+        found = {role: number(role=role) for role in ("probe", "finetuned", "scratch")}
+        measured = {role: each for role, each in found.items() if each is not None}
+        if not measured:
+            continue
+        nulls = [number("null_permuted_masks", role=role) for role in measured]
+        chance = max((null.value for null in nulls if null), default=0.0)
+        listed = ", ".join(f"{role} {each.text()}" for role, each in measured.items())
+        parts.append(f"{words}: {listed}; of scores permuted over masks {chance:.1f} %")
+        # Evaluated on AND interactions, of which the claim speaks.
+        weakest = weakest or min(measured.values(), key=lambda each: each.value)
+    if weakest is None:
+        return unmeasured("What the strongest interactions explain")
     text = (
-        f"The strongest tenth of the interactions explains of the variance over masks: {listed}; "
-        f"of scores permuted over masks {_chance(nulls)}. A match is {EXPLAINED:.0f} % here."
+        "The strongest tenth, fitted by least squares, explains of the variance over masks: "
+        f"{'. '.join(parts)}. A match is {EXPLAINED:.0f} % here."
     )
     return result(above(weakest, EXPLAINED), text, weakest)
 
 
-def _chance(nulls: Sequence[float]) -> str:
-    """Say what few interactions explain of no structure; they can miss it by more than its mean does."""
-    most = max(nulls, default=0.0)
-    return f"at most {most:.1f} %" if most > 0 else "nothing"
-
-
-OnOne = Callable[[ComparedNetworks], ClaimResult]
+OnOne = Callable[[Measured], ClaimResult]
 EVERYWHERE: dict[str, OnOne] = {
     "K1": little_survives,
     "K2": complex_is_discarded,
@@ -211,7 +239,7 @@ EVERYWHERE: dict[str, OnOne] = {
 ON_ONE = (*EVERYWHERE.values(), few_and_matching)
 
 
-def holds_everywhere(comparisons: Sequence[ComparedNetworks]) -> ClaimResult:
+def holds_everywhere(comparisons: Sequence[Measured]) -> ClaimResult:
     """K7: do K1 to K5 hold for every model and target at hand?"""
     if len(comparisons) < 2:
         return ClaimResult("not measured here", "There is one model and one target.")
@@ -272,8 +300,8 @@ class ClaimEvaluator:
         images = int((whole["n"] / whole["networks"]).max()) if len(whole) else 0
         return (
             f"Evaluated on: {self.compared.title}, fine-tuned from source epoch {self.compared.init_epoch}, "
-            f"{pluralize(seeds, 'source network')}, {images} test images. Intervals are "
-            "over images and speak for these networks; the published ones are larger, on photographs and "
+            f"{pluralize(seeds, 'source network')}, {images} test images, "
+            f"{VARIANTS[headline_of(self.table)]}. Intervals are over networks and images; the published networks are larger, on photographs and "
             "text: whatever holds here supports or contradicts a claim elsewhere, and replicates nothing."
         )
 

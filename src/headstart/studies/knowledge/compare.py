@@ -1,29 +1,37 @@
-"""Shares of all networks of a comparison as rows: by source epoch, variant, images, order, null and ceiling."""
+"""Shares of all networks of a comparison: over null, up to the ceiling, complex against simple, as rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from headstart.metrics.interactions.and_or import TOLERANCE
-from headstart.metrics.interactions.resampling import Estimate, Resampling, difference, excess
+from headstart.metrics.interactions.resampling import (
+    Estimate,
+    Resampling,
+    difference,
+    excess,
+    pooled_together,
+)
+from headstart.metrics.interactions.shares import Share
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import NO_ROOM, UNDEFINED, Rows
 from headstart.studies.knowledge.shares import (
     CEILINGS,
     FALLING,
+    GENERALISING,
     NULLS,
     RATIOS,
     RISING,
+    VARIANTS,
     Shares,
     and_or_variants,
     conditions,
     group_of,
-    levels_of,
-    variants,
 )
 
 MISSING = {
@@ -34,22 +42,106 @@ MISSING = {
 GIVEN = "the source networks are one: all begin with the same given weights"
 OWN_BACKBONE = "the random backbone is that of this source network at epoch 0: there is no other"
 UNSOLVED = f"above the tolerance of {TOLERANCE:g}: the AND-OR split did not converge on some image"
+IDENTITY = "an order has one interaction of all players: permuted, it is the same"
 # Metrics for which a null's value is worth a row of its own, and an excess has a meaning.
 RELATIVE = (*RATIOS, "similarity")
+COMPLEX = tuple(f"{metric}_{part}" for metric in RISING for part in ("complex", "rise"))
 
-Estimates = dict[str, dict[str, Estimate]]
-"""Condition -> metric -> estimate."""
+Collected = dict[str, Shares]
+"""Condition -> metric -> part and whole [seeds, images, levels]; NaN of a network that is not there."""
+Measures = dict[tuple[str, str], Estimate]
+"""(metric, condition) -> estimate."""
+
+
+def collect(found: Sequence[Mapping[str, Shares | None]]) -> Collected:
+    """Return the conditions of all source networks in one.
+
+    A network that is not there was not looked at; one without interactions was, and has no share.
+    """
+    return {condition: dict(_stacked([one[condition] for one in found])) for condition in found[0]}
+
+
+def _stacked(made: list[Shares | None]) -> Iterator[tuple[str, Share]]:
+    present = next((one for one in made if one is not None), {})
+    for metric, shape in present.items():
+        nothing = Share(*(torch.full_like(shape.parts, torch.nan),) * 2)
+        pairs = [one[metric] if one else nothing for one in made]
+        wholes = [
+            pair.wholes.nan_to_num(0.0) if one else pair.wholes
+            for one, pair in zip(made, pairs, strict=True)
+        ]
+        yield metric, Share(torch.stack([pair.parts for pair in pairs]), torch.stack(wholes))
+
+
+def measures(
+    found: Collected, resampling: Resampling, room: float, looked: Tensor | None = None
+) -> Measures:
+    """Return all shares, and what they say of each other, over the images looked at [seeds, images].
+
+    Beside each share: `…_complex` and `…_rise`, the share over complex orders and by how much it is above
+    that over simple ones; `over_…`, the share minus a null or a ceiling; `room_…`, from null to
+    ceiling; `excess_…`, how much of that the share is above the null, where there is room.
+    """
+    made: Measures = {}
+    for condition, metrics in found.items():
+        for metric, (parts, wholes) in metrics.items():
+            if looked is not None:
+                wholes = wholes.where(looked.unsqueeze(-1), torch.nan)
+            estimate = resampling.ratio(parts, wholes)
+            if metric in RISING:
+                made[f"{metric}_complex", condition] = estimate.at([-2])
+                made[f"{metric}_rise", condition] = difference(estimate.at([-2]), estimate.at([-1]))
+            made[metric, condition] = _without_identity(estimate, condition)
+            if condition == "measured" and metric in RATIOS:
+                made[metric, "mean_of_ratios"] = resampling.mean_of_ratios(parts, wholes)
+    for condition in ("measured", "null_permuted", CEILINGS[1]):
+        if all((metric, condition) in made for metric in GENERALISING):
+            gap = difference(*(made[metric, condition] for metric in GENERALISING))
+            made["generalising_preserved_minus_new", condition] = gap
+    for metric in (*RELATIVE, *COMPLEX, *GENERALISING, "generalising_preserved_minus_new"):
+        made |= _relative(made, metric, room)
+    return made
+
+
+def _relative(made: Measures, metric: str, room: float) -> Measures:
+    """Return by how much a measure exceeds each stand-in, and its place between null and ceiling."""
+    found: Measures = {}
+    measured, ceiling = made.get((metric, "measured")), made.get((metric, CEILINGS[0]))
+    if measured is None:
+        return found
+    for stand_in in (*NULLS, *CEILINGS):
+        if (metric, stand_in) in made:
+            kind = stand_in.partition("_")[2]
+            found[metric, f"over_{kind}"] = difference(measured, made[metric, stand_in])
+    for null in NULLS:
+        if ceiling is None or (metric, null) not in made or metric.endswith("_rise"):
+            continue
+        kind, falling = null.removeprefix("null_"), metric.startswith(FALLING)
+        terms = pooled_together(ceiling, made[metric, null])
+        found[metric, f"room_{kind}"] = wide = difference(*(terms[::-1] if falling else terms))
+        reached = excess(measured, made[metric, null], ceiling, falling)
+        found[metric, f"excess_{kind}"] = reached.only(wide.points >= room)
+    return found
+
+
+def _without_identity(estimate: Estimate, condition: str) -> Estimate:
+    """Return an estimate without that of order n, where permuting within the order changes nothing."""
+    if condition != "null_permuted" or estimate.points.shape[-1] == 1:
+        return estimate
+    kept = torch.ones_like(estimate.points, dtype=torch.bool)
+    kept[:, -3] = False
+    return estimate.only(kept)
 
 
 class Comparer:
-    """Adds rows of shares, with the same draws of images for all of them."""
+    """Adds rows of shares, with the same draws of images and networks for all of them."""
 
     def __init__(
         self, networks: Networks, options: Analysis, resampling: Resampling, rows: Rows
     ) -> None:
         self.networks, self.options = networks, options
         self.resampling, self.rows = resampling, rows
-        self.levels = levels_of(networks.count)
+        self.levels = [None, *range(1, networks.count + 1)]
         self.alone = OWN_BACKBONE if len(networks.seeds) == 1 else ""
 
     def add(self, init_epoch: str) -> None:
@@ -61,104 +153,50 @@ class Comparer:
         )
         subsets = {"all": torch.ones_like(right), "correct": right}
         for variant in found[0]:
+            collected = collect([one[variant] for one in found])
             for subset, looked in subsets.items():
-                estimates = self._estimates([one[variant] for one in found], looked)
-                self._add(estimates, looked, {**names, "subset": subset, "variant": variant})
+                nobody = "" if bool(looked.any()) else "no image is right under all three networks"
+                where = {**names, "subset": subset, "variant": variant}
+                made = measures(collected, self.resampling, self.options.room, looked)
+                for (metric, condition), estimate in made.items():
+                    self._row(metric, estimate, condition, where, nobody)
+                for condition in (each for each, metrics in collected.items() if not metrics):
+                    for metric in RELATIVE:
+                        reason = self._missing(condition, init_epoch)
+                        self.rows.add_missing(metric, reason, condition=condition, **where)
 
     def _conditions(
         self, init_epoch: str, seed: int, names: dict[str, Any]
     ) -> dict[str, dict[str, Shares | None]]:
         """Return the conditions of one source network: variant -> condition -> metric."""
-        found = variants(group_of(self.networks, self.networks.interactions, init_epoch, seed))
+        values = group_of(self.networks, init_epoch, seed)
+        found = {name: values.map(change) for name, change in VARIANTS.items()}
         if self.options.and_or:
-            values = group_of(self.networks, self.networks.values, init_epoch, seed)
-            split, gap = and_or_variants(values)
+            split, gap = and_or_variants(values, self.options)
             found |= split
             described = {"seed": seed, "variant": "and_or", "condition": "measured", **names}
-            largest = float(gap.max())
-            reason = UNSOLVED if largest > TOLERANCE else ""
-            self.rows.add_number("and_or_gap", largest, reason=reason, **described)
+            reason = UNSOLVED if float(gap) > TOLERANCE else ""
+            self.rows.add_number("and_or_gap", float(gap), reason=reason, **described)
         generator = seeded("nulls", self.options.seed, seed, init_epoch)
         return {name: conditions(group, self.options, generator) for name, group in found.items()}
 
-    def _estimates(self, found: list[dict[str, Shares | None]], looked: Tensor) -> Estimates:
-        """Return all estimates over the images looked at [seeds, images].
-
-        A network that is not there was not looked at; one without interactions was, and has no share.
-        """
-        estimates: Estimates = {}
-        for condition in found[0]:
-            made = [one[condition] for one in found]
-            present = next((one for one in made if one is not None), None)
-            estimates[condition] = {}
-            for metric, shape in (present or {}).items():
-                nothing = torch.full_like(shape.parts, torch.nan)
-                pairs = [one[metric] if one else None for one in made]
-                parts = torch.stack([pair.parts if pair else nothing for pair in pairs])
-                wholes = torch.stack(
-                    [pair.wholes.nan_to_num(0.0) if pair else nothing for pair in pairs]
-                )
-                wholes = wholes.where(looked.unsqueeze(-1), torch.nan)
-                estimates[condition][metric] = self.resampling.ratio(parts, wholes)
-                if condition == "measured" and metric in RATIOS:
-                    means = estimates.setdefault("mean_of_ratios", {})
-                    means[metric] = self.resampling.mean_of_ratios(parts, wholes)
-        return estimates
-
-    def _add(self, estimates: Estimates, looked: Tensor, names: dict[str, Any]) -> None:
-        nobody = "" if bool(looked.any()) else "no image is right under all three networks"
-        for condition, metrics in estimates.items():
-            for metric, estimate in metrics.items():
-                self._row(metric, estimate, condition, names, nobody or UNDEFINED)
-            if not metrics:
-                for metric in RELATIVE:
-                    self._missing(metric, condition, names)
-        for metric in (*RELATIVE, *(f"{name}_rise" for name in RISING)):
-            for null in NULLS:
-                self._relative(metric, null, estimates, names, nobody)
-
-    def _relative(
-        self, metric: str, null: str, estimates: Estimates, names: dict[str, Any], nobody: str
-    ) -> None:
-        """Add by how much a measure exceeds a null, and how far that is from the null to the ceiling."""
-        base, kind = metric.removesuffix("_rise"), null.removeprefix("null_")
-        measured, ceiling = estimates["measured"], estimates[CEILINGS[0]]
-        if base not in measured or base not in estimates[null]:
-            return
-        pair = [_risen(metric, each[base]) for each in (measured, estimates[null])]
-        over = difference(pair[0], pair[1])
-        self._row(metric, over, f"over_{kind}", names, nobody or UNDEFINED)
-        if metric in RELATIVE and base in ceiling:
-            room = excess(pair[0], pair[1], ceiling[base], metric in FALLING)
-            self._row(metric, room, f"excess_{kind}", names, nobody or NO_ROOM)
-
     def _row(
-        self, metric: str, estimate: Estimate, condition: str, names: dict[str, Any], reason: str
+        self, metric: str, estimate: Estimate, condition: str, names: dict[str, Any], nobody: str
     ) -> None:
+        reason = nobody or (NO_ROOM if condition.startswith("excess") else UNDEFINED)
         options: dict[str, Any] = {"condition": condition, "reason": reason, **names}
         options["note"] = self.alone if condition.endswith("random_backbone") else ""
         if estimate.points.shape[-1] == 1:
             self.rows.add(metric, estimate, **options)
             return
-        kept = estimate.at(slice(len(self.levels)))
-        self.rows.add(metric, kept, self.levels, **options)
-        if metric in RISING and condition in ("measured", *NULLS):
-            self.rows.add(f"{metric}_rise", rise(estimate), **options)
+        if condition.endswith("permuted") and not nobody:
+            options["reasons"] = {self.networks.count: IDENTITY}
+        self.rows.add(metric, estimate.at(slice(len(self.levels))), self.levels, **options)
 
-    def _missing(self, metric: str, condition: str, names: dict[str, Any]) -> None:
-        reason = MISSING[condition]
-        if condition == "ceiling_other_source" and self.networks.shares(str(names["init_epoch"])):
-            reason = GIVEN
-        self.rows.add_missing(metric, reason, condition=condition, **names)
-
-
-def _risen(metric: str, estimate: Estimate) -> Estimate:
-    return rise(estimate) if metric.endswith("_rise") else estimate
-
-
-def rise(estimate: Estimate) -> Estimate:
-    """Return a share over the upper half of orders minus that over the lower half."""
-    return difference(estimate.at([-2]), estimate.at([-1]))
+    def _missing(self, condition: str, init_epoch: str) -> str:
+        if condition == "ceiling_other_source" and self.networks.shares(init_epoch):
+            return GIVEN
+        return MISSING[condition]
 
 
 def right_under_all(networks: Networks, init_epoch: str, seed: int) -> Tensor:

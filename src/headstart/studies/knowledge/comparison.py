@@ -57,6 +57,17 @@ class Comparison:
         again = tuple(epoch for epoch in self.source_epochs if epoch in there)
         return self.options.second, arm.target_seeds, again
 
+    def second_scratch(self) -> tuple[str, str, tuple[int, ...]]:
+        """Return model, arm and target seeds of the runs that train from scratch once more."""
+        model, arm = self.place("scratch")
+        if self.options.second_scratch is None:
+            return model, arm, self.arms[model][arm].target_seeds[1:]
+        return (
+            model,
+            self.options.second_scratch,
+            self.arms[model][self.options.second_scratch].target_seeds,
+        )
+
     def place(self, role: Literal["scratch", "random_probe"]) -> tuple[str, str]:
         """Return model and arm of a role that may belong to another model."""
         arm: Arm = getattr(self.options, role)
@@ -84,18 +95,22 @@ class Comparison:
         for role, epochs in roles:
             model, arm = self.place(role)
             found.append(States(model, arm, (0,), self._first(model, arm), epochs))
+        model, arm, target_seeds = self.second_scratch()
+        found.append(States(model, arm, (0,), target_seeds, ("last",)))
         return [states for states in found if states.source_epochs and states.target_seeds]
 
     def roles(self) -> dict[str, Any]:
         """Return which runs are what, with nothing left to look up: part of a job's params."""
         again, target_seeds, _ = self.second()
+        probe, scratch, null = self.options.probe, self.place("scratch"), self.place("random_probe")
+        *scratch_again, scratch_seeds = self.second_scratch()
         return {
-            "finetuned": [self.model, self.options.finetuned],
-            "probe": [self.model, self.options.probe],
-            "scratch": [*self.place("scratch")],
-            "null": [*self.place("random_probe")],
-            "second": [self.model, again],
-            "second_seeds": [*target_seeds],
+            "finetuned": [self.model, self.options.finetuned, [self.target_seed]],
+            "probe": [self.model, probe, [*self._first(self.model, probe)]],
+            "scratch": [*scratch, [*self._first(*scratch)]],
+            "null": [*null, [*self._first(*null)]],
+            "second": [self.model, again, [*target_seeds]],
+            "second_scratch": [*scratch_again, [*scratch_seeds]],
             "init_epochs": [str(epoch) for epoch in self.source_epochs],
             "followed": [str(epoch) for epoch in self.followed],
             "target_epochs": [*self.target_epochs],
@@ -146,6 +161,7 @@ def _missing_arms(path: str, model: str, options: Knowledge, trajectory: Traject
         "second": (model, options.second, "finetune"),
         "probe": (model, options.probe, "probe"),
         "scratch": (options.scratch.model or model, options.scratch.arm, "finetune"),
+        "second_scratch": (options.scratch.model or model, options.second_scratch, "finetune"),
         "random_probe": (options.random_probe.model or model, options.random_probe.arm, "probe"),
     }
     problems = []

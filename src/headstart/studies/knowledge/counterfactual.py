@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,21 +17,23 @@ from headstart.metrics.interactions.counterfactual import (
 )
 from headstart.metrics.interactions.decomposition import Decomposition, decompose, match_scale
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
-from headstart.metrics.interactions.transform import strength
 from headstart.studies.knowledge.networks import Networks, Place, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 
 HIDDEN = 3
 """At most so many players are hidden."""
-CONTRASTS = {
-    "preserved_minus_random": ("preserved", "random_as_preserved"),
-    "new_minus_random": ("new", "random_as_new"),
-}
 VARIANTS = ("raw", "normalised")
-MEASURES = ("margin", "positive")
-Measures = dict[str, dict[str, Tensor]]
-"""Part of the knowledge, or players -> margin and positive -> [images, levels]."""
+Margins = dict[str, Tensor]
+"""Part of the knowledge, or hidden players -> v̂(N) of every draw [draws, images, levels]."""
+CONTRASTS = {
+    "of_preserved_minus_random": ("of_preserved", "of_random_as_preserved"),
+    "of_new_minus_random": ("of_new", "of_random_as_new"),
+    "without_preserved_minus_random_players": (
+        "without_preserved_players",
+        "without_random_players",
+    ),
+}
 
 
 def add_counterfactuals(
@@ -42,9 +45,7 @@ def add_counterfactuals(
     brings the pretrained network to the scale of the fine-tuned one before both are compared.
     """
     for variant in VARIANTS:
-        names = {"init_epoch": init_epoch, "role": "finetuned"}
-        names |= {"variant": variant, "condition": "measured"}
-        rebuilt, hidden = [], []
+        found = []
         for seed in networks.seeds:
             generator = seeded("parts", options.seed, seed, init_epoch)
             place = Place("finetuned", seed, init_epoch)
@@ -52,91 +53,73 @@ def add_counterfactuals(
             pretrained = networks.made(place._replace(role="probe"))
             if variant == "normalised":
                 pretrained = match_scale(pretrained, tuned)
-            parts = decompose(pretrained, tuned)
-            rebuilt.append(_rebuilt(parts, tuned, values[:, 0], options, generator))
-            hidden.append(_hidden(parts, values, options, generator))
-        _add_rebuilt(_estimates(rebuilt, resampling), rows, names)
-        _add_hidden(_estimates(hidden, resampling), rows, names)
-
-
-def _estimates(found: list[Measures], resampling: Resampling) -> dict[str, dict[str, Estimate]]:
-    """Return measure -> part -> mean over images."""
-    looked = torch.ones(len(found), len(resampling.counts[0]), dtype=torch.bool)
-    return {
-        measure: {
-            name: resampling.mean(torch.stack([one[name][measure] for one in found]), looked)
-            for name in found[0]
+            parts, draws = decompose(pretrained, tuned), options.permutations
+            found.append(
+                _rebuilt(parts, tuned, values[:, 0], draws, generator)
+                | _hidden(parts, values, draws, generator)
+            )
+        names = {"init_epoch": init_epoch, "role": "finetuned"}
+        names |= {"variant": variant, "condition": "measured"}
+        changes: dict[str, Callable[[Tensor], Tensor]] = {
+            "margin": torch.clone,
+            "positive": positive,
         }
-        for measure in MEASURES
-    }
+        for measure, change in changes.items():
+            _add(
+                {
+                    name: resampling.mean_of_draws(
+                        change(torch.stack([one[name] for one in found], dim=1))
+                    )
+                    for name in found[0]
+                },
+                measure,
+                rows,
+                names,
+            )
 
 
-def _add_rebuilt(found: dict[str, dict[str, Estimate]], rows: Rows, names: dict[str, Any]) -> None:
-    for measure, parts in found.items():
-        for part, estimate in parts.items():
-            rows.add(f"{measure}_of_{part}", estimate, **names)
-        for name, (first, second) in CONTRASTS.items():
-            rows.add(f"{measure}_of_{name}", difference(parts[first], parts[second]), **names)
-
-
-def _add_hidden(found: dict[str, dict[str, Estimate]], rows: Rows, names: dict[str, Any]) -> None:
-    for measure, without in found.items():
-        levels = [*range(1, without["preserved"].points.shape[-1] + 1)]
-        for which, estimate in without.items():
-            rows.add(f"{measure}_without_{which}_players", estimate, levels, **names)
-        gap = difference(without["preserved"], without["random"])
-        rows.add(f"{measure}_without_preserved_minus_random_players", gap, levels, **names)
+def _add(estimates: dict[str, Estimate], measure: str, rows: Rows, names: dict[str, Any]) -> None:
+    for name, (first, second) in CONTRASTS.items():
+        estimates[name] = difference(estimates[first], estimates[second])
+    for name, estimate in estimates.items():
+        hidden = range(1, estimate.points.shape[-1] + 1)
+        levels = [*hidden] if name.startswith("without") else [None]
+        rows.add(f"{measure}_{name}", estimate, levels, **names)
 
 
 def _rebuilt(
-    parts: Decomposition,
-    tuned: Tensor,
-    empty: Tensor,
-    options: Analysis,
-    generator: torch.Generator,
-) -> Measures:
-    """Return v̂(N), and whether it is positive, [images, 1], from every part of the knowledge."""
-    found = {
-        "everything": _ends([tuned], empty),
-        "preserved": _ends([parts.preserved], empty),
-        "new": _ends([parts.new], empty),
-    }
-    for name, part in (("preserved", parts.preserved), ("new", parts.new)):
-        total = strength(part).clamp(max=strength(tuned))
-        draws = [random_part(tuned, total, generator) for _ in range(options.permutations)]
-        found[f"random_as_{name}"] = _ends(draws, empty)
+    parts: Decomposition, tuned: Tensor, empty: Tensor, draws: int, generator: torch.Generator
+) -> Margins:
+    """Return v̂(N) from every part of the knowledge, and from random interactions as strong."""
+
+    def ends(tables: list[Tensor]) -> Tensor:
+        return torch.stack([reconstructed_scores(table, empty)[:, -1:] for table in tables])
+
+    found = {"of_everything": ends([tuned])}
+    for name in ("preserved", "new"):
+        part = getattr(parts, name)
+        random = [random_part(tuned, part, generator) for _ in range(draws)]
+        found |= {f"of_{name}": ends([part]), f"of_random_as_{name}": ends(random)}
     return found
 
 
-def _ends(parts: list[Tensor], empty: Tensor) -> dict[str, Tensor]:
-    return _means([reconstructed_scores(part, empty)[:, -1:] for part in parts])
-
-
 def _hidden(
-    parts: Decomposition, values: Tensor, options: Analysis, generator: torch.Generator
-) -> Measures:
-    """Return the same of v(x_T) without the k players strongest in K_preserve, and without k at
-    random, by k."""
+    parts: Decomposition, values: Tensor, draws: int, generator: torch.Generator
+) -> Margins:
+    """Return v(x_T) without the k players strongest in K_preserve, and without k at random, by k."""
     ranking = player_strengths(parts.preserved)
     counts = range(1, min(HIDDEN, ranking.shape[-1]) + 1)
-    random = [
-        torch.rand(ranking.shape, generator=generator, dtype=torch.float64)
-        for _ in range(options.permutations)
-    ]
 
     def without(order: Tensor) -> Tensor:
         scores = [scores_without_players(values, order, k) for k in counts]
-        return torch.stack(scores, dim=-1).masked_fill(
-            order.isnan().any(-1, keepdim=True), torch.nan
-        )
+        missing = order.isnan().any(-1, keepdim=True)
+        return torch.stack(scores, dim=-1).masked_fill(missing, torch.nan)
 
+    random = [
+        without(torch.rand(ranking.shape, generator=generator, dtype=torch.float64))
+        for _ in range(draws)
+    ]
     return {
-        "preserved": _means([without(ranking)]),
-        "random": _means([without(order) for order in random]),
+        "without_preserved_players": without(ranking).unsqueeze(0),
+        "without_random_players": torch.stack(random),
     }
-
-
-def _means(margins: list[Tensor]) -> dict[str, Tensor]:
-    """Return the mean over draws of the margins, and of whether they are positive."""
-    draws = torch.stack(margins)
-    return {"margin": draws.mean(0), "positive": positive(draws).mean(0)}

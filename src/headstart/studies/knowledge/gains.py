@@ -31,7 +31,11 @@ Array = npt.NDArray[np.float64]
 
 def ratio_explains_accuracy(table: pd.DataFrame) -> ClaimResult:
     """K6: over source networks, does accuracy gain more where scratch finds less of what is preserved?"""
-    points = gains_and_ratios(table)
+    return correlated(gains_and_ratios(table))
+
+
+def correlated(points: pd.DataFrame) -> ClaimResult:
+    """Return K6 of source networks, one row each: see `gains_and_ratios`."""
     rho, p = rank_correlation(points)
     if len(points) < NETWORKS_TO_CORRELATE or math.isnan(rho):
         reason = (

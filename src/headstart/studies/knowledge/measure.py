@@ -18,7 +18,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.decomposition import decompose
 from headstart.metrics.interactions.resampling import Resampling
-from headstart.metrics.interactions.transform import membership
+from headstart.metrics.interactions.transform import membership, mobius
 from headstart.statistics.measurements import select
 from headstart.studies.knowledge.compare import Comparer, right_under_all
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
@@ -36,7 +36,7 @@ from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
 from headstart.studies.knowledge.shares import group_of
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
-from headstart.studies.knowledge.tables import main_init_epoch
+from headstart.studies.knowledge.tables import HEADLINE, headline_of, main_init_epoch
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     rows = Rows(options.confidence, networks.source_epochs(), device=networks.device, **names)
     images = len(networks.labels)
     generator = seeded("images", options.seed)
-    resampling = Resampling(images, options.resamples, generator)
+    resampling = Resampling(images, options.resamples, generator, len(networks.seeds))
     init_epochs, followed = networks.roles["init_epochs"], networks.roles["followed"]
     context.log(
         f"{len(networks.seeds)} source networks, source epochs {', '.join(init_epochs)}, {images} images, "
@@ -65,6 +65,9 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         if init_epoch in followed:
             dynamics.add(init_epoch)
     _add_histories(networks, init_epochs, rows)
+    # Which variant claims and figures read: they see tables only.
+    for init_epoch in init_epochs:
+        rows.add_number(HEADLINE, 1.0, variant=options.headline, init_epoch=init_epoch)
     table = rows.table()
     write_table(context.out / "measurements.parquet", table)
     write_table(context.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
@@ -110,7 +113,7 @@ def _add_epoch(rows: Rows, record: dict[Any, Any], names: dict[str, Any]) -> Non
 
 def _describe(table: pd.DataFrame, init_epoch: str) -> str:
     """Return the headline of a source epoch: what is preserved, against chance."""
-    names = {"metric": "preserved_of_pretrained", "variant": "normalised", "subset": "all"}
+    names = {"metric": "preserved_of_pretrained", "variant": headline_of(table), "subset": "all"}
     rows = select(table, init_epoch=init_epoch, order=None, seed=None, **names)
     rows = rows.set_index("condition")
     value, null = rows.loc["measured"], rows.loc["null_permuted"]
@@ -146,7 +149,7 @@ def strongest_table(networks: Networks, image: int, init_epoch: str) -> pd.DataF
 
     Columns: image, label, init_epoch, part, rank, players (numbers, joined by spaces), order, value.
     """
-    group = group_of(networks, networks.interactions, init_epoch, networks.seeds[0])
+    group = group_of(networks, init_epoch, networks.seeds[0]).map(mobius)
     parts = decompose(group.pretrained, group.finetuned)
     rows = []
     for part, table in parts._asdict().items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -13,11 +14,11 @@ from torch import Tensor
 from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import Artifact, JobContext
-from headstart.metrics.interactions.transform import mobius
+from headstart.metrics.interactions.transform import mobius, walsh
 from headstart.studies.knowledge import KnowledgeError
 from headstart.training.checkpoints import load
 
-Role = Literal["finetuned", "second", "probe", "scratch", "null"]
+Role = Literal["finetuned", "second", "probe", "scratch", "second_scratch", "null"]
 Epoch = int | Literal["best", "last"]
 SCRATCH = "0"
 PATHS: tuple[Role, ...] = ("finetuned", "scratch")
@@ -72,7 +73,7 @@ class Networks:
         self.players = images["players"].bool()
         self.device = str(context.inputs["values"][0].manifest["device"])
         self._tables = lru_cache(maxsize=8)(self._read)
-        self.interactions = lru_cache(maxsize=32)(self._transform)
+        self._replaced: Mapping[Role, Callable[[Place], Tensor | None]] = {}
 
     @property
     def count(self) -> int:
@@ -91,14 +92,20 @@ class Networks:
         """
         return self.seeds[(self.seeds.index(seed) + 1) % len(self.seeds)]
 
+    def replacing(self, **roles: Callable[[Place], Tensor | None]) -> Networks:
+        """Return the same networks, the scores of some roles replaced by what a function says of a place."""
+        other = copy.copy(self)
+        other._replaced = {**self._replaced, **roles}  # type: ignore[dict-item]
+        return other
+
     def entry(self, place: Place) -> Mapping[str, Any] | None:
         """Return what is said of a network, or None where there is none."""
-        model, arm = self.roles[place.role]
+        model, arm, runs = self.roles[place.role]
         field, wanted = "target_epoch", place.epoch
         if isinstance(place.epoch, str):
             field, wanted = place.epoch, True
         for state in self._states.get((model, arm, place.seed), ()):
-            run = self._is_run(place.role, state["target_seed"])
+            run = state["target_seed"] in runs
             if run and state["init_epoch"] == place.init_epoch and state[field] == wanted:
                 return state
         return None
@@ -115,8 +122,20 @@ class Networks:
 
     def values(self, place: Place) -> Tensor | None:
         """Return v(x_T), float64 [images, 2^n]."""
+        if place.role in self._replaced:
+            return self._replaced[place.role](place)
         tensors = self._tensors(place)
         return None if tensors is None else tensors["values"].double()
+
+    def interactions(self, place: Place) -> Tensor | None:
+        """Return I(S), float64 [images, 2^n]."""
+        values = self.values(place)
+        return None if values is None else mobius(values)
+
+    def walsh(self, place: Place) -> Tensor | None:
+        """Return ŵ(S), float64 [images, 2^n]."""
+        values = self.values(place)
+        return None if values is None else walsh(values)
 
     def made(self, place: Place) -> Tensor:
         """Return I(S) of a network that there must be.
@@ -143,31 +162,18 @@ class Networks:
 
     def history(self, role: Role, seed: int, init_epoch: str) -> pd.DataFrame:
         """Return the history of a run, one row per target epoch."""
-        model, arm = self.roles[role]
-        artifact = self._artifacts[model, arm, seed]
-        table = read_table(artifact.file("history.parquet"))
-        runs = table["target_seed"].map(lambda run: self._is_run(role, int(run)))
-        return table[(table["init_epoch"] == init_epoch) & runs].reset_index(drop=True)
-
-    def _is_run(self, role: Role, target_seed: int) -> bool:
-        shared = self.roles["second"] == self.roles["finetuned"]
-        again = target_seed in self.roles["second_seeds"]
-        if role == "second":
-            return again
-        return not (role == "finetuned" and shared and again)
+        model, arm, runs = self.roles[role]
+        table = read_table(self._artifacts[model, arm, seed].file("history.parquet"))
+        mine = (table["init_epoch"] == init_epoch) & table["target_seed"].isin(runs)
+        return table[mine].reset_index(drop=True)
 
     def _tensors(self, place: Place) -> dict[str, Tensor] | None:
         entry = self.entry(place)
-        key = (*self.roles[place.role], place.seed)
-        return None if entry is None else self._tables(*key, entry["file"])
+        model, arm, _ = self.roles[place.role]
+        return None if entry is None else self._tables(model, arm, place.seed, entry["file"])
 
     def _read(self, model: str, arm: str, seed: int, file: str) -> dict[str, Tensor]:
         return load(self._artifacts[model, arm, seed].file(file))
-
-    def _transform(self, place: Place) -> Tensor | None:
-        """Return I(S), float64 [images, 2^n]."""
-        values = self.values(place)
-        return None if values is None else mobius(values)
 
 
 def seeded(*names: str | int) -> torch.Generator:

@@ -27,7 +27,7 @@ Cell = tuple[Natural, Natural]
 def _check_count(players: int) -> None:
     if not 1 <= players <= MAX_PLAYERS:
         raise ValueError(
-            f"{players} players are asked for, 1 to {MAX_PLAYERS} are possible (2^n masked inputs "
+            f"{players} players are requested, 1 to {MAX_PLAYERS} are possible (2^n masked inputs "
             "each): use a coarser grid, a wider margin, or `draw` some of the cells"
         )
 
@@ -68,10 +68,21 @@ class GridPlayers(Section):
     @property
     def available(self) -> int:
         """The number of cells that may be players."""
+        return len(self.offered)
+
+    @property
+    def offered(self) -> tuple[Cell, ...]:
+        """The cells that may be players, row by row."""
         if self.cells:
-            return len(self.cells)
-        rows, columns = (max(0, n - 2 * self.margin) for n in (self.rows, self.columns))
-        return rows * columns - (0 if self.corners else min(rows, 2) * min(columns, 2))
+            return self.cells
+        rows, columns = (range(self.margin, n - self.margin) for n in (self.rows, self.columns))
+        edges = {*rows[:1], *rows[-1:]}, {*columns[:1], *columns[-1:]}
+        return tuple(
+            (row, column)
+            for row in rows
+            for column in columns
+            if self.corners or row not in edges[0] or column not in edges[1]
+        )
 
 
 class MaskPlayers(Section):
@@ -163,11 +174,24 @@ class Analysis(Section):
         default="none", description="interactions that are not salient in either, or both, are 0"
     )
     permutations: Count = Field(default=8, description="draws of each null that is drawn")
-    resamples: Count = Field(default=1000, description="of images, for the intervals")
-    confidence: Fraction = Field(default=0.95, description="of the intervals over images")
+    headline: Literal["walsh", "normalised"] = Field(
+        default="walsh",
+        description="what claims are evaluated on and figures show: Walsh coefficients or, normalised "
+        "alike, AND interactions",
+    )
+    room: Fraction = Field(
+        default=0.1,
+        description="a ceiling less than this above chance leaves no room for a verdict",
+    )
+    resamples: Count = Field(default=1000, description="of images and networks, for the intervals")
+    confidence: Fraction = Field(default=0.95, description="of the intervals")
     seed: Natural = 0
     counterfactual: bool = True
     and_or: bool = Field(default=False, description="also split scores into AND and OR: slow")
+    residual: Annotated[float, BeforeValidator(no_boolean), Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="of |v(N) − v(∅)|: what AND and OR may leave of a score; published .02 to .04",
+    )
 
 
 class Knowledge(Scores, Analysis):
@@ -181,6 +205,11 @@ class Knowledge(Scores, Analysis):
     )
     probe: Name = Field(default="probe", description="arm of mode probe: the pretrained network")
     scratch: Arm = Field(default=Arm(arm="scratch"), description="from source epoch 0")
+    second_scratch: Name | None = Field(
+        default=None,
+        description="arm of the same model that trains from scratch once more; null: the further "
+        "`target_seeds` of `scratch`",
+    )
     random_probe: Arm = Field(
         default=Arm(arm="probe"),
         description="a probe of source epoch 0, on a random backbone: the null",

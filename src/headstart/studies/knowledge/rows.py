@@ -12,7 +12,7 @@ from headstart.metrics.interactions.resampling import Estimate
 from headstart.studies.knowledge.tables import SCHEMA
 
 UNDEFINED = "0/0 on every image: nothing there to take a share of, or to compare"
-NO_ROOM = "the ceiling is not above the null"
+NO_ROOM = "no room between chance and ceiling"
 NEVER = "never reached"
 
 Levels = Sequence[int | None]
@@ -42,23 +42,26 @@ class Rows:
         *,
         where: str = "order",
         reason: str = UNDEFINED,
+        reasons: Mapping[int, str] | None = None,
         note: str = "",
         every: bool = False,
         **names: Any,
     ) -> None:
         """Add the mean over networks at every level, and each network's own where there is no level.
 
-        `levels` stand in the column `where`, None for a whole. `reason` says why a value is missing,
-        `note` what to know of one that is not. With `every` there is a mean only where all networks
-        have a value; `undefined` then counts the networks that have none.
+        `levels` stand in the column `where`, None for a whole. `reason` says why a value is missing
+        (`reasons` at some levels), `note` what to know of one that is not. With `every` there is a mean
+        only where all networks have a value; `undefined` then counts the networks that have none.
         """
         common = self.same | names | {"metric": metric}
-        self._add(estimate.pooled(every), levels, common, where, reason, note)
+        said = {level: (reasons or {}).get(level or 0, reason) for level in levels}
+        self._add(estimate.pooled(every), levels, common, where, said, note)
         whole = [index for index, level in enumerate(levels) if level is None]
+        # A measure that is pooled before it is formed, such as an excess, has no value of one network.
         if len(estimate.points) > 1 and whole:
             for place, seed in enumerate(self.source_epochs[names["init_epoch"]]):
                 one = estimate.of(place).at(whole).pooled(every)
-                self._add(one, (None,), common | {"seed": seed}, where, reason, note)
+                self._add(one, (None,), common | {"seed": seed}, where, said, note)
 
     def _add(
         self,
@@ -66,17 +69,15 @@ class Rows:
         levels: Levels,
         common: dict[str, Any],
         where: str,
-        reason: str,
+        reasons: Mapping[int | None, str],
         note: str,
     ) -> None:
         interval, missing = pooled.interval(self.confidence), pooled.undefined_draws()
         for index, level in enumerate(levels):
             value, low = float(pooled.points[0, index]), float(interval[0, index])
-            said = reason if math.isnan(value) else note
+            reason = reasons[level] if math.isnan(value) else note
             if math.isnan(low) and not math.isnan(value):
-                said = (
-                    f"no interval: undefined in {float(missing[index]):.1%} of the draws of images"
-                )
+                reason = f"no interval: undefined in {float(missing[index]):.1%} of the draws"
             row = {
                 where: level,
                 "value": value,
@@ -85,7 +86,7 @@ class Rows:
                 "n": int(pooled.images[0, index]),
                 "networks": int(pooled.networks[0, index]),
                 "undefined": int(pooled.undefined[0, index]),
-                "reason": said,
+                "reason": reason,
             }
             self._append(common | row)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,7 @@ from headstart.metrics.interactions.shares import (
     scratch_only,
     share,
 )
+from headstart.metrics.interactions.transform import mobius, walsh
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, there
 from headstart.studies.knowledge.params import Analysis
 
@@ -57,21 +58,14 @@ class Group:
             [change(table) for table in self.others],
         )
 
-    def tables(self) -> list[Tensor]:
-        """Return the tables that there are, in the order of `map`."""
-        named = (self.pretrained, self.finetuned, self.scratch, self.null, self.second)
-        return [table for table in (*named, *self.others) if table is not None]
 
+def group_of(networks: Networks, init_epoch: str, seed: int) -> Group:
+    """Return the scores v(x_T) of all networks of one source epoch and source network.
 
-def group_of(
-    networks: Networks, table: Callable[[Place], Tensor | None], init_epoch: str, seed: int
-) -> Group:
-    """Return the tables of all networks of one source epoch and source network.
-
-    The random backbone is that of another source network, where there is one. A source epoch whose weights all source
-    networks share has no other source.
+    The random backbone is that of another source network, where there is one. A source epoch whose
+    weights all source networks share has no other source.
     """
-    tuned = Place("finetuned", seed, init_epoch)
+    table, tuned = networks.values, Place("finetuned", seed, init_epoch)
     others = [] if networks.shares(init_epoch) else [s for s in networks.seeds if s != seed]
     elsewhere = [table(tuned._replace(seed=other)) for other in others]
     return Group(
@@ -84,36 +78,41 @@ def group_of(
     )
 
 
-def variants(group: Group) -> dict[str, Group]:
-    """Return the interactions as they are, and normalised by every network's strength."""
-    return {"raw": group, "normalised": group.map(normalise)}
+VARIANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "raw": mobius,
+    "normalised": lambda values: normalise(mobius(values)),
+    "walsh": lambda values: normalise(walsh(values)),
+}
+"""AND interactions as they are, normalised by every network's strength, and Walsh coefficients alike."""
 
 
-def and_or_variants(values: Group) -> tuple[dict[str, Group], Tensor]:
-    """Return the same of AND and OR interactions [images, 2, 2^n], and the duality gap [images].
+def and_or_variants(values: Group, options: Analysis) -> tuple[dict[str, Group], Tensor]:
+    """Return AND and OR interactions [images, 2, 2^n], raw and normalised, and the largest duality gap.
 
-    All networks of an image have one γ.
+    Every network has a γ of its own: one γ for all would take out what the networks share.
     """
-    solved = and_or_split(torch.stack(values.tables(), dim=1))
-    both = iter(torch.stack([solved.and_interactions, solved.or_interactions], 2).unbind(1))
-    split = values.map(lambda _: next(both))
-    return {"and_or": split, "and_or_normalised": split.map(normalise)}, solved.gap
+    gaps = []
+
+    def split(table: Tensor) -> Tensor:
+        solved = and_or_split(table, options.residual)
+        gaps.append(solved.gap.max())
+        return torch.stack([solved.and_interactions, solved.or_interactions], 1)
+
+    both = values.map(split)
+    return {"and_or": both, "and_or_normalised": both.map(normalise)}, torch.stack(gaps).max()
 
 
 Shares = dict[str, Share]
-"""Metric -> part and whole of every image; the levels are those of `levels_of` and two more."""
+"""Metric -> part and whole of every image; the levels are those of `by_level`."""
 NULLS = ("null_permuted", "null_other_image", "null_random_backbone")
 CEILINGS = ("ceiling_second_run", "ceiling_other_source")
 RISING = ("preserved_of_pretrained", "discarded_of_pretrained", "new_of_finetuned")
-"""Shares whose rise with the order is measured: over the upper half of orders minus the lower."""
+"""Shares that are compared between complex and simple orders."""
 FALLING = ("discarded_of_pretrained", "new_of_finetuned", "scratch_only")
 """Shares of what is not in common: lower the more networks share."""
 RATIOS = (*RISING, "preserved_of_finetuned", "exclusivity", "exclusivity_by_count", "scratch_only")
-
-
-def levels_of(players: int) -> list[int | None]:
-    """Return the levels of all shares: the whole, orders 1 … n; two more follow, the halves of orders."""
-    return [None, *range(1, players + 1)]
+GENERALISING = ("generalising_preserved", "generalising_new")
+"""Shares of the preserved and the new that a second run, or another source network, has too."""
 
 
 def conditions(
@@ -125,32 +124,38 @@ def conditions(
     (random backbone), and of the network from scratch; a ceiling is a second fine-tuned network in
     place of the pretrained one and of the one from scratch.
     """
-    pre, tuned, scratch = group.pretrained, group.finetuned, group.scratch
+    pre, tuned, scratch, second = group.pretrained, group.finetuned, group.scratch, group.second
 
-    def shares(first: Tensor, second: Tensor, other: Tensor) -> Shares:
-        return {**_decomposition(first, second, options), **_of_scratch(group, other, options)}
+    def shares(first: Tensor, other_tuned: Tensor, other: Tensor, again: Tensor | None) -> Shares:
+        found = _decomposition(first, other_tuned, options) | _of_scratch(group, other, options)
+        return found if again is None else found | _generalising(group, again)
 
     def drawn(change: Callable[[Tensor, torch.Generator], Tensor]) -> Shares:
-        draws = [
-            shares(pre, change(tuned, generator), change(scratch, generator))
-            for _ in range(options.permutations)
-        ]
-        return _mean(draws)
+        return _mean(
+            [
+                shares(
+                    pre,
+                    change(tuned, generator),
+                    change(scratch, generator),
+                    None if second is None else change(second, generator),
+                )
+                for _ in range(options.permutations)
+            ]
+        )
 
-    found: dict[str, Shares | None] = {
-        "measured": shares(pre, tuned, scratch) | _strengths(group, options),
+    null = group.null
+    return {
+        "measured": shares(pre, tuned, scratch, second) | _strengths(group, options),
         "null_permuted": drawn(permute_within_orders),
         "null_other_image": drawn(pair_other_image),
+        "null_random_backbone": None
+        if null is None
+        else shares(match_scale(null, pre), tuned, match_scale(null, scratch), None),
+        "ceiling_second_run": None if second is None else shares(second, tuned, second, None),
+        "ceiling_other_source": _mean([shares(o, tuned, o, o) for o in group.others])
+        if group.others
+        else None,
     }
-    null, second = group.null, group.second
-    found["null_random_backbone"] = (
-        None if null is None else shares(match_scale(null, pre), tuned, match_scale(null, scratch))
-    )
-    found["ceiling_second_run"] = None if second is None else shares(second, tuned, second)
-    found["ceiling_other_source"] = (
-        _mean([shares(other, tuned, other) for other in group.others]) if group.others else None
-    )
-    return found
 
 
 def _decomposition(pre: Tensor, tuned: Tensor, options: Analysis) -> Shares:
@@ -175,13 +180,19 @@ def _of_scratch(group: Group, other: Tensor, options: Analysis) -> Shares:
     pair = group.pretrained, group.finetuned
     kept = keep_salient(*pair, options.filter, salience.fraction, salience.scope)
     preserved = decompose(*kept).preserved
+    by_count = exclusivity_by_count(preserved, other, salience.fraction, salience.scope)
     return {
         "exclusivity": exclusivity(preserved, other),
-        "exclusivity_by_count": exclusivity_by_count(
-            preserved, other, salience.fraction, salience.scope
-        ),
+        "exclusivity_by_count": by_count,
         "scratch_only": scratch_only(*pair, other),
     }
+
+
+def _generalising(group: Group, again: Tensor) -> Shares:
+    """Return what `again`, a second run or another source network, has of the preserved and the new."""
+    parts = decompose(group.pretrained, group.finetuned)
+    found = exclusivity(parts.preserved, again), exclusivity(parts.new, again)
+    return dict(zip(GENERALISING, found, strict=True))
 
 
 def _strengths(group: Group, options: Analysis) -> Shares:
@@ -200,9 +211,6 @@ def _each(values: Tensor) -> Share:
 
 def _mean(draws: Sequence[Shares]) -> Shares:
     return {
-        name: Share(
-            torch.stack([draw[name].parts for draw in draws]).mean(0),
-            torch.stack([draw[name].wholes for draw in draws]).mean(0),
-        )
+        name: Share(*(torch.stack([draw[name][i] for draw in draws]).mean(0) for i in (0, 1)))
         for name in draws[0]
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,12 +12,15 @@ from torch import Tensor
 
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
 from headstart.metrics.interactions.salience import (
+    explained_by_and,
+    explained_by_walsh,
     largest,
-    match_error,
     noise_floor,
     sparsity_curve,
 )
+from headstart.metrics.interactions.shares import Share
 from headstart.metrics.interactions.transform import mobius
+from headstart.studies.knowledge.compare import Measures
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
@@ -25,9 +28,16 @@ from headstart.studies.knowledge.rows import Rows
 ROLES: tuple[Role, ...] = ("probe", "finetuned", "scratch")
 POINTS = 24
 """Ranks at which the curve is read, evenly on a logarithmic scale."""
+CURVE, MOST = 256, 512
+"""So many terms are fitted for the curve, at most so many for a tenth."""
 TENTH = "explained_by_strongest_tenth"
 ABOVE = "above the salience threshold"
 CONSTANT = "no salience threshold: constant on every image"
+BASES: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
+    "raw": explained_by_and,
+    "walsh": explained_by_walsh,
+}
+"""Variant of the interactions -> what k of them explain."""
 
 
 def add_sparsity(
@@ -37,83 +47,87 @@ def add_sparsity(
 
     Columns: role, init_epoch, kept (the k strongest), images (of all networks, without
     those whose scores are constant), strength (|I| of rank k relative to the largest, median over
-    them) with its quartiles, explained (share of the variance of v over masks that they explain) with
-    its interval, and the same for scores permuted over masks.
+    them) with its quartiles; explained: the share of the variance of v over masks that k AND terms
+    explain, fitted by least squares, with its interval; the same for scores permuted over masks, and
+    (explained_walsh) for Walsh coefficients.
     """
     subsets = 2**networks.count - 1
     kept = ranks(subsets)
-    tenth = kept.index(max(1, round(subsets / 10)))
+    tenth = kept.index(few(subsets))
     parts = []
     for role in ROLES:
         first_epoch = SCRATCH if role == "scratch" else init_epoch
         values = [networks.scored(Place(role, seed, first_epoch)) for seed in networks.seeds]
-        curves = torch.stack([sparsity_curve(mobius(v))[:, [k - 1 for k in kept]] for v in values])
         generator = seeded("dealt", options.seed, role, init_epoch)
-        explained = _explained(values, kept, resampling, lambda v: v)
-        permuted = _explained(values, kept, resampling, lambda v, g=generator: _permuted(v, g))  # type: ignore[misc]
-        parts.append(
-            _curve_table(role, init_epoch, kept, curves, explained, permuted, options.confidence)
+        permuted = [scores_permuted(table, generator) for table in values]
+        found, nulls = (
+            {name: resampling.ratio(*explained(tables, kept, name)) for name in BASES}
+            for tables in (values, permuted)
         )
-        names: dict[str, Any] = {"init_epoch": init_epoch, "role": role, "variant": "raw"}
-        at, null = explained.at([tenth]), permuted.at([tenth])
-        rows.add(TENTH, at, condition="measured", **names)
-        rows.add(TENTH, null, condition="null_permuted_masks", **names)
-        rows.add(TENTH, difference(at, null), condition="over_permuted_masks", **names)
+        parts.append(_curve_table(values, kept, found, nulls, options.confidence))
+        parts[-1] = parts[-1].assign(role=role, init_epoch=init_epoch)
+        for variant in BASES:
+            names: dict[str, Any] = {"init_epoch": init_epoch, "role": role, "variant": variant}
+            pair = (each[variant].at([tenth]) for each in (found, nulls))
+            for (metric, condition), one in of_a_tenth(*pair).items():
+                rows.add(metric, one, condition=condition, **names)
     return pd.concat(parts, ignore_index=True)
 
 
+def of_a_tenth(at: Estimate, by_chance: Estimate) -> Measures:
+    """Return what the strongest tenth explains, of scores permuted over masks too, and the difference."""
+    return {
+        (TENTH, "measured"): at,
+        (TENTH, "null_permuted_masks"): by_chance,
+        (TENTH, "over_permuted_masks"): difference(at, by_chance),
+    }
+
+
+def few(subsets: int) -> int:
+    """Return a tenth of the interactions, at most `MOST`."""
+    return min(max(1, round(subsets / 10)), MOST)
+
+
 def ranks(subsets: int) -> list[int]:
-    """Return ranks 1 … subsets, evenly on a logarithmic scale, and a tenth of them."""
+    """Return ranks from 1 on, evenly on a logarithmic scale, and a tenth of the subsets."""
     exponents = torch.linspace(0, 1, POINTS, dtype=torch.float64)
-    found = {round(float(subsets**e)) for e in exponents}
-    return sorted({*found, max(1, round(subsets / 10))})
+    found = {round(float(max(few(subsets), min(subsets, CURVE)) ** e)) for e in exponents}
+    return sorted({*found, few(subsets)})
 
 
-def _explained(
-    values: list[Tensor],
-    kept: list[int],
-    resampling: Resampling,
-    change: Callable[[Tensor], Tensor],
-) -> Estimate:
-    """Return 1 − Σ error² / Σ (v − mean)² over masks and images, for every number kept."""
-    parts, wholes = [], []
-    for table in values:
-        table = change(table)
-        variance = table.var(-1, correction=0).unsqueeze(-1)
-        dividends = mobius(table)
-        error = torch.cat([match_error(part, kept) for part in dividends.split(8)])
-        # I(∅) is kept but k = 0 leaves the mean square around v(x_∅): the variance is the smaller yardstick.
-        parts.append(variance - error.square())
-        wholes.append(variance.expand_as(error))
-    return resampling.ratio(torch.stack(parts), torch.stack(wholes))
+def explained(values: Sequence[Tensor], kept: list[int], basis: str) -> Share:
+    """Return what k interactions explain of the variance of v over masks [seeds, images, kept]."""
+    found = [torch.cat([BASES[basis](p, kept) for p in table.split(8)]) for table in values]
+    wholes = [table.var(-1, correction=0).unsqueeze(-1).expand(-1, len(kept)) for table in values]
+    return Share(torch.stack(found), torch.stack(wholes))
 
 
-def _permuted(values: Tensor, generator: torch.Generator) -> Tensor:
+def scores_permuted(values: Tensor, generator: torch.Generator) -> Tensor:
     """Return every image's scores permuted at random over its masks."""
     return values.gather(-1, torch.rand(values.shape, generator=generator).argsort(-1))
 
 
 def _curve_table(
-    role: Role,
-    init_epoch: str,
+    values: list[Tensor],
     kept: list[int],
-    curves: Tensor,
-    explained: Estimate,
-    permuted: Estimate,
+    found: dict[str, Estimate],
+    nulls: dict[str, Estimate],
     confidence: float,
 ) -> pd.DataFrame:
-    flat = curves.flatten(0, 1)
-    flat = flat[~flat.isnan().any(-1)]
+    curves = torch.cat([sparsity_curve(mobius(v))[:, [k - 1 for k in kept]] for v in values])
+    there = curves[~curves.isnan().any(-1)]
     # A row of NaN has NaN for quartiles: that of no image.
-    shown = flat if len(flat) else flat.new_full((1, flat.shape[-1]), torch.nan)
+    shown = there if len(there) else curves.new_full((1, len(kept)), torch.nan)
     quartiles = shown.quantile(shown.new_tensor([0.25, 0.5, 0.75]), dim=0)
-    table = {"role": role, "init_epoch": init_epoch, "kept": kept, "images": len(flat)}
     names = ("strength_low", "strength", "strength_high")
     numbers = dict(zip(names, quartiles, strict=True))
-    for name, estimate in (("explained", explained), ("permuted_explained", permuted)):
+    named = {"explained": found["raw"], "explained_walsh": found["walsh"]}
+    named |= {"permuted_explained": nulls["raw"], "permuted_explained_walsh": nulls["walsh"]}
+    for name, estimate in named.items():
         numbers[name] = estimate.pooled().points[0]
         numbers[f"{name}_low"], numbers[f"{name}_high"] = estimate.interval(confidence)
-    return pd.DataFrame(table | {name: value.tolist() for name, value in numbers.items()})
+    columns = {name: value.tolist() for name, value in numbers.items()}
+    return pd.DataFrame({"kept": kept, "images": len(there), **columns})
 
 
 def add_noise(networks: Networks, options: Analysis, init_epoch: str, rows: Rows) -> None:

@@ -100,23 +100,9 @@ def balanced(test: TestImages, number: int, name: str) -> Tensor:
     return rank.argsort(stable=True)[:number]
 
 
-def offered_cells(options: GridPlayers) -> tuple[tuple[int, int], ...]:
-    """Return the cells of a grid that may be players, row by row; `options.available` counts them."""
-    if options.cells:
-        return options.cells
-    top = left = options.margin
-    bottom, right = options.rows - 1 - options.margin, options.columns - 1 - options.margin
-    return tuple(
-        (row, column)
-        for row in range(top, bottom + 1)
-        for column in range(left, right + 1)
-        if options.corners or not (row in (top, bottom) and column in (left, right))
-    )
-
-
 def cells_of(options: GridPlayers, height: int, width: int, name: str) -> Tensor:
     """Return the players [players, height, width] of a grid, the same for all images of a task."""
-    cells = offered_cells(options)
+    cells = options.offered
     if options.draw is not None:
         generator = torch.Generator().manual_seed(derive_seed("players", name))
         cells = draw_cells(cells, options.draw, generator)

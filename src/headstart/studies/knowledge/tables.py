@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
@@ -55,6 +55,16 @@ def main_init_epoch(table: pd.DataFrame) -> str:
     """Return the source epoch that claims are evaluated at and figures show: `best`, else the last."""
     known = set(select(table, role="finetuned")["init_epoch"])
     return "best" if "best" in known else max(known, key=int)
+
+
+HEADLINE = "headline"
+"""The metric whose row has the variant that claims are evaluated on and figures show."""
+
+
+def headline_of(table: pd.DataFrame) -> str:
+    """Return the variant of interactions that leads: `walsh` or `normalised`."""
+    named = select(table, metric=HEADLINE)["variant"]
+    return str(named.iloc[0]) if len(named) else "normalised"
 
 
 PERCENT = 100.0
@@ -134,6 +144,24 @@ def number(rows: pd.DataFrame, factor: float = PERCENT) -> Number | None:
     return Number(value, low, high)
 
 
+class Measured(Protocol):
+    """What claims read of one comparison."""
+
+    def number(
+        self,
+        metric: str,
+        condition: str = MEASURED,
+        role: str = "finetuned",
+        variant: str = "",
+        factor: float = PERCENT,
+    ) -> Number | None:
+        """Return a measurement over all orders, images and networks; None where it is undefined."""
+
+    @property
+    def title(self) -> str:
+        """The comparison for people."""
+
+
 @dataclass(frozen=True)
 class ComparedNetworks:
     """The measurements of one comparison, and the source epoch that claims are evaluated at."""
@@ -146,16 +174,19 @@ class ComparedNetworks:
         metric: str,
         condition: str = MEASURED,
         role: str = "finetuned",
-        variant: str = "normalised",
+        variant: str = "",
         factor: float = PERCENT,
     ) -> Number | None:
-        """Return a measurement over all orders, images and networks; None where it is undefined."""
+        """Return a measurement over all orders, images and networks; None where it is undefined.
+
+        It is of the variant that leads, where none is named.
+        """
         rows = select(
             self.table,
             metric=metric,
             condition=condition,
             role=role,
-            variant=variant,
+            variant=variant or headline_of(self.table),
             init_epoch=self.init_epoch,
             subset="all",
             order=None,

@@ -1,4 +1,4 @@
-"""How networks look in all figures, bands from the tables' own intervals, and one image with its players."""
+"""How networks look in all figures, curves with their bands, and one image with its players."""
 
 from __future__ import annotations
 
@@ -22,19 +22,12 @@ DASHES: dict[str, tuple[float, ...]] = {
     "finetuned": (),
     "scratch": (4, 1.2),
 }
+VARIANTS = {"walsh": "Walsh coefficients", "normalised": "AND interactions"}
 
 
 def draw_lines(axis: Axes, table: pd.DataFrame, **look: Any) -> None:
     """Draw curves of the tables' own means, without a legend unless `look` asks for one."""
     sns.lineplot(table, ax=axis, **{"y": "value", "errorbar": None, "legend": False, **look})
-
-
-def write(axis: Axes, text: str, x: float, y: float, **look: Any) -> None:
-    """Write into a corner of an axis."""
-    look = {"fontsize": 7, "transform": axis.transAxes, **look}
-    axis.text(
-        x, y, text, ha="right" if x > 0.5 else "left", va="top" if y > 0.5 else "bottom", **look
-    )
 
 
 def draw_bands(
@@ -46,60 +39,57 @@ def draw_bands(
         axis.fill_between(*between, color=colours[str(name)], alpha=0.17, linewidth=0)
 
 
+def write(axis: Axes, text: str, x: float, y: float, **look: Any) -> None:
+    """Write into a corner of an axis."""
+    look = {"fontsize": 7, "transform": axis.transAxes, **look}
+    look |= {"ha": "right" if x > 0.5 else "left", "va": "top" if y > 0.5 else "bottom"}
+    axis.text(x, y, text, **look)
+
+
 PARTS = {"preserved": BLUE, "discarded": ORANGE, "new": VERMILION}
+SHOWN = 2
+"""So many interactions of each part are drawn."""
 
 
 def draw_example(
     figure: Figure, place: SubplotSpec, pixels: pd.DataFrame, strongest: pd.DataFrame
 ) -> None:
     """Draw an image and, beside it, the players of its strongest interactions in each part."""
-    shown = strongest[strongest["rank"] <= 2]
     image, players = _image(pixels)
-    inner = place.subgridspec(1, 1 + 2 * len(PARTS), wspace=0.08)
+    inner = place.subgridspec(1, 1 + SHOWN * len(PARTS), wspace=0.08)
     whole = figure.add_subplot(inner[0, 0])
     _show(whole, image)
     label = str(strongest["label"].iloc[0]) if len(strongest) else ""
     whole.set_title(f"“{label}”" if label else "image", loc="center", fontsize=8.5)
     _outline(whole, players)
-    for index, part in enumerate(PARTS):
-        rows = shown[shown["part"] == part].sort_values("rank")
-        for rank in range(2):
-            axis = figure.add_subplot(inner[0, 1 + 2 * index + rank])
-            if rank >= len(rows):
-                axis.set_axis_off()
-                continue
-            row = rows.iloc[rank]
-            members = [int(number) for number in str(row["players"]).split()]
-            _show(axis, _dimmed(image, np.isin(players, members)))
-            colour = PARTS[part]
-            for spine in axis.spines.values():
-                spine.set(visible=True, color=colour, linewidth=2.2)
-            axis.set_title(
-                f"{part}\n{row['value']:+.2f}, order {row['order']}".replace("-", "−"),
-                loc="center",
-                fontsize=7.5,
-            )
+    rows = {(row["part"], row["rank"]): row for row in strongest.to_dict("records")}
+    for index, (part, rank) in enumerate((p, r + 1) for p in PARTS for r in range(SHOWN)):
+        if (part, rank) not in rows:
+            continue
+        row, axis = rows[part, rank], figure.add_subplot(inner[0, 1 + index])
+        kept = np.isin(players, [int(number) for number in str(row["players"]).split()])
+        _show(axis, np.where(kept[..., None], image, 0.25 * image + 0.6))
+        for spine in axis.spines.values():
+            spine.set(visible=True, color=PARTS[part], linewidth=2.2)
+        words = f"{part}\n{row['value']:+.2f}, order {row['order']}".replace("-", "−")
+        axis.set_title(words, loc="center", fontsize=7.5)
 
 
 def _image(pixels: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the image [height, width, 3] between 0 and 1, and the player of each pixel."""
     channels = sorted(name for name in pixels.columns if name.startswith("channel_"))
     channels = [name for name in channels if pixels[name].notna().all()]
-    shape = int(pixels["row"].max()) + 1, int(pixels["column"].max()) + 1
-    ordered = pixels.sort_values(["row", "column"])
-    planes = [ordered[name].to_numpy(float).reshape(shape) / 255 for name in channels]
+    table = {
+        n: pixels.pivot(index="row", columns="column", values=n) for n in ("player", *channels)
+    }
+    planes = [table[name].to_numpy(float) / 255 for name in channels]
     image = np.stack(planes if len(planes) == 3 else planes[:1] * 3, axis=-1)
-    return image, ordered["player"].to_numpy(int).reshape(shape)
-
-
-def _dimmed(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    return np.where(kept[..., None], image, 0.25 * image + 0.6)
+    return image, table["player"].to_numpy(int)
 
 
 def _show(axis: Axes, image: np.ndarray) -> None:
     axis.imshow(image, vmin=0, vmax=1, interpolation="nearest")
-    axis.set_xticks([])
-    axis.set_yticks([])
+    axis.set(xticks=[], yticks=[])
     axis.grid(visible=False)
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from headstart.figures.facets import facets, with_bars
 from headstart.figures.labels import write_caption
 from headstart.figures.style import BLUE, GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.knowledge.claims import PUBLISHED
-from headstart.studies.knowledge.figures.drawing import COLOURS, MARKERS
+from headstart.studies.knowledge.figures.drawing import COLOURS, MARKERS, VARIANTS
 from headstart.studies.knowledge.tables import (
     PERCENT,
     ROLES,
     Comparison,
     comparisons,
+    headline_of,
     init_epochs,
     of,
     sample_size,
@@ -43,15 +43,15 @@ def exclusivity_figure(
     ratios, accuracies = ratio_table(measurements), accuracy_table(measurements)
     names = list(comparisons(ratios))
     with paper_style():
-        figure, axes = plt.subplots(
-            2,
+        figure, axes = facets(
             len(names),
-            figsize=(2.7 + 2.7 * len(names), 4.6),
+            rows=2,
+            size=(2.7, 2.2),
             sharex="col",
             sharey="row",
-            squeeze=False,
-            gridspec_kw={"height_ratios": [1.5, 1]},
+            height_ratios=[1.5, 1],
         )
+        figure.set_size_inches(2.7 + 2.7 * len(names), 4.6)  # the legend stands beside the facets
         for (upper, lower), name in zip(axes.T, names, strict=True):
             places = {each: i for i, each in enumerate(init_epochs(of(measurements, name)))}
             _draw_ratios(upper, of(ratios, name), places)
@@ -67,8 +67,8 @@ def exclusivity_figure(
         figure.legend(handles, labels, loc="outside right center", fontsize=7.5)
         write_caption(
             figure,
-            f"{sample_size(ratios)}; interactions normalised; error bars, and bands around the lines of the "
-            f"nulls: {confidence:.0%} bootstrap intervals over images. A ratio means something only above "
+            f"{sample_size(ratios)}; {VARIANTS[headline_of(measurements)]}, normalised; error bars, and bands around the lines of the "
+            f"nulls: {confidence:.0%} bootstrap intervals over both. A ratio means something only above "
             "its nulls. Accuracy at the epoch that validation "
             "chose, a mark per source network. Wide pale band: the published 13 to 45 %, from other networks "
             "and data.",
@@ -81,7 +81,7 @@ def ratio_table(measurements: pd.DataFrame) -> pd.DataFrame:
     rows = select(
         measurements,
         metric="exclusivity",
-        variant="normalised",
+        variant=headline_of(measurements),
         subset="all",
         order=None,
         seed=None,
@@ -118,19 +118,8 @@ def _draw_ratios(axis: Axes, table: pd.DataFrame, places: dict[str, int]) -> Non
 def _draw_intervals(
     axis: Axes, rows: pd.DataFrame, shift: float, marker: str, label: str | None
 ) -> None:
-    axis.errorbar(
-        rows["x"] + shift,
-        rows["value"],
-        yerr=np.abs(rows[["low", "high"]].to_numpy(float).T - rows["value"].to_numpy(float)),
-        fmt=marker,
-        color="black",
-        markersize=6,
-        markerfacecolor="white",
-        markeredgewidth=1.3,
-        elinewidth=1,
-        capsize=2,
-        label=label,
-    )
+    look = {"color": "black", "markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.3}
+    with_bars(axis, rows["x"] + shift, rows, "value", fmt=marker, label=label, **look)
 
 
 def _draw_null(axis: Axes, rows: pd.DataFrame, style: str, label: str) -> None:
@@ -149,17 +138,12 @@ def _draw_accuracies(axis: Axes, table: pd.DataFrame, places: dict[str, int]) ->
     table = pd.concat([table[table["role"] != "scratch"], everywhere])
     shifts = {role: 0.16 * (index - 1) for index, role in enumerate(COLOURS)}
     table["x"] = table["init_epoch"].map(places).astype(float) + table["role"].map(shifts)
+    titles = {role: f"accuracy, {ROLES[role]}" for role in COLOURS}
+    look = {"palette": COLOURS, "markers": MARKERS}
+    named = {name: {titles[role]: each for role, each in of.items()} for name, of in look.items()}
+    order = {"hue": "label", "style": "label", "hue_order": [*titles.values()], "s": 22}
     sns.scatterplot(
-        table.assign(label="accuracy, " + table["role"].map(ROLES)),
-        x="x",
-        y="value",
-        hue="label",
-        style="label",
-        palette={f"accuracy, {ROLES[role]}": colour for role, colour in COLOURS.items()},
-        markers={f"accuracy, {ROLES[role]}": marker for role, marker in MARKERS.items()},
-        hue_order=[f"accuracy, {ROLES[role]}" for role in COLOURS],
-        s=22,
-        ax=axis,
+        table.assign(label=table["role"].map(titles)), x="x", y="value", ax=axis, **order, **named
     )
     if legend := axis.get_legend():  # one for the whole figure stands beside it
         legend.remove()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.facets import epoch_axis, position
+from headstart.figures.facets import epoch_axis, facets, position
 from headstart.figures.labels import Label, label_edge, write_caption
 from headstart.figures.style import GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
@@ -15,6 +14,7 @@ from headstart.studies.knowledge.figures.drawing import (
     COLOURS,
     DASHES,
     MARKERS,
+    VARIANTS,
     draw_bands,
     draw_lines,
 )
@@ -22,16 +22,16 @@ from headstart.studies.knowledge.tables import (
     PERCENT,
     ROLES,
     Comparison,
+    headline_of,
     init_epoch_title,
     of,
     sample_size,
 )
 
 DRAWN = ["finetuned", "scratch"]
-STAND_INS = {"null_permuted": "chance", "ceiling_second_run": "second run"}
 TARGETS = {
     "similarity_to_own_end": "Similarity to its own end",
-    "similarity_to_common_target": "Similarity to the fine-tuned end",
+    "similarity_to_second_end": "To the end of a second run",
 }
 HISTORY = {
     "loss": ("Loss", "validation loss (nats)"),
@@ -47,7 +47,7 @@ def dynamics_figure(
     rows = of(measurements, comparison)
     curves, history = curve_table(rows, init_epoch), history_table(rows, init_epoch)
     with paper_style():
-        figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.9), sharex=True)
+        figure, axes = facets(2, rows=2, size=(3.3, 2.2), sharex=True)
         labels = []
         for axis, (metric, title) in zip(axes[0], TARGETS.items(), strict=True):
             labels.append(_draw_similarity(axis, select(curves, metric=metric)))
@@ -61,9 +61,10 @@ def dynamics_figure(
         write_caption(
             figure,
             f"{comparison.title}, fine-tuned from {init_epoch_title(init_epoch)} against from scratch. "
-            f"{sample_size(curves)}; interactions normalised; bands: {confidence:.0%} bootstrap intervals "
-            "over images. Dotted: by chance, interactions permuted within their order. Below: thin "
-            "lines are single networks, thick ones their mean.",
+            f"{sample_size(curves)}; {VARIANTS[headline_of(rows)]}, normalised; bands: {confidence:.0%} "
+            "bootstrap intervals over both. A second run starts alike, with batches in another order. "
+            "Dotted: by chance, permuted within orders. Below: thin lines are single networks, thick ones "
+            "their mean.",
         )
         figure.draw_without_rendering()
         for axis, edge in zip(axes.flat, labels, strict=True):
@@ -72,13 +73,13 @@ def dynamics_figure(
 
 
 def curve_table(rows: pd.DataFrame, init_epoch: str) -> pd.DataFrame:
-    """Return J by target epoch of both networks: measured, by chance, and at the ceiling."""
+    """Return J by target epoch of both networks: measured, and by chance."""
     rows = select(
         rows,
         metric=list(TARGETS),
         init_epoch=init_epoch,
-        variant="normalised",
-        condition=[MEASURED, *STAND_INS],
+        variant=headline_of(rows),
+        condition=[MEASURED, "null_permuted"],
         seed=None,
     )
     columns = ["init_epoch", "role", "metric", "condition", "target_epoch"]
@@ -103,7 +104,7 @@ def followed(measurements: pd.DataFrame, comparison: Comparison) -> list[str]:
 
 
 def _draw_similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
-    """Draw J of both networks, with chance and, to the fine-tuned end, what a second run shares."""
+    """Draw J of both networks, and chance."""
     table = table.dropna(subset="value").assign(x=position(table["target_epoch"].astype(float)))
     measured = select(table, condition=MEASURED)
     marks = {"style": "role", "markers": MARKERS, "dashes": DASHES}
@@ -111,13 +112,8 @@ def _draw_similarity(axis: Axes, table: pd.DataFrame) -> list[Label]:
     draw_bands(axis, measured, "x", COLOURS, of="role")
     null = select(table, condition="null_permuted")
     draw_lines(axis, null, linestyle=":", linewidth=1.1, **LOOK)
-    ceiling = select(table, condition="ceiling_second_run", role="finetuned")
-    axis.plot(ceiling["x"], ceiling["value"], "-.", color="black", linewidth=1.1)
-    labels = _ends(measured)
-    for condition, label in STAND_INS.items():
-        rows = select(table, condition=condition, role="finetuned")
-        labels += [(float(value), label, GREY) for value in rows["value"].tail(1)]
-    return labels
+    by_chance = select(null, role="finetuned")["value"].tail(1)
+    return [*_ends(measured), *((float(value), "chance", GREY) for value in by_chance)]
 
 
 def _draw_history(axis: Axes, table: pd.DataFrame) -> list[Label]:

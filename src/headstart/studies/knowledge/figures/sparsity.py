@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from headstart.figures.facets import facets
 from headstart.figures.labels import write_caption
 from headstart.figures.style import GREY, paper_style
 from headstart.studies.knowledge.figures.drawing import (
@@ -14,11 +14,10 @@ from headstart.studies.knowledge.figures.drawing import (
     DASHES,
     draw_bands,
     draw_lines,
-    write,
 )
 from headstart.studies.knowledge.tables import PERCENT, ROLES, comparisons, main_init_epoch, of
 
-SHARES = [f"{null}explained{end}" for null in ("", "permuted_") for end in ("", "_low", "_high")]
+BASES = {"": "AND terms, fitted", "_walsh": "Walsh coefficients"}
 
 
 def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, pd.DataFrame]:
@@ -26,18 +25,20 @@ def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, 
     table = sparsity_table(sparsity)
     names = list(comparisons(table))
     with paper_style():
-        size = (6.8, 0.7 + 2.3 * len(names))
-        figure, axes = plt.subplots(len(names), 2, figsize=size, squeeze=False)
-        for row, ((left, right), name) in enumerate(zip(axes, names, strict=True)):
-            _draw_strengths(left, of(table, name))
+        figure, axes = facets(3, rows=len(names), per_row=3, size=(2.5, 2.3))
+        for (left, *right), name in zip(axes.reshape(-1, 3), names, strict=True):
+            rows = of(table, name)
+            _draw_strengths(left, rows)
             left.set_title(name.title)
-            _draw_explained(right, of(table, name), legend=row == 0)
+            for axis, (ending, words) in zip(right, BASES.items(), strict=True):
+                _draw_explained(axis, rows, f"explained{ending}", legend=axis is axes.flat[1])
+                axis.set(title=words, ylabel="" if ending else "variance of v explained (%)")
         write_caption(
             figure,
             f"Medians and quartiles over {int(table['images'].max())} images × networks (left); share of "
-            "the variance of v over all masks that the strongest interactions explain, with "
-            f"{confidence:.0%} bootstrap intervals over images (right). Grey: the same scores permuted "
-            "over masks, which leaves no structure; below 0 a part misses v by more than its mean does.",
+            "the variance of v over all masks that the strongest k explain, AND terms fitted by least "
+            f"squares, with {confidence:.0%} bootstrap intervals over images and networks. Grey: the same of "
+            "scores permuted over masks, which leaves no structure.",
         )
     return figure, table
 
@@ -69,15 +70,14 @@ def _draw_strengths(axis: Axes, table: pd.DataFrame) -> None:
     axis.set(yscale="log", ylim=(max(1e-4, lowest / 2), 1.2), ylabel="|I(S)| / max |I|")
 
 
-def _draw_explained(axis: Axes, table: pd.DataFrame, legend: bool) -> None:
-    percent = [name for name in SHARES if name in table]
-    table = table.assign(**{name: PERCENT * table[name] for name in percent})
-    _draw_curves(axis, table, "explained", legend)
-    permuted = {"y": "permuted_explained", "units": "role", "estimator": None}
+def _draw_explained(axis: Axes, table: pd.DataFrame, y: str, legend: bool) -> None:
+    columns = [name for name in table if str(name).startswith((y, f"permuted_{y}"))]
+    table = table.assign(**(PERCENT * table[columns]))
+    _draw_curves(axis, table, y, legend)
+    permuted = {"y": f"permuted_{y}", "units": "role", "estimator": None}
     draw_lines(axis, table, x="kept", color=GREY, linewidth=0.9, **permuted)
-    write(axis, "grey: scores permuted over masks", 0.98, 0.03, fontsize=6.5, color=GREY)
-    axis.axhline(0, color="black", linewidth=0.6)
-    axis.set(ylim=(-60, 104), ylabel="variance of v explained (%)", title="Match on all masks")
+    axis.axhline(90, color=GREY, linewidth=0.9, linestyle=":")
+    axis.set(ylim=(0, 104))
     if legend:
         handles, roles = axis.get_legend_handles_labels()
-        axis.legend(handles, [ROLES[role] for role in roles], loc="upper left", fontsize=7)
+        axis.legend(handles, [ROLES[role] for role in roles], loc="lower right", fontsize=7)

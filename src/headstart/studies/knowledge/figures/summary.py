@@ -7,9 +7,11 @@ from itertools import product
 import pandas as pd
 
 from headstart.statistics.measurements import MEASURED, select
+from headstart.studies.knowledge.figures.drawing import VARIANTS as BASES
 from headstart.studies.knowledge.tables import (
     PERCENT,
     comparisons,
+    headline_of,
     init_epoch_title,
     init_epochs,
     number,
@@ -21,6 +23,8 @@ SHARES = {
     "preserved_of_finetuned": "of the fine-tuned knowledge, preserved",
     "exclusivity": "of the preserved, found from scratch too",
     "scratch_only": "of the knowledge from scratch, in neither",
+    "generalising_preserved": "of the preserved, in a second run too",
+    "generalising_new": "of the new, in a second run too",
 }
 CONDITIONS = {
     "measured": "here",
@@ -29,6 +33,8 @@ CONDITIONS = {
     "null_other_image": "chance: other image",
     "null_random_backbone": "chance: random backbone",
     "ceiling_second_run": "second run",
+    "ceiling_other_source": "other source",
+    "room_permuted": "room",
     "excess_permuted": "excess",
 }
 VARIANTS = {"raw": "as they are", "normalised": "normalised"}
@@ -45,16 +51,17 @@ MARGINS = {
 
 
 def shares(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per comparison, source epoch and share, in percent with intervals."""
+    """Return one row per comparison, source epoch, share and basis, in percent with intervals."""
     rows = []
     for name in comparisons(measurements):
         part = of(measurements, name)
         epochs = init_epochs(part)
-        part = select(part, variant="normalised", subset="all", order=None, seed=None)
-        for init_epoch, (metric, share) in product(epochs, SHARES.items()):
-            chosen = select(part, init_epoch=init_epoch, metric=metric)
+        part = select(part, subset="all", order=None, seed=None)
+        bases = sorted(BASES.items(), key=lambda basis: basis[0] != headline_of(measurements))
+        for init_epoch, (variant, basis), (metric, share) in product(epochs, bases, SHARES.items()):
+            chosen = select(part, init_epoch=init_epoch, metric=metric, variant=variant)
             row = {"comparison": name.title, "source epoch": init_epoch_title(init_epoch)}
-            row["share"] = share
+            row |= {"of": basis, "share": share}
             for condition, heading in CONDITIONS.items():
                 row[heading] = _text(select(chosen, condition=condition), PERCENT)
             rows.append(row)

@@ -1,0 +1,295 @@
+"""Judges of K1 to K8 on networks for which they must say no, and on planted ones for which they must say yes.
+
+Negative controls are made from the study's own networks: a judge that supports its claim where nothing
+but a seed or noise differs is worth nothing. Positive ones are planted, with an effect of a stated size.
+Networks and images of each control are drawn with replacement, and every draw is judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from headstart.artifacts.files import write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import JobContext
+from headstart.metrics.interactions.resampling import Estimate, Resampling
+from headstart.metrics.interactions.shares import Share
+from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.measurements import MEASURED
+from headstart.studies.knowledge.claims import (
+    complex_is_discarded,
+    complex_is_new,
+    few_and_matching,
+    finetuning_is_direct,
+    holds_everywhere,
+    little_survives,
+    scratch_finds_little,
+)
+from headstart.studies.knowledge.compare import Collected, collect, measures
+from headstart.studies.knowledge.gains import correlated
+from headstart.studies.knowledge.learning_dynamics import Path, gaps, path_of, scalars
+from headstart.studies.knowledge.networks import PATHS, Networks, Place, Role, seeded
+from headstart.studies.knowledge.params import Analysis
+from headstart.studies.knowledge.planted import SIZES, planted, planted_sparse
+from headstart.studies.knowledge.shares import VARIANTS, conditions, group_of
+from headstart.studies.knowledge.sparsity import ROLES, explained, few, of_a_tenth, scores_permuted
+from headstart.studies.knowledge.tables import PERCENT, Comparison, Number
+
+REPEATS = 200
+RESAMPLES = 200
+"""Of the interval in every repeat."""
+JUDGES: Mapping[str, Callable[[Any], ClaimResult]] = {
+    "K1": little_survives,
+    "K2": complex_is_discarded,
+    "K3": complex_is_new,
+    "K4": scratch_finds_little,
+    "K5": finetuning_is_direct,
+    "K7": lambda drawn: holds_everywhere([drawn, drawn]),
+    "K8": few_and_matching,
+}
+OF_SHARES = ("K1", "K2", "K3", "K4", "K7")
+NEEDED = ("preserved_of_pretrained", "discarded_of_pretrained", "new_of_finetuned", "exclusivity")
+NOISE = 0.01
+"""Of the standard deviation of v over masks."""
+POINTS = 24
+"""Source networks that K6 is planted in."""
+
+
+class Control(NamedTuple):
+    """Networks, and the claims that they are a control of."""
+
+    name: str
+    kind: str
+    judges: tuple[str, ...]
+    networks: Networks
+
+
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
+    """Write the controls of one comparison, as a step with the inputs and params of `knowledge` does."""
+    title = Comparison(*(job.wildcards[name] for name in Comparison._fields)).title
+    options = Analysis.model_validate(job.params["analysis"])
+    table = controls([(title, Networks(job, context), options)])
+    write_table(context.out / "controls.parquet", table)
+    return {"summary": {"controls": len(table)}}
+
+
+def controls(
+    comparisons: Sequence[tuple[str, Networks, Analysis]], repeats: int = REPEATS
+) -> pd.DataFrame:
+    """Return how often each claim is supported on its controls, over resampled networks and images.
+
+    `comparisons` have a title, networks and options each. Columns: study, comparison, judge, control,
+    kind (negative or positive), supported (a share of the repeats), n.
+    """
+    rows = []
+    for title, networks, options in comparisons:
+        init_epoch = main_of(networks)
+        for control in (*negatives(networks, init_epoch), *positives(networks)):
+            data = Data.of(control, options, init_epoch)
+            generator = seeded("controls", options.seed, title, control.name)
+            drawn = [data.drawn(title, options, generator) for _ in range(repeats)]
+            for judge in control.judges:
+                results = [JUDGES[judge](each) for each in drawn]
+                rows.append(_row(title, judge, control.name, control.kind, results))
+    for rho, kind in ((0.0, "negative"), (-0.8, "positive")):
+        results = [correlated(_points(rho, repeat)) for repeat in range(repeats)]
+        name = f"ratio and gain correlated by {rho:g}, {POINTS} networks"
+        rows.append(_row("planted", "K6", name, kind, results))
+    return pd.DataFrame(rows)
+
+
+def main_of(networks: Networks) -> str:
+    """Return the source epoch that claims are evaluated at: `best`, else the last."""
+    known = networks.roles["init_epochs"]
+    return "best" if "best" in known else str(max(map(int, known)))
+
+
+def _row(
+    title: str, judge: str, control: str, kind: str, results: Sequence[ClaimResult]
+) -> dict[str, Any]:
+    supported = sum(result.status == "supported" for result in results) / len(results)
+    row = {
+        "study": "knowledge",
+        "comparison": title,
+        "judge": judge,
+        "control": control,
+        "kind": kind,
+    }
+    return {**row, "supported": supported, "n": len(results)}
+
+
+def negatives(networks: Networks, init_epoch: str) -> Iterator[Control]:
+    """Yield controls from the study's own networks, on which no claim may be supported."""
+
+    def role(role: Role, first_epoch: str | None = None) -> Callable[[Place], Tensor | None]:
+        return lambda place: networks.values(
+            place._replace(role=role, init_epoch=first_epoch or place.init_epoch)
+        )
+
+    def other(role: Role, first_epoch: str) -> Callable[[Place], Tensor | None]:
+        return lambda place: networks.values(
+            Place(role, networks.unrelated(place.seed), first_epoch, place.epoch)
+        )
+
+    def changed(role: Role, change: Callable[[Tensor, torch.Generator], Tensor]) -> Any:
+        def values(place: Place) -> Tensor | None:
+            table = networks.values(place._replace(role=role))
+            generator = seeded("controls", *map(str, place))
+            return None if table is None else change(table, generator)
+
+        return values
+
+    def noisy(table: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(table.shape, generator=generator, dtype=torch.float64)
+        return table + NOISE * table.std(-1, keepdim=True) * noise
+
+    def shuffled(table: Tensor, generator: torch.Generator) -> Tensor:
+        return table[torch.randperm(len(table), generator=generator)]
+
+    again = networks.replacing(probe=role("second"))
+    yield Control("second run as pretrained", "negative", ("K1", "K2", "K3", "K7"), again)
+    noise = networks.replacing(probe=changed("finetuned", noisy))
+    yield Control("fine-tuned plus noise as pretrained", "negative", ("K1", "K2", "K3"), noise)
+    tuned = networks.replacing(scratch=role("second", init_epoch))
+    yield Control("second run as scratch", "negative", ("K4",), tuned)
+    if len(networks.seeds) > 1:
+        source = networks.replacing(scratch=other("finetuned", init_epoch))
+        yield Control("other source network as scratch", "negative", ("K4",), source)
+        twice = {"finetuned": other("scratch", "0"), "second": other("second_scratch", "0")}
+        yield Control("scratch against scratch", "negative", ("K5",), networks.replacing(**twice))
+    roles: tuple[Role, ...] = ("probe", "second", "scratch", "second_scratch")
+    anywhere = networks.replacing(**{name: changed(name, shuffled) for name in roles})
+    yield Control("shuffled images", "negative", ("K1", "K2", "K3", "K4", "K5"), anywhere)
+    permuted = networks.replacing(**{name: changed(name, scores_permuted) for name in ROLES})
+    yield Control("scores permuted over masks", "negative", ("K8",), permuted)
+
+
+def positives(networks: Networks) -> Iterator[Control]:
+    """Yield planted networks of the study's numbers of networks, images and players."""
+    judges = ("K1", "K2", "K3", "K4", "K5", "K7")
+    yield Control(f"planted: {SIZES}", "positive", judges, planted(networks))
+    sparse = planted_sparse(networks)
+    yield Control("planted: 5 % of the AND terms, 1 % noise", "positive", ("K8",), sparse)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Estimates of one draw of networks and images, as claims read them."""
+
+    title: str
+    confidence: float
+    made: Mapping[tuple[str, str, str, str], Estimate]
+    """(role, variant, metric, condition) -> estimate; the variant that leads is empty."""
+
+    def number(
+        self,
+        metric: str,
+        condition: str = MEASURED,
+        role: str = "finetuned",
+        variant: str = "",
+        factor: float = PERCENT,
+    ) -> Number | None:
+        """Return a measurement over all orders, images and networks; None where it is undefined."""
+        estimate = self.made.get((role, variant, metric, condition))
+        if estimate is None:
+            return None
+        whole = estimate.at([0]).pooled()
+        numbers = [float(whole.points), *whole.interval(self.confidence)[:, 0].tolist()]
+        return None if math.isnan(numbers[0]) else Number(*(factor * each for each in numbers))
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a control's judges read of every network and image, before these are drawn."""
+
+    shares: Collected = field(default_factory=dict)
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    terms: Mapping[tuple[str, str], tuple[Share, Share]] = field(default_factory=dict)
+    """(role, basis) -> what k terms explain, of the scores and of scores permuted over masks."""
+    size: tuple[int, int] = (0, 0)
+    """Networks and images."""
+
+    @classmethod
+    def of(cls, control: Control, options: Analysis, init_epoch: str) -> Data:
+        """Compute what the control's judges need."""
+        networks, change = control.networks, VARIANTS[options.headline]
+        size = len(networks.seeds), len(networks.labels)
+        found: dict[str, Any] = {"size": size}
+        if set(control.judges) & set(OF_SHARES):
+            groups = [group_of(networks, init_epoch, seed).map(change) for seed in networks.seeds]
+            made = [conditions(g, options, seeded("control", options.seed)) for g in groups]
+            found["shares"] = {
+                condition: {metric: share for metric, share in shares.items() if metric in NEEDED}
+                for condition, shares in collect(made).items()
+                if condition not in ("null_other_image", "null_random_backbone")
+            }
+        if {"K5", "K7"} & set(control.judges):
+            paths = {role: path_of(networks, options, role, init_epoch, change) for role in PATHS}
+            found["paths"] = {role: path.towards("second_end") for role, path in paths.items()}
+        if "K8" in control.judges:
+            found["terms"] = _terms(networks, init_epoch, options)
+        return cls(**found)
+
+    def drawn(self, title: str, options: Analysis, generator: torch.Generator) -> Drawn:
+        """Draw networks and images with replacement, and return the estimates with their intervals."""
+        networks, images = (torch.randint(n, (n,), generator=generator) for n in self.size)
+
+        def part(table: Tensor) -> Tensor:
+            return table[networks][:, images]
+
+        resampling = Resampling(self.size[1], RESAMPLES, generator, self.size[0])
+        found = {
+            condition: {metric: Share(*map(part, share)) for metric, share in shares.items()}
+            for condition, shares in self.shares.items()
+        }
+        made: dict[tuple[str, str, str, str], Estimate] = {
+            ("finetuned", "", *key): estimate
+            for key, estimate in measures(found, resampling, options.room).items()
+        }
+        by_role = {}
+        for role, path in self.paths.items():
+            curves = {key: part(values) for key, values in path.curves.items()}
+            straight = {key: (part(p), part(w)) for key, (p, w) in path.straight.items()}
+            by_role[role] = scalars(Path(path.epochs, curves, straight), resampling)
+        if by_role:
+            by_role["finetuned-scratch"] = gaps(*(by_role[role] for role in PATHS))
+        for role, scalar in by_role.items():
+            made |= {(role, "", *key): estimate for key, estimate in scalar.items()}
+        for (role, basis), both in self.terms.items():
+            tenth = (resampling.ratio(*map(part, share)) for share in both)
+            for key, estimate in of_a_tenth(*tenth).items():
+                made[role, basis, *key] = estimate
+        return Drawn(title, options.confidence, made)
+
+
+def _terms(
+    networks: Networks, init_epoch: str, options: Analysis
+) -> dict[tuple[str, str], tuple[Share, Share]]:
+    tenth = [few(2**networks.count - 1)]
+    generator = seeded("control", options.seed)
+    terms: dict[tuple[str, str], tuple[Share, Share]] = {}
+    for role in ROLES:
+        first_epoch = "0" if role == "scratch" else init_epoch
+        values = [networks.scored(Place(role, seed, first_epoch)) for seed in networks.seeds]
+        permuted = [scores_permuted(table, generator) for table in values]
+        for basis in ("raw", "walsh"):
+            both = explained(values, tenth, basis), explained(permuted, tenth, basis)
+            terms[role, basis] = both
+    return terms
+
+
+def _points(rho: float, repeat: int) -> pd.DataFrame:
+    """Return source networks whose exclusivity ratio and gain in accuracy correlate by ρ."""
+    generator = np.random.default_rng(repeat)
+    ratio, rest = generator.normal(size=(2, POINTS))
+    gain = rho * ratio + np.sqrt(1 - rho**2) * rest
+    names = {"source": "planted", "model": "planted", "seed": range(POINTS)}
+    return pd.DataFrame({**names, "ratio": ratio, "gain": gain})
