@@ -214,7 +214,7 @@ def _share_at_least(flipped: Array) -> float:
 
 
 def _bisect(rejected: Callable[[float], bool], bottom: float, top: float) -> float:
-    for _ in range(24):
+    for _ in range(16):
         middle = (bottom + top) / 2
         if rejected(middle):
             bottom = middle

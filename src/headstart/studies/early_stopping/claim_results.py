@@ -114,27 +114,28 @@ def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int 
 
 
 def learning_rate(runs: Accuracies, seed: int = 0) -> ClaimResult:
-    """C4: is the gain of an earlier start smaller at the lowest learning rate than at the highest?
+    """C4: is the gain of an earlier start smaller at the lowest learning rate than at the fixed one?
 
-    The epoch is the one that validation prefers at the highest rate, picked inside the sign flips.
+    The epoch is the one that validation prefers at the fixed rate, picked inside the sign flips.
     """
-    if len(runs.learning_rates) < 2:
+    if runs.fixed_index == 0:
         rate = runs.learning_rates[0]
-        return ClaimResult("not measured here", f"Every run has the learning rate {rate:g}.")
+        return ClaimResult("not measured here", f"No run has a learning rate below {rate:g}.")
     epochs, gaps = differences(runs.test * POINTS, runs.epochs, runs.source_best, "earlier")
     _, held = differences(runs.validation * POINTS, runs.epochs, runs.source_best, "earlier")
     if not len(epochs):
         return ClaimResult("not measured here", "No epoch before source-best was fine-tuned from.")
     by_rate = runs.by_unit(gaps)
-    low, high = by_rate[..., 0], by_rate[..., -1]
-    preferred = runs.by_unit(held)[..., -1]
+    top = runs.fixed_index
+    low, high = by_rate[..., 0], by_rate[..., top]
+    preferred = runs.by_unit(held)[..., top]
     shrinks = max_statistic_test(high - low, preferred, seed=seed)
     grows = max_statistic_test(low - high, preferred, seed=seed)
     at_high, at_low = (float(gap[:, shrinks.chosen].mean()) for gap in (high, low))
     p = min(1.0, 2 * min(shrinks.p, grows.p))
     text = (
         f"At epoch {epochs[shrinks.chosen]} the gain over source-best is {at_high:+.1f} points at "
-        f"learning rate {runs.learning_rates[-1]:g} and {at_low:+.1f} at "
+        f"learning rate {runs.learning_rates[top]:g} and {at_low:+.1f} at "
         f"{runs.learning_rates[0]:g} (p = {p:.3g}, two-sided, {_seeds(runs)})."
     )
     change = mean_interval((high - low)[:, shrinks.chosen])

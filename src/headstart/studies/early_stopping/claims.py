@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult
-from headstart.statistics.errors import TableError
+from headstart.statistics.errors import TableError, UndecidableError
 from headstart.studies.early_stopping import claim_results as findings
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
@@ -61,7 +62,9 @@ class ClaimEvaluator:
             )
         named = requested or primary_of(statistics)
         self.contrast: Contrast = find_contrast(found, named) if named else _first(found)
-        self.verdicts = verdict_table(self.table, self.contrast, statistics.margin, statistics.seed)
+        self.verdicts = verdict_table(
+            self.table, self.contrast, statistics.margin, statistics.seed, statistics.fixed_rate
+        )
 
     def about(self) -> str:
         """Return which runs speak, and whether anything here may be called a replication."""
@@ -92,7 +95,8 @@ class ClaimEvaluator:
         if "settings" not in self.tables:
             reason = "A table of runs does not say how much source training they had."
             return ClaimResult("not measured here", reason)
-        by_amount = {name: self._runs(contrast) for name, contrast in self._amounts().items()}
+        amounts = {name: self._runs(one, "tuned") for name, one in self._amounts().items()}
+        by_amount = self._at_one_rate(amounts)
         return findings.source_amount(by_amount, self.statistics.margin, self.statistics.seed)
 
     def learning_rate(self) -> ClaimResult:
@@ -122,8 +126,11 @@ class ClaimEvaluator:
     def target_size(self) -> ClaimResult:
         """C6."""
         counted = [c for c in self._like("shots") if str(c["shots"]).isdigit()]
-        by_shots = {int(str(c["shots"])): self._runs(c) for c in counted}
-        return findings.target_size(dict(sorted(by_shots.items())), self.statistics.seed)
+        by_shots = {int(str(c["shots"])): self._runs(c, "tuned") for c in counted}
+        if not by_shots:
+            return findings.target_size({}, self.statistics.seed)
+        same = self._at_one_rate(dict(sorted(by_shots.items())))
+        return findings.target_size(same, self.statistics.seed)
 
     def _amounts(self) -> dict[str, Contrast]:
         """Return the contrasts that differ from this one in the amount of source training, itself too."""
@@ -176,8 +183,18 @@ class ClaimEvaluator:
         ]
 
     def _runs(self, contrast: Contrast, question: Question = "fixed") -> Accuracies:
-        runs = comparable(self.table, contrast)
-        return runs.at_rate(-1) if question == "fixed" else runs
+        runs = comparable(self.table, contrast, self.statistics.fixed_rate)
+        return runs.at_fixed_rate() if question == "fixed" else runs
+
+    def _at_one_rate(self, runs: Mapping[Any, Accuracies]) -> dict[Any, Accuracies]:
+        """Return runs at the fixed rate, or the largest one up to it that all of them have."""
+        shared = set.intersection(*(set(one.learning_rates) for one in runs.values()))
+        limit = self.statistics.fixed_rate
+        usable = {rate for rate in shared if limit is None or rate <= limit}
+        if not shared:
+            raise UndecidableError("the runs that are compared share no learning rate")
+        rate = max(usable or shared)
+        return {name: replace(one, fixed_rate=rate).at_fixed_rate() for name, one in runs.items()}
 
 
 EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {

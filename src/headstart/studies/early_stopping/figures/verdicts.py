@@ -84,6 +84,11 @@ def _rates(row: Mapping[Any, Any]) -> str:
     return "tuned rates" if rate == "tuned" else f"rate {rate}"
 
 
+def _fixed_rate(verdict: pd.Series) -> float | None:
+    rate = float(verdict["learning_rate"])
+    return rate if verdict["question"] == "fixed" and np.isfinite(rate) else None
+
+
 def gains_figure(
     measurements: pd.DataFrame, verdicts: pd.DataFrame, model: str, confidence: float
 ) -> tuple[Figure, pd.DataFrame]:
@@ -94,7 +99,7 @@ def gains_figure(
     panels, drawn = [], []
     for _, verdict in mine.iterrows():
         contrast = {name: str(verdict[name]) for name in CONTRAST}
-        table = gain_table(measurements, contrast, confidence, verdict["question"])
+        table = gain_table(measurements, contrast, confidence, _fixed_rate(verdict))
         drawn.append(table.assign(question=verdict["question"], verdict=verdict["verdict"]))
         title = panel_heading(*verdict[PANEL].astype(str), _rates(verdict.to_dict()))
         panels.append((title + ("*" if verdict["primary"] else ""), (table, verdict)))
@@ -104,20 +109,19 @@ def gains_figure(
 
 
 def gain_table(
-    measurements: pd.DataFrame, contrast: Mapping[str, str], confidence: float, question: str
+    measurements: pd.DataFrame, contrast: Mapping[str, str], confidence: float, fixed: float | None
 ) -> pd.DataFrame:
     """Return the mean gain over source-best by source epoch, with simultaneous bands, in points.
 
-    On the question "tuned" every start has its own learning rate, chosen on validation, on "fixed"
-    all have the highest; draws are averaged within a source network. Epoch 0, training from scratch, is left out. Empty where the runs allow no comparison.
+    All starts have the rate `fixed`, or where that is None each its own, chosen on validation; draws are averaged within a source network. Epoch 0, training from scratch, is left out. Empty where the runs allow no comparison.
     """
     named = {"mode" if name == "arm" else name: value for name, value in contrast.items()}
     columns = [*CONTRAST, "source_epoch", "mean", "low", "high", "seeds"]
     try:
-        runs = comparable(arms_as_modes(measurements), named)
+        runs = comparable(arms_as_modes(measurements), named, fixed)
     except UndecidableError:
         return pd.DataFrame(columns=columns)
-    runs = runs.at_rate(-1) if question == "fixed" else runs
+    runs = runs if fixed is None else runs.at_fixed_rate()
     test = at_learning_rate(runs.test, tune_learning_rate(runs.validation)) * PERCENT
     later = runs.epochs > 0
     if not later.any():

@@ -66,6 +66,8 @@ class Accuracies:
     shared_images: bool = True
     diverged: Array | None = None
     """1 where a run diverged, in the shape of `test`; None where that is not known."""
+    fixed_rate: float | None = None
+    """The rate that all starts have on the question of a fixed one; None is the highest."""
     classes: int | None = None
     """Of the target, where the table tells how many images were trained on."""
 
@@ -108,8 +110,15 @@ class Accuracies:
         labels = np.array(self.units)
         return np.stack([means[labels == unit].mean(axis=0) for unit in np.unique(labels)])
 
-    def at_rate(self, index: int) -> "Accuracies":
-        """Return the accuracies at one learning rate, `index` among them."""
+    @property
+    def fixed_index(self) -> int:
+        """Which learning rate is the fixed one: the largest that does not exceed it, or the smallest."""
+        limit = np.inf if self.fixed_rate is None else self.fixed_rate * (1 + 1e-9)
+        return max(sum(rate <= limit for rate in self.learning_rates) - 1, 0)
+
+    def at_fixed_rate(self) -> "Accuracies":
+        """Return the accuracies at the fixed learning rate."""
+        index = self.fixed_index
         rate = self.learning_rates[index]
         return self.changed(lambda values: values[..., [index]], learning_rates=(rate,))
 

@@ -4,6 +4,7 @@ Each of these tables once gave a verdict: one network under eight names, runs th
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,10 @@ LOW = 0.105
 """With ten classes and more, chance is below this."""
 
 
-def comparable(table: pd.DataFrame, contrast: Mapping[str, object]) -> Accuracies:
-    """Return the accuracies of one contrast of a checked table.
+def comparable(
+    table: pd.DataFrame, contrast: Mapping[str, object], fixed_rate: float | None = None
+) -> Accuracies:
+    """Return the accuracies of one contrast of a checked table; `fixed_rate` is kept with them.
 
     Raises:
         TableError: as `accuracy_tensors`.
@@ -32,7 +35,7 @@ def comparable(table: pd.DataFrame, contrast: Mapping[str, object]) -> Accuracie
     runs = accuracy_tensors(table, contrast)
     for reason in (*_histories(table, contrast, runs), *no_room(runs)):
         raise UndecidableError(reason)
-    return runs
+    return replace(runs, fixed_rate=fixed_rate)
 
 
 def no_room(runs: Accuracies) -> Iterator[str]:

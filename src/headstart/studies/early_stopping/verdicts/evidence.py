@@ -32,7 +32,7 @@ class Evidence:
     """All that the table says about one contrast, on one question.
 
     `p_values` maps a hypothesis to its p: "earlier", "later", "equivalent" and "source-best", and
-    where rates were tuned "earlier" and "later" with " at a fixed learning rate", the highest. A
+    where rates were tuned "earlier" and "later" with " at a fixed learning rate". A
     hypothesis that could not be tested is absent. `gains` has the keys of gains. `preferred` is the
     epoch beside source-best that validation prefers, which equivalence speaks of. `causes` says why
     nothing can be decided, if so.
@@ -55,7 +55,7 @@ class Evidence:
 
 
 def questions(runs: Accuracies) -> tuple[Question, ...]:
-    """Return what the runs are asked: at tuned rates, and at the highest one, where there are several."""
+    """Return what the runs are asked: at tuned rates, and at the fixed one, where there are several."""
     return get_args(Question) if len(runs.learning_rates) > 1 else ("fixed",)
 
 
@@ -64,20 +64,20 @@ def weigh(
 ) -> Evidence:
     """Run all tests of the decision procedure on one contrast; `margin` is in points.
 
-    The question "tuned" gives every start its own learning rate, "fixed" all of them the highest.
+    The question "tuned" gives every start its own learning rate, "fixed" gives all the same one.
 
     Raises:
         UndecidableError: the runs at that rate leave nothing to compare.
     """
     every, several = accuracies, len(accuracies.learning_rates) > 1
     if question == "fixed":
-        accuracies = accuracies.at_rate(-1)
+        accuracies = accuracies.at_fixed_rate()
     for reason in no_room(accuracies):
         raise UndecidableError(reason)
     rates = tune_learning_rate(accuracies.validation)
     gains = {name: gain_of(accuracies, rates, name, seed) for name in DIRECTIONS}
     fixed: dict[str, Gain | None] = {}
-    highest = every.at_rate(-1)
+    highest = every.at_fixed_rate()
     if several and question == "tuned" and not any(no_room(highest)):
         at = tune_learning_rate(highest.validation)
         fixed = {name + FIXED: gain_of(highest, at, name, seed) for name in DIRECTIONS}

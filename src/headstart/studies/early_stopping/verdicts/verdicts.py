@@ -34,7 +34,7 @@ class Verdict:
     """The verdict on one question about one contrast, in percentage points of accuracy.
 
     `question` is "tuned", every start at its own learning rate as in practice, or "fixed", all at
-    the highest, `learning_rate`, as in the paper's protocol; runs at one rate have that question alone.
+    one rate, `learning_rate`, as in the paper's protocol; runs at one rate have that question alone.
     `effect` is the mean test difference between the start that validation chose (`chosen_epoch`)
     and source-best. `interval` is its 95 % interval, adjusted for that choice, over units that are
     independent: networks, or blocks of networks and shared draws. It is NaN where nothing can be
@@ -78,6 +78,7 @@ def verdict_on(
     margin: float = 1.0,
     seed: int = 0,
     question: Question = "tuned",
+    fixed_rate: float | None = None,
 ) -> Verdict:
     """The verdict on one contrast of a tidy table, uncorrected for any other.
 
@@ -88,6 +89,7 @@ def verdict_on(
         margin: of equivalence, in percentage points.
         seed: of the bootstrap, and of sign flips beyond 12 seeds.
         question: where runs have several learning rates.
+        fixed_rate: of the question "fixed"; the largest up to it that was run, the highest if None.
 
     Raises:
         TableError: when the table cannot be read as runs, or the contrast is not one of its own.
@@ -95,7 +97,7 @@ def verdict_on(
     check_table(table)
     found = contrasts(table)
     requested = find_contrast(found, contrast or {})
-    verdicts = _verdicts(table, [requested], requested, margin, seed)
+    verdicts = _verdicts(table, [requested], requested, margin, seed, fixed_rate)
     return next((one for one in verdicts if one.question == question), verdicts[0])
 
 
@@ -104,11 +106,12 @@ def verdict_table(
     primary: Mapping[str, object] | None = None,
     margin: float = 1.0,
     seed: int = 0,
+    fixed_rate: float | None = None,
 ) -> list[Verdict]:
     """Verdicts on all contrasts of a tidy table, in sorted order, the primary one first.
 
-    Each contrast has a verdict at tuned rates and one at the highest rate, or one where it has a
-    single rate. `primary` names the one contrast that was chosen before looking: both its questions
+    Each contrast has a verdict at tuned rates and one at a fixed rate, or one where it has a single
+    rate. `primary` names the one contrast that was chosen before looking: both its questions
     are tested at the full level, all others by Holm's correction, each hypothesis of a question over all secondary contrasts that can
     decide anything: one of too few seeds, or described only, rejects nothing and need not be paid
     for. Without `primary`, and with more than one contrast, all are secondary.
@@ -122,7 +125,7 @@ def verdict_table(
     if primary is not None:
         chosen = find_contrast(found, primary)
     ordered = sorted(found, key=lambda c: c != chosen)
-    return _verdicts(table, ordered, chosen, margin, seed)
+    return _verdicts(table, ordered, chosen, margin, seed, fixed_rate)
 
 
 def _verdicts(
@@ -131,13 +134,14 @@ def _verdicts(
     primary: dict[str, object] | None,
     margin: float,
     seed: int,
+    fixed_rate: float | None,
 ) -> list[Verdict]:
     read = [HEADLINE, ORACLE, FINAL, DIVERGED, CORRECT, IMAGES]
     needed = table["metric"].isin(read).to_numpy()
     table = table[needed | (table["mode"] == PRETRAIN).to_numpy()]
     weighed: dict[str, list[tuple[int, Evidence | str]]] = {"tuned": [], "fixed": []}
     for i, contrast in enumerate(ordered):
-        for question, evidence in _weighed(table, contrast, margin, seed):
+        for question, evidence in _weighed(table, contrast, margin, seed, fixed_rate):
             weighed[question].append((i, evidence))
     verdicts: list[tuple[int, Verdict]] = []
     for question in get_args(Question):
@@ -153,11 +157,15 @@ def _verdicts(
 
 
 def _weighed(
-    table: pd.DataFrame, contrast: dict[str, object], margin: float, seed: int
+    table: pd.DataFrame,
+    contrast: dict[str, object],
+    margin: float,
+    seed: int,
+    fixed_rate: float | None,
 ) -> Iterator[tuple[Question, Evidence | str]]:
     """Yield each question that the runs of a contrast can be asked with its evidence, or why there is none."""
     try:
-        runs = comparable(table, contrast)
+        runs = comparable(table, contrast, fixed_rate)
     except UndecidableError as error:
         rates = table.loc[table["metric"].isin([HEADLINE, ORACLE]), "learning_rate"].nunique()
         for question in get_args(Question) if rates > 1 else ("fixed",):
