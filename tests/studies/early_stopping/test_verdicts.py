@@ -75,7 +75,7 @@ def test_few_draws_that_all_networks_share_decide_nothing_and_six_can():
 
 
 def test_six_shared_draws_that_move_epochs_do_not_make_them_look_better():
-    studies = 150
+    studies = 60
     wrong = [
         verdict_on(shared(s, 6, draw_sd=0.02, gains=np.zeros(10))).verdict == "earlier-better"
         for s in range(studies)
@@ -308,12 +308,12 @@ def test_an_undetermined_verdict_says_what_it_would_find_and_what_would_decide()
 
 def test_a_gain_of_the_detectable_size_is_found_in_about_four_of_five_studies():
     gains = 0.0 * BUMP
-    typical = np.median([verdict_on(study(gains, seed=s)).detectable for s in range(30)])
+    typical = np.median([verdict_on(study(gains, seed=s)).detectable for s in range(15)])
     found = [
         verdict_on(study(typical / 100 * (BUMP == 0.03), seed=s)).verdict == "earlier-better"
-        for s in range(100)
+        for s in range(50)
     ]
-    assert 0.65 <= np.mean(found) <= 0.95
+    assert 0.6 <= np.mean(found) <= 0.96
 
 
 def test_runs_at_several_rates_have_a_verdict_at_tuned_rates_and_one_at_the_highest():
