@@ -29,7 +29,7 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
     assert re.search(epoch + r"  best +[\d.]+% \(epoch \d\)  \d+ s left\n", output)
     assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
     assert "log: logs/pretrain/latin-convnet-seed0" in output
-    assert "latin → cyrillic, convnet, finetune, 3 shots: undetermined" in output
+    assert "latin → cyrillic, convnet, finetune, 3 shots, rate tuned: undetermined" in output
     assert "figures/ : curve_panels_convnet.png" in output
     assert "run: dvc repro" in output
 
@@ -65,7 +65,7 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     assert told.count("MEASURED HERE") >= 2
     claims = json.loads((finished.folder / "claims.json").read_text())["claims"]
     early = [claim["claim"] for claim in claims if claim["study"] == "early_stopping"]
-    assert early == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert early == ["C1", "C1T", "C2", "C2T", "C3", "C4", "C5", "C5T", "C6"]
     assert len([claim for claim in claims if claim["study"] == "knowledge"]) == 8
     assert len([claim for claim in claims if claim["study"] == "invariance"]) == 14
     for claim in claims:
@@ -86,7 +86,10 @@ def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
     pictures = [name for name in finished.figures() if name.endswith(".png")]
     assert page.count('src="data:image/png;base64,') == len(pictures)
     assert all(f'href="figures/{name}"' in page for name in pictures)
-    assert "Primary contrast. latin to cyrillic, convnet, finetune, 3 shots: undetermined" in page
+    assert (
+        "Primary contrast. latin to cyrillic, convnet, finetune, 3 shots, tuned rates: undetermined"
+        in page
+    )
     assert page.count("<td>not measured here</td>") >= 3
     assert "torch " in page
     for outside in ("http:", "https:", "<script", "<link", str(finished.folder)):

@@ -34,6 +34,7 @@ CLAIM = {
 def verdicts() -> pd.DataFrame:
     row = {"source": "latin", "target": "cyrillic", "model": "net", "arm": "finetune", "shots": "5"}
     row |= {"verdict": "earlier-better", "reason": "It is.", "primary": True, "chosen_epoch": 2}
+    row |= {"question": "fixed", "learning_rate": 0.1, "detectable": 1.2}
     row |= {"effect": 3.0, "interval_low": 2.0, "interval_high": 4.0, "p_adjusted": 0.004}
     return pd.DataFrame([row | {"n_seeds": 8, "n_draws": 1}])
 
@@ -69,7 +70,10 @@ def written() -> str:
 
 def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_versions(project) -> None:
     text = written()
-    assert "Primary contrast. latin to cyrillic, net, finetune, 5 shots: earlier-better" in text
+    assert (
+        "Primary contrast. latin to cyrillic, net, finetune, 5 shots, rate 0.1: earlier-better"
+        in text
+    )
     assert "+3.0 [+2.0, +4.0] points" in text
     assert '<td class="supported">supported</td>' in text
     assert "Earlier &lt; later &amp; so on." in text

@@ -168,7 +168,7 @@ CHOSEN = ["source_epoch", "learning_rate", "best_epoch", "validation_accuracy"]
 
 def study_with(make_data: store.Function) -> dict[str, Any]:
     """Do the whole study; return what validation chose in it, and what was read on test images."""
-    of = plan(source_epochs=[0, 2, 4], draws=[0], learning_rates=[0.1, 0.03])
+    of = plan(source_epochs=[0, 2, 4, "best"], draws=[0], learning_rates=[0.1, 0.03])
     steps = {"data": make_data, "pretrain": pretrain.make, "transfer": transfer.make}
     for step, make in {**steps, "tables": tables.make}.items():
         for job in of.jobs(step):

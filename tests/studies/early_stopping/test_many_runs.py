@@ -31,6 +31,7 @@ def curves() -> pd.DataFrame:
     runs = pd.DataFrame(
         dict(zip(["source_epoch", "seed", "draw", "target_epoch"], grid, strict=True))
     ).assign(learning_rate=0.1, target="non_living", arm="finetune", mode="finetune", shots=10)
+    runs["draw"] += 1000 * runs["seed"]
     level = 0.5 + 0.05 * (runs["source_epoch"] == 20) * (runs["target_epoch"] > 1)
     parts = [
         runs.assign(
@@ -43,7 +44,7 @@ def curves() -> pd.DataFrame:
     networks = source.to_frame(index=False).assign(mode="pretrain", target="living")
     for metric, split, values in (
         ("accuracy", "train", networks["source_epoch"] / 100),
-        ("accuracy", "validation", networks["source_epoch"] / 125),
+        ("accuracy", "validation", networks["source_epoch"] / 125 - networks["seed"] / 1e4),
         ("best", "validation", (networks["source_epoch"] == 100).astype(float)),
     ):
         parts.append(networks.assign(split=split, metric=metric, value=values))

@@ -55,7 +55,7 @@ def rate_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
         validation=("validation", "mean"),
         test=("test", "mean"),
         seeds=("seed", "nunique"),
-        draws=("draw", "nunique"),
+        draws=("own_draw", "nunique"),
     )
     panel, column = table.groupby(PANEL).ngroup(), table.groupby([*PANEL, "source_epoch"]).ngroup()
     cells = table.index[table["source_epoch"] != BEST]

@@ -71,7 +71,7 @@ def all_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     Columns: target, arm, mode, shots, seed, source_epoch, draw, learning_rate, and those of `READ`,
     NaN where not read. `test` and `validation` belong to the epoch that validation chose, `peak` is
     the largest test accuracy that was read; accuracies are percentages. A diverged run is scored by
-    its final accuracies, as in verdicts.
+    its final accuracies, as in verdicts. `own_draw` numbers the draws of each network.
     """
     rows = select(measurements, model=model, metric=[metric for metric, _ in READ.values()])
     runs = rows.pivot_table("value", PANEL + RUN, ["metric", "split"])
@@ -80,6 +80,7 @@ def all_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     lost = runs["diverged"] > 0
     runs["test"] = runs["test"].mask(lost, runs["final_test"])
     runs["validation"] = runs["validation"].mask(lost, runs["final_validation"].fillna(0.0))
+    runs["own_draw"] = runs.groupby([*PANEL, "seed"])["draw"].rank(method="dense")
     return runs
 
 
@@ -163,7 +164,7 @@ def by_start(
 
 def size_words(runs: pd.DataFrame) -> str:
     """Return the numbers of source networks and of draws of runs: `n = 8 source networks × 2 draws`."""
-    draws = runs.groupby(PANEL)["draw"].nunique()
+    draws = runs.groupby(PANEL)["own_draw"].nunique()
     low, high = int(draws.min()), int(draws.max())
     return sample_size(runs["seed"].nunique(), low if low == high else f"{low} to {high}")
 

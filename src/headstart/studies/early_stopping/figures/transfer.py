@@ -155,7 +155,7 @@ def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
         test=("test", "mean"),
         peak=("peak", "mean"),
         seeds=("seed", "nunique"),
-        draws=("draw", "nunique"),
+        draws=("own_draw", "nunique"),
     )
 
 
