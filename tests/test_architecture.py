@@ -45,7 +45,10 @@ def part_of(path: Path) -> str:
 
 
 def imports(path: Path) -> list[str]:
-    return [name for name in facts_of(path.read_bytes()).imports if name.startswith("headstart.")]
+    """Return the modules of the package that a module imports; what `headstart` itself holds is in none."""
+    names = facts_of(path.read_bytes()).imports
+    own = {file.stem for file in PACKAGE.iterdir()}
+    return [name for name in names if name.startswith("headstart.") and name.split(".")[1] in own]
 
 
 def imported_parts(path: Path) -> set[str]:

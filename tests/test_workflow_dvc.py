@@ -95,7 +95,7 @@ def test_a_pulled_clone_has_nothing_to_do_and_one_edit_runs_only_what_depends_on
     clone.run("dvc", "pull", "-q")
     assert clone.digests() == recorded.digests()
     assert "Nothing to be done" in clone.snakemake("-n")
-    clone.edit("params.yaml", "learning_rates: [1e-3]", "learning_rates: [2e-3]")
+    clone.edit("params.yaml", "learning_rates: [0.001]", "learning_rates: [0.002]")
     output = clone.snakemake()
     assert trained(output) == ["transfer latin-vit-digits-finetune-seed0"]
 
