@@ -57,12 +57,16 @@ def _runs(
 ) -> pd.DataFrame:
     options, names = transfer_of(job), job.wildcards
     top, epochs = best_epoch(pretrain, best), pretrain_of(pretrain.params).epochs
-    starts = sorted({top if epoch == "best" else epoch for epoch in options.source_epochs})
+    draws = options.draws_of(int(names["seed"]))
+    points = dict.fromkeys(
+        (top if epoch == "best" else epoch, *others)
+        for grid in options.grids()
+        for epoch, *others in product(grid.source_epochs, grid.shots, draws, grid.learning_rates)
+    )
+    starts = sorted({epoch for epoch, *_ in points})
     network = {epoch: generator.normal(0, seed_sd) for epoch in starts}
     rows = []
-    for epoch, shots, draw, rate in product(
-        starts, options.shots, options.draws, options.learning_rates
-    ):
+    for epoch, shots, draw, rate in sorted(points, key=lambda point: point[0]):
         level = 25 + 8 * np.log2(1 + int(shots)) - 18 * (epoch == 0)
         points = 0 if epoch in (0, top) else gain(names["source"], names["model"], epoch / epochs)
         truth = level + points + network[epoch] + generator.normal(0, 0.3)

@@ -133,7 +133,7 @@ def test_a_user_network_that_changed_is_refused(project: Project) -> None:
 
 
 @pytest.mark.parametrize("step", ["check", "pretrain"])
-def test_a_damaged_dataset_is_named_with_its_remedy(
+def test_a_damaged_dataset_is_named_with_its_fix(
     project: Project, step: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (file,) = (project.folder / "results" / "data").glob("*/images.safetensors")

@@ -9,13 +9,13 @@ from ruamel.yaml import YAML
 
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
 from headstart.artifacts.keys import Job
-from headstart.maintenance import generate
+from headstart.maintenance import generate, presets
 from headstart.maintenance.housekeeping import publish_stamp
 from headstart.plan import Plan
-from headstart.registry import STEPS, STUDIES, Params, function_of, load
+from headstart.registry import STEPS, STUDIES, Params, function_of, parse
 
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
-PLAN = Plan(load(ROOT / "presets" / "smoke.yaml"))
+PLAN = Plan(parse(presets.read(presets.find("smoke"))))
 
 
 def outs(stage: str) -> list[Path]:
@@ -120,7 +120,7 @@ def test_a_stage_names_no_section_that_a_params_file_may_leave_out() -> None:
 
 
 def changed(section: str, *path: str, value: object) -> Plan:
-    raw = YAML(typ="safe", pure=True).load((ROOT / "presets" / "smoke.yaml").read_text())
+    raw = presets.read(presets.find("smoke"))
     place = raw[section]
     for part in path[:-1]:
         place = place[part]
@@ -223,7 +223,7 @@ def test_a_word_in_the_claims_of_one_study_changes_its_claims_and_what_shows_the
     )
     assert edited.read_text() != text
     monkeypatch.setattr("headstart.plan.CLAIMS", edited)
-    other = Plan(load(ROOT / "presets" / "smoke.yaml"))
+    other = Plan(parse(presets.read(presets.find("smoke"))))
     known = {job.full_key for job in PLAN.jobs()}
     different = {(job.step, job.name) for job in other.jobs() if job.full_key not in known}
     assert different == {("claims", study), ("report", "all"), ("publish", "all")}
@@ -236,7 +236,7 @@ def test_an_edit_of_published_values_changes_the_tables_that_hold_them_and_what_
     edited = copied / "early_stopping.csv"
     edited.write_text(edited.read_text() + "\n")
     monkeypatch.setattr("headstart.plan.PUBLISHED", copied)
-    other = Plan(load(ROOT / "presets" / "smoke.yaml"))
+    other = Plan(parse(presets.read(presets.find("smoke"))))
     known = {job.full_key for job in PLAN.jobs()}
     different = {(job.step, job.name) for job in other.jobs() if job.full_key not in known}
     study = {(step, "early_stopping") for step in ("tables", "claims", "figures")}

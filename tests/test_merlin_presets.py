@@ -1,4 +1,4 @@
-"""The published protocol of the invariance study: what it plans, and that all of it runs, shrunken."""
+"""The published protocol of the invariance study: what it plans, and that all of it runs, reduced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
-from shrunken import TRANSFORMER, network_problems, read, shrunken
+from reduced import TRANSFORMER, network_problems, read, reduced
 from workflow import new_project
 
 from headstart.artifacts import store
@@ -136,10 +136,10 @@ def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, ClaimResult
     return {name: evaluate(opened) for name, evaluate in ClaimEvaluator.evaluators.items()}
 
 
-def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_scratch(
+def test_the_protocol_reduced_runs_from_given_weights_from_a_source_and_from_scratch(
     project: Path,
 ) -> None:
-    tables = tables_of(Plan(parse(with_weights(shrunken(read("merlin_paper")), project))))
+    tables = tables_of(Plan(parse(with_weights(reduced(read("merlin_paper")), project))))
     runs = tables["runs"].set_index(["model", "arm"])
     assert runs["given_weights"].to_dict() == {
         ("imagenet", "finetune"): True,
@@ -167,8 +167,8 @@ def test_the_protocol_shrunken_runs_from_given_weights_from_a_source_and_from_sc
     assert scratch["reusable_early_invariances"].status == "undetermined"
 
 
-def test_the_code_shrunken_ends_at_the_best_epoch_by_validation(project: Path) -> None:
-    raw = with_weights(shrunken(read("merlin_code")), project)
+def test_the_code_reduced_ends_at_the_best_epoch_by_validation(project: Path) -> None:
+    raw = with_weights(reduced(read("merlin_code")), project)
     for section in ("models", "pretrain", "trajectory", "invariance"):
         raw[section] = {"imagenet": raw[section]["imagenet"]}
     tables = tables_of(Plan(parse(raw)))
@@ -189,8 +189,8 @@ def test_the_code_shrunken_ends_at_the_best_epoch_by_validation(project: Path) -
     }
 
 
-def test_the_dynamics_shrunken_follow_every_arm_and_correlate_it(project: Path) -> None:
-    tables = tables_of(Plan(parse(with_weights(shrunken(read("merlin_dynamics")), project))))
+def test_the_dynamics_reduced_follow_every_arm_and_correlate_it(project: Path) -> None:
+    tables = tables_of(Plan(parse(with_weights(reduced(read("merlin_dynamics")), project))))
     arms = {"finetune", "sgd_1e5", "sgd_5e5", "sgd_1e3", "sgd_1e3_plain"}
     robustness = tables["robustness"]
     assert set(robustness["arm"]) == arms
@@ -215,7 +215,7 @@ def build(channels, image_size):
 
 
 def test_reconstruction_and_blocks_need_a_transformer(project: Path) -> None:
-    raw = shrunken(read("merlin_paper"))
+    raw = reduced(read("merlin_paper"))
     (project / "nets.py").write_text(PLAIN)
     sha256 = file_sha256(project / "nets.py")
     own = {"kind": "file", "path": "nets.py", "function": "build", "sha256": sha256}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from checkout import ROOT
 from matplotlib import pyplot as plt
-from shrunken import CLASSES, network_problems, read, shrunken, write
+from reduced import CLASSES, network_problems, read, reduced, write
 from workflow import Project, new_project
 
 from headstart.artifacts import store
@@ -32,7 +32,7 @@ from headstart.training.checkpoints import load as load_weights
 from headstart.training.checkpoints import save
 
 PUBLISHED = ("gutstein_cifar100", "gutstein_mini", "gutstein_caltech")
-NEW = (*PUBLISHED, "recommended")
+NEW = (*PUBLISHED, "gutstein_vgg16", "recommended")
 JIANG = ("jiang_fine_grained", "jiang_cifar10")
 EVERY_TEN = (*range(0, 201, 10),)
 
@@ -194,7 +194,7 @@ def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weigh
     preset: str, model: str, project: Path
 ) -> None:
     """The second is a vision transformer, trained, masked and compared for real, but tiny."""
-    raw = shrunken(read(preset))
+    raw = reduced(read(preset))
     kept = (model, f"{model}_random")
     raw["trajectory"] = {name: raw["trajectory"][name] for name in kept}
     raw["pretrain"] = {name: raw["pretrain"][name] for name in kept}
@@ -250,8 +250,8 @@ def artifact_table(artifact: store.Artifact, name: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_arm_of_a_published_protocol_trains_when_shrunken(name: str, project: Path) -> None:
-    plan = Plan(parse(shrunken(read(name))))
+def test_every_arm_of_a_published_protocol_trains_when_reduced(name: str, project: Path) -> None:
+    plan = Plan(parse(reduced(read(name))))
     tables = train(plan)
     table = tables["measurements"]
     peaks = table[table["metric"] == "oracle_peak"]
@@ -265,7 +265,7 @@ def test_every_arm_of_a_published_protocol_trains_when_shrunken(name: str, proje
 
 
 def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFrame]) -> None:
-    """Judge all claims on shrunken tables, and draw every figure that the notebook draws of them."""
+    """Judge all claims on reduced tables, and draw every figure that the notebook draws of them."""
     judged = tables["verdicts"]
     assert judged["primary"].sum() == 1
     assert judged.loc[judged["primary"], "arm"].item() == "finetune"
@@ -290,7 +290,7 @@ def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFra
 
 
 def test_each_intervention_of_the_recommended_study_does_its_own_thing(project: Path) -> None:
-    raw = shrunken(read("recommended"))
+    raw = reduced(read("recommended"))
     curves = train(Plan(parse(raw)))["curves"]
     at = curves[curves["source_epoch"] == 2].set_index(["arm", "split", "metric", "target_epoch"])
     loss = at["value"]
@@ -310,7 +310,7 @@ def test_each_intervention_of_the_recommended_study_does_its_own_thing(project: 
 
 
 def test_a_network_without_batch_normalisation_is_not_recalibrated() -> None:
-    raw = shrunken(read("default"))
+    raw = reduced(read("default"))
     raw["transfer"]["vit"]["finetune"]["recalibrate_batch_norm"] = True
     (problem,) = network_problems(raw, (1, 12, 12))
     assert problem == (
@@ -319,9 +319,9 @@ def test_a_network_without_batch_normalisation_is_not_recalibrated() -> None:
     )
 
 
-def test_the_published_protocol_shrunken_runs_under_snakemake(tmp_path: Path) -> None:
+def test_the_published_protocol_reduced_runs_under_snakemake(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
-    raw = shrunken(read("gutstein_cifar100"))
+    raw = reduced(read("gutstein_cifar100"))
     raw["transfer"]["wrn"] = {"finetune": raw["transfer"]["wrn"]["finetune"]}
     write(raw, project.folder / "params.yaml")
     output = project.snakemake("--", "stage_tables")

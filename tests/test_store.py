@@ -152,7 +152,7 @@ def test_an_artifact_of_another_key_in_the_same_place_is_refused() -> None:
         (lambda path: shutil.rmtree(path), "not made yet"),
     ],
 )
-def test_damage_is_named_with_its_remedy(damage: Any, said: str) -> None:
+def test_damage_is_named_with_its_fix(damage: Any, said: str) -> None:
     store.run(SOURCE, Recipe())
     damage(SOURCE.path)
     (problem,) = store.verify([SOURCE])

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
-from ruamel.yaml import YAML
 
-from headstart.maintenance import generate
+from headstart.maintenance import generate, presets
 from headstart.params.types import DEFAULTS, current_default
 from headstart.plan import Plan
 from headstart.registry import load, parse
@@ -139,7 +138,7 @@ def test_classes_of_params_have_names_of_their_own() -> None:
 
 
 def folder_study(images: str, weights: str, network: str, downloads: str) -> dict:
-    raw = YAML(typ="safe", pure=True).load((ROOT / "presets" / "smoke.yaml").read_text())
+    raw = presets.read(presets.find("smoke"))
     for name in ("trajectory", "knowledge", "invariance"):
         raw.pop(name, None)
     raw["datasets"]["glyphs"] = {

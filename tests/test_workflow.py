@@ -1,4 +1,4 @@
-"""The whole study, shrunken, under the real Snakemake."""
+"""The whole study, reduced, under the real Snakemake."""
 
 from __future__ import annotations
 

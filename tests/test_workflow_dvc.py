@@ -1,4 +1,4 @@
-"""The whole study, shrunken, under the real DVC: what it records, runs again, and takes back."""
+"""The whole study, reduced, under the real DVC: what it records, runs again, and takes back."""
 
 from __future__ import annotations
 

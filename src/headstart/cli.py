@@ -18,7 +18,7 @@ from headstart.artifacts.log import JobLog
 from headstart.maintenance import external, housekeeping
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
-from headstart.registry import STEPS, function_of, load
+from headstart.registry import STEPS, function_of, load, parse
 
 PARAMS = Path("params.yaml")
 app = App(
@@ -174,6 +174,20 @@ def use(preset: str, *, params: ParamsFile = PARAMS) -> None:
 
 
 @app.command
+def plan(preset: str | None = None, *, timing: bool = True, params: ParamsFile = PARAMS) -> None:
+    """Say what a params file takes: jobs, runs, files, disk, memory and hours.
+
+    Args:
+        preset: its name, or the path of a params file; without it, the params file.
+        timing: time a few steps of each model on this machine.
+        params: params file.
+    """
+    presets = _imported("headstart.maintenance.presets")
+    chosen = parse(presets.read(presets.find(preset)), preset) if preset else load(params)
+    print(_imported("headstart.maintenance.estimate").plan_text(Plan(chosen), timing=timing))
+
+
+@app.command
 def verify(*, params: ParamsFile = PARAMS) -> None:
     """Compare every file of every current artifact with its manifest, and with what was made from it."""
     jobs = [job for job in Plan(load(params)).jobs() if job.step != "publish"]
@@ -236,6 +250,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"headstart: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # The reader has seen enough, such as `head`. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
         sys.exit(
             f"headstart: {error.filename or ''}: {error.strerror or error}; check that this place can be written"

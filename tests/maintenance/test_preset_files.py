@@ -59,6 +59,43 @@ def test_a_circle_of_bases_is_named(project: Path, monkeypatch: pytest.MonkeyPat
         read(project / "one.yaml")
 
 
+def test_an_entry_starts_from_another_and_follows_what_a_preset_changes_there(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presets, "PRESETS", project)
+    (project / "base").mkdir()
+    (project / "base" / "paper.yaml").write_text(
+        "runs: {a: {x: {n: 1, m: 2}}, b: {base: a}, c: {y: {base: a.x, m: null}}}\n"
+        "kept: {one: {kwargs: {base: anything}}}\n"
+    )
+    (project / "data.yaml").write_text("kept: {two: 2}\nexpected: {value: 1}\n")
+    (project / "mine.yaml").write_text("base: [paper, data]\nruns: {a: {x: {n: 5}}}\n")
+    changed = {"x": {"n": 5, "m": 2}}
+    assert read(project / "mine.yaml") == {
+        "runs": {"a": changed, "b": changed, "c": {"y": {"n": 5}}},
+        "kept": {"one": {"kwargs": {"base": "anything"}}, "two": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [("{a: {base: b}, b: {base: a}}", "circle"), ("{a: {base: z.y}}", "no entry 'z.y'")],
+)
+def test_an_entry_without_an_end_or_a_start_is_refused(
+    entries: str, said: str, project: Path
+) -> None:
+    (project / "mine.yaml").write_text(f"runs: {entries}\n")
+    with pytest.raises(ParamsError, match=f"mine.yaml: base: .*{said}"):
+        read(project / "mine.yaml")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "default"])
+def test_a_preset_has_a_base_and_10_to_60_lines(name: str) -> None:
+    text = find(name).read_text()
+    assert "\nbase: " in text
+    assert 10 <= len(text.splitlines()) <= 60
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_section_that_a_stage_of_dvc_names_stands_in_the_file_of_a_preset(
     name: str, project: Path

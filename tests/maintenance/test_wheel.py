@@ -14,6 +14,7 @@ from commands import refused
 from study_tables import measurements
 
 from headstart import cli
+from headstart.maintenance import presets
 from headstart.maintenance.project import COPIED, WRITTEN
 
 
@@ -88,4 +89,4 @@ def test_init_refuses_to_overwrite(project: Path) -> None:
 def test_init_lays_down_a_preset(project: Path) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main(["init", "smoke"])
-    assert (project / "params.yaml").read_text() == (ROOT / "presets" / "smoke.yaml").read_text()
+    assert (project / "params.yaml").read_text() == presets.complete_text(presets.find("smoke"))

@@ -14,6 +14,7 @@ from headstart.steps.expected import NOT_MEASURED, expected_rows, measured_value
 
 ENTRY = {
     "study": "early_stopping",
+    "table": "measurements",
     "metric": "oracle_peak",
     "where": {"shots": 5, "source_epoch": 70, "order": None},
     "statistic": "median",
@@ -40,16 +41,43 @@ def test_the_measured_value_is_the_median_of_the_rows_that_are_named() -> None:
     assert measured_value({**ENTRY, "where": {"shots": 1}}, TABLE) is None
 
 
+def test_the_source_best_epoch_is_that_of_each_network() -> None:
+    rows = [
+        # Network 0 chose epoch 2, network 1 epoch 4; no run names its epoch `best`.
+        *(
+            (seed, epoch, "best", float(epoch == 2 * (seed + 1)))
+            for seed in (0, 1)
+            for epoch in (2, 4)
+        ),
+        *(
+            (seed, epoch, "oracle_peak", epoch / 10 + seed / 100)
+            for seed in (0, 1)
+            for epoch in (2, 4)
+        ),
+    ]
+    table = pd.DataFrame(rows, columns=["seed", "source_epoch", "metric", "value"])
+    table = table.assign(source="latin", model="convnet", shots="5")
+    best = {**ENTRY, "where": {"shots": 5, "source_epoch": "best"}, "statistic": "mean"}
+    assert measured_value(best, table) == pytest.approx((0.20 + 0.41) / 2)
+
+
+def test_of_another_table_a_column_is_read() -> None:
+    table = pd.DataFrame({"arm": ["finetune", "scratch"], "test_accuracy": [0.9, 0.5]})
+    entry = {**ENTRY, "table": "runs", "metric": "test_accuracy", "where": {"arm": "scratch"}}
+    assert measured_value(entry, table) == 0.5
+    assert measured_value({**entry, "metric": "test_loss"}, table) is None
+
+
 def test_a_value_is_within_its_tolerance_or_not_or_not_measured() -> None:
     entries = {
         "near": ENTRY,
         "far": {**ENTRY, "value": 0.5},
         "none": {**ENTRY, "where": {"shots": 1}},
     }
-    rows = expected_rows(entries, TABLE)
+    rows = expected_rows(entries, {"measurements": TABLE})
     assert rows["within tolerance"].tolist() == ["yes", "no", "–"]
     assert rows["median here"].tolist() == ["0.375", "0.375", NOT_MEASURED]
-    assert expected_rows({"near": ENTRY}, None)["within tolerance"].tolist() == ["–"]
+    assert expected_rows({"near": ENTRY}, {})["within tolerance"].tolist() == ["–"]
 
 
 def test_expected_numbers_enter_the_key_of_the_report_alone() -> None:

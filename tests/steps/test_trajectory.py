@@ -1,4 +1,4 @@
-"""Trajectories start where they say, keep the epochs asked for, and are compared in pairs."""
+"""Trajectories start where they say, keep the requested epochs, and are compared in pairs."""
 
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ from checkout import ROOT
 from workflow import Project
 
 from headstart.artifacts.code import PACKAGE
+from headstart.maintenance import presets
 from headstart.maintenance.claim_text import checked_claims
 from headstart.plan import Plan
-from headstart.registry import STEPS, STUDIES, load
+from headstart.registry import STEPS, STUDIES, parse
 from headstart.statistics.measurements import IDENTITY, VALUE
 from headstart.steps.claims import evaluate
 from headstart.steps.step import resolve
@@ -51,7 +52,7 @@ def test_every_claim_has_an_evaluator_and_every_evaluator_a_claim(study: Study) 
 
 def test_the_default_study_and_the_smoke_study_ask_its_question(study: Study) -> None:
     for preset in ("default", "smoke"):
-        plan = Plan(load(ROOT / "presets" / f"{preset}.yaml"))
+        plan = Plan(parse(presets.read(presets.find(preset))))
         for step in study.steps:
             assert plan.jobs(step.name), f"{preset} has no job of {step.name}"
         for step in ("tables", "claims", "figures"):
@@ -59,11 +60,8 @@ def test_the_default_study_and_the_smoke_study_ask_its_question(study: Study) ->
 
 
 def test_without_its_sections_a_study_has_no_jobs_of_its_own_steps(study: Study) -> None:
-    from ruamel.yaml import YAML
 
-    from headstart.registry import parse
-
-    raw = YAML(typ="safe", pure=True).load((ROOT / "presets" / "smoke.yaml").read_text())
+    raw = presets.read(presets.find("smoke"))
     for name in study.sections:
         raw.pop(name, None)
     if "plasticity" in study.sections:
@@ -74,7 +72,7 @@ def test_without_its_sections_a_study_has_no_jobs_of_its_own_steps(study: Study)
 
 
 def test_its_steps_list_their_jobs_by_sections_that_exist(study: Study) -> None:
-    fields = set(type(load(ROOT / "presets" / "smoke.yaml")).model_fields)
+    fields = set(type(parse(presets.read(presets.find("smoke")))).model_fields)
     for step in study.steps:
         assert set(step.sections) <= fields
         assert set(study.sections) & set(step.sections)

@@ -157,9 +157,7 @@ def test_a_group_with_the_name_of_a_class_is_refused(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("file", ["images.safetensors", "classes.json"])
-def test_a_damaged_dataset_is_named_with_its_remedy(
-    folder: Path, tmp_path: Path, file: str
-) -> None:
+def test_a_damaged_dataset_is_named_with_its_fix(folder: Path, tmp_path: Path, file: str) -> None:
     target = tmp_path / "made"
     target.mkdir()
     build("pets", section(folder), target)

@@ -26,7 +26,7 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatc
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
 
 
-def test_cuda_without_a_gpu_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_without_a_gpu_is_an_error_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 0)
     with pytest.raises(
         TrainingError, match=r"runtime\.device: 'cuda', but torch finds no GPU; use"

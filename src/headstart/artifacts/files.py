@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class ArtifactError(RuntimeError):
-    """An artifact that cannot be used; the message names it, what was found and the remedy."""
+    """An artifact that cannot be used; the message names it, what was found and what to do."""
 
 
 def file_sha256(path: Path) -> str:

@@ -59,10 +59,10 @@ class Artifact:
                 f"{path}: not in the manifest beside it; known are {list(self.manifest['files'])}"
             )
         if not path.is_file():
-            raise ArtifactError(f"{path}: missing; {_remedy(self.path)}")
+            raise ArtifactError(f"{path}: missing; {_how_to_fix(self.path)}")
         if path.stat().st_size != expected["size"] or file_sha256(path) != expected["sha256"]:
             raise ArtifactError(
-                f"{path}: damaged, its sha256 is not the one in the manifest; {_remedy(self.path)}"
+                f"{path}: damaged, its sha256 is not the one in the manifest; {_how_to_fix(self.path)}"
             )
         return path
 
@@ -110,12 +110,14 @@ def open_artifact(job: Job, path: Path | None = None) -> Artifact:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not made yet; run `snakemake --cores all`") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ArtifactError(f"{path}/manifest.json: damaged ({error}); {_remedy(path)}") from None
+        raise ArtifactError(
+            f"{path}/manifest.json: damaged ({error}); {_how_to_fix(path)}"
+        ) from None
     if key != job.full_key:
-        raise ArtifactError(f"{path}: holds key {key}, not {job.full_key}; {_remedy(path)}")
+        raise ArtifactError(f"{path}: holds key {key}, not {job.full_key}; {_how_to_fix(path)}")
     if digest != _digest(files):
         raise ArtifactError(
-            f"{path}/manifest.json: damaged, its digest does not fit its files; {_remedy(path)}"
+            f"{path}/manifest.json: damaged, its digest does not fit its files; {_how_to_fix(path)}"
         )
     return Artifact(path, manifest)
 
@@ -338,5 +340,5 @@ def _move_into_place(source: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _remedy(path: Path) -> str:
+def _how_to_fix(path: Path) -> str:
     return f"restore it with `dvc checkout`, or delete {path} and run `snakemake --cores all`"

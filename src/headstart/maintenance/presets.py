@@ -1,4 +1,8 @@
-"""Presets: a complete params file, or what differs from another preset, its base."""
+"""Presets: a complete params file, or what differs from a base.
+
+`base: NAME` at the top names another preset or a file of `presets/base/`, or a list of them. In an entry it
+names another entry of the section, so that models and arms say only what differs between them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import io
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -53,7 +57,7 @@ def complete_text(source: Path) -> str:
     merged = read(source)
     parse(merged, source)
     text = source.read_text(encoding="utf-8")
-    if BASE not in _load(source):
+    if merged == _load(source):
         return text
     head = "".join(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(True)))
     order = [name for name in Params.model_fields if name in merged]
@@ -62,28 +66,72 @@ def complete_text(source: Path) -> str:
 
 
 def read(source: Path) -> dict[str, Any]:
-    """Return the params of a preset: its overrides merged into those of its bases.
+    """Return the params of a preset: its overrides merged into its bases, entries filled in.
 
     Raises:
-        ParamsError: a base does not exist, or a preset is its own base.
+        ParamsError: a base does not exist, or something is its own base.
     """
-    chain = [_load(source)]
-    seen = [source.stem]
-    while (base := chain[-1].pop(BASE, None)) is not None:
-        path = PRESETS / f"{base}.yaml"
-        if base in seen:
-            raise ParamsError(f"{source}: base: {' -> '.join([*seen, base])} is a circle")
-        if not isinstance(base, str) or not path.is_file():
-            known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+    merged = _merged(source, source.stem, ())
+    return {
+        name: _filled(Place(source, section, section), section, ())
+        for name, section in merged.items()
+    }
+
+
+def _merged(source: Path, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """Return what stands in a preset, over its bases in their order."""
+    own = _load(source)
+    bases = own.pop(BASE, [])
+    merged: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        path = next((path for path in _files(base) if path.is_file()), None)
+        if base in (*seen, name):
+            raise ParamsError(f"{source}: base: {' -> '.join([*seen, name, base])} is a circle")
+        if path is None:
+            known = ", ".join(sorted(path.stem for path in PRESETS.rglob("*.yaml")))
             raise ParamsError(f"{source}: base: {base!r} is no preset; known are {known}")
-        seen.append(base)
-        chain.append(_load(path))
-    merged = chain.pop()
+        merged = merge(merged, _merged(path, base, (*seen, name)))
     # Published numbers are of one preset alone.
-    for overrides in reversed(chain):
-        merged.pop("expected", None)
-        merged = merge(merged, overrides)
-    return merged
+    merged.pop("expected", None)
+    return merge(merged, own)
+
+
+def _files(name: object) -> tuple[Path, Path]:
+    return PRESETS / f"{name}.yaml", PRESETS / "base" / f"{name}.yaml"
+
+
+class Place(NamedTuple):
+    """Where an entry stands: the file, the section, and the mapping that holds the entry."""
+
+    source: Path
+    section: Any
+    beside: Any
+
+
+def _filled(place: Place, entry: Any, seen: tuple[str, ...]) -> Any:
+    """Return an entry in which `base: NAME` became the entry of that name, under its own values.
+
+    `NAME` stands beside the entry; `model.arm` is looked for from the top of the section.
+    """
+    if not isinstance(entry, Mapping):
+        return entry
+    if isinstance(base := entry.get(BASE), str):
+        *parents, name = base.split(".")
+        beside = place.section if parents else place.beside
+        for parent in parents:
+            beside = beside.get(parent, {})
+        if base in seen:
+            raise ParamsError(f"{place.source}: base: {' -> '.join([*seen, base])} is a circle")
+        if name not in beside:
+            raise ParamsError(f"{place.source}: base: there is no entry {base!r} to start from")
+        start = _filled(place._replace(beside=beside), beside[name], (*seen, base))
+        entry = merge(start, {key: value for key, value in entry.items() if key != BASE})
+    inner = place._replace(beside=entry)
+    return {
+        # What a network is built with is its own business.
+        key: each if key == "kwargs" else _filled(inner, each, seen)
+        for key, each in entry.items()
+    }
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,13 @@ class Runtime(Section):
 class Expected(Section):
     """A number that others published, to stand beside the measured one. Not part of a result's key."""
 
-    study: Name = Field(description="whose table `measurements` holds the number")
-    metric: str
+    study: Name = Field(description="whose table holds the number")
+    table: Name = "measurements"
+    metric: str = Field(description="of the measurements; of another table, a column")
     where: dict[Name, str | int | float | None] = Field(
-        default_factory=dict, description="columns of the table and their values; null: no value"
+        default_factory=dict,
+        description="columns of the table and their values; null: no value; source_epoch best: the one "
+        "that each network chose by validation",
     )
     statistic: Literal["median", "mean"] = Field(
         default="median", description="over the rows that are left, such as networks and draws"
@@ -114,7 +117,7 @@ def repeated(path: str, section: Section, fields: tuple[str, ...]) -> list[str]:
 
 
 def not_kept(path: str, epochs: Sequence[int | str], pretrain: Pretrain) -> list[str]:
-    """Return a line where source epochs are asked for that pre-training does not keep."""
+    """Return a line where requested source epochs are not kept by pre-training."""
     kept = pretrain.checkpoint_epochs()
     missing = [epoch for epoch in epochs if isinstance(epoch, int) and epoch not in kept]
     if not missing:

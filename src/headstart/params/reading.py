@@ -31,7 +31,7 @@ P = TypeVar("P", bound=CoreParams)
 
 
 class ParamsError(ValueError):
-    """A params file that cannot be used; the message names the file, the key, the value and the remedy."""
+    """A params file that cannot be used; the message names the file, the key, the value and what to do."""
 
 
 def load(model: type[P], path: Path | str) -> P:

@@ -81,7 +81,7 @@ def _expected(study: str, expected: Mapping[str, Any], tables: Artifact | None) 
     mine = {name: entry for name, entry in expected.items() if entry["study"] == study}
     if not mine:
         return
-    measured = StudyTables(tables)["measurements"] if tables else None
+    measured: Mapping[str, pd.DataFrame] = StudyTables(tables) if tables else {}
     note = "Published numbers stand here for comparison; a value within the tolerance replicates nothing by itself."
     yield from section(
         "Expected and measured",

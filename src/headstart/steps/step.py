@@ -30,6 +30,7 @@ class Step:
         memory_mb: what a job on a cluster asks for.
         minutes: after which a cluster may stop a job.
         retries: how often Snakemake tries again.
+        cost: the function that says what a job takes, `(job, params) -> Cost`; without one, jobs are counted alone.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Step:
     memory_mb: int = 4000
     minutes: int = 60
     retries: int = 0
+    cost: str = ""
 
     @property
     def module(self) -> str:
@@ -59,7 +61,12 @@ PRETRAINED = ("datasets", "tasks", "models", "pretrain")
 TRAINED = (*PRETRAINED, "trajectory")
 
 FIRST = (
-    Step("data", "headstart.steps.data:make", sections=("datasets",)),
+    Step(
+        "data",
+        "headstart.steps.data:make",
+        sections=("datasets",),
+        cost="headstart.steps.cost:data",
+    ),
     # Builds every network once, and asks for the device that networks will train on.
     Step(
         "check",
@@ -74,6 +81,7 @@ FIRST = (
     Step(
         "pretrain",
         "headstart.steps.pretrain:make",
+        cost="headstart.steps.cost:pretrain",
         reads=("data",),
         sections=PRETRAINED,
         after=("check",),
@@ -86,6 +94,7 @@ FIRST = (
     Step(
         "trajectory",
         "headstart.steps.trajectory:make",
+        cost="headstart.steps.cost:trajectory",
         reads=("data", "pretrain"),
         sections=TRAINED,
         after=("check",),
@@ -99,12 +108,19 @@ FIRST = (
 # Which artifacts tables read, the studies say.
 LAST = (
     # At once: the longest figures should not be the last to start.
-    Step("tables", "headstart.steps.tables:make", versioned=False, priority=12),
+    Step(
+        "tables",
+        "headstart.steps.tables:make",
+        cost="headstart.steps.cost:tables",
+        versioned=False,
+        priority=12,
+    ),
     Step("claims", "headstart.steps.claims:make", reads=("tables",), versioned=False),
     # Kernels that start at the same moment can claim the same port.
     Step(
         "figures",
         "headstart.steps.figures:make",
+        cost="headstart.steps.cost:figures",
         reads=("tables",),
         sections=("figures",),
         versioned=False,
@@ -113,6 +129,7 @@ LAST = (
     Step(
         "report",
         "headstart.steps.report:make",
+        cost="headstart.steps.cost:products",
         reads=("tables", "figures", "claims"),
         sections=("figures",),
         versioned=False,
@@ -120,6 +137,7 @@ LAST = (
     Step(
         "publish",
         "headstart.steps.publish:publish",
+        cost="headstart.steps.cost:products",
         reads=("figures", "report", "claims"),
         sections=("figures",),
         versioned=False,

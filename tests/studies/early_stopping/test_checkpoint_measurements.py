@@ -1,17 +1,25 @@
 """Measurements of hand-made networks have the values that their definitions give."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from tiny_study import STUDY, make_sources
 from torch import nn
 
+from headstart.artifacts import store
+from headstart.artifacts.files import read_table
 from headstart.networks.network import Network
 from headstart.params.recipe import Pretrain
+from headstart.plan import Plan
+from headstart.registry import Params
+from headstart.studies.early_stopping import plasticity
 from headstart.studies.early_stopping.checkpoint_measurements import (
     Measurement,
     measure_features,
     measure_random_labels,
+    measure_source,
     measure_start,
     measure_weights,
 )
@@ -107,6 +115,48 @@ def test_the_hessian_is_read_on_request() -> None:
     network = linear_network(torch.eye(4), nn.ReLU())
     batches = [(torch.rand(6, 1, 2, 2), torch.arange(6) % CLASSES)]
     assert "top_hessian_eigenvalue" in by_metric(measure_start(network, batches, hessian=True))
+
+
+def test_stale_running_averages_hide_a_perfect_network() -> None:
+    """Two classes lie at 10 and 12; with mean 0 and variance 1 both look like the second class."""
+    backbone = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(1))
+    head = nn.Linear(1, 2)
+    head.weight.data, head.bias.data = torch.tensor([[-1.0], [1.0]]), torch.zeros(2)
+    network = Network(backbone, head)
+    images, labels = torch.tensor([10.0, 12.0] * 8).view(16, 1, 1, 1), torch.arange(16) % 2
+    measurements = by_metric(measure_source(network, [(images, labels)], [(images, labels)]))
+    assert measurements["source_accuracy"].value == 0.5
+    assert measurements["source_accuracy_reestimated"].value == 1
+    assert torch.equal(backbone[1].running_mean, torch.zeros(1))
+
+
+def test_a_network_without_running_averages_has_nothing_to_estimate_anew() -> None:
+    batches = [(unit_images(4), torch.zeros(4, dtype=torch.long))]
+    network = linear_network(torch.eye(4), nn.ReLU())
+    measurements = by_metric(measure_source(network, batches, batches))
+    assert measurements["source_accuracy"].value == 1
+    assert math.isnan(measurements["source_accuracy_reestimated"].value)
+    assert "no batch normalisation" in measurements["source_accuracy_reestimated"].reason
+
+
+def test_every_checkpoint_of_a_study_is_measured_on_its_source_and_disturbed(project: Path) -> None:
+    part = {**STUDY["pretrain"]["convnet"], "seeds": [0]}
+    study = {**STUDY, "plasticity": {"weight_noise": 0.5}, "pretrain": {"convnet": part}}
+    of = Plan(Params.model_validate(study))
+    make_sources(of)
+    (job,) = of.jobs("plasticity")
+    table = read_table(store.run(job, plasticity.make).path / "plasticity.parquet")
+    history = read_table(of.jobs("pretrain")[0].path / "history.parquet")
+    held = history.set_index("epoch")["validation_accuracy"]
+    stored = table[table["metric"] == "source_accuracy"].set_index("source_epoch")["value"]
+    assert len(stored) > 4
+    assert (stored == held[stored.index]).all()
+    anew = table[table["metric"] == "source_accuracy_reestimated"]["value"]
+    assert anew.between(0, 1).all()
+    assert set(anew) != set(stored)
+    noise = table[table["metric"] == "noise_loss_increase"]
+    assert set(noise["source_epoch"]) == set(stored.index)
+    assert noise["value"].notna().all()
 
 
 def test_random_labels_are_fitted_and_the_network_stays_as_it_was() -> None:

@@ -151,10 +151,15 @@ def test_another_setting_beside_the_amount_is_no_comparison_of_amounts() -> None
     assert found.status == "not measured here"
 
 
-def test_the_default_study_says_that_it_has_one_amount_of_source_training() -> None:
-    found = results(preset_tables("default"), primary("default"))["C3"]
-    assert found.status == "not measured here"
-    assert "one amount of source training: all images" in found.reason
+def test_the_default_study_compares_two_amounts_of_source_training() -> None:
+    def gain(source: str, model: str, share: float) -> float:
+        return 4.0 if source == "latin_few" and 0 < share < 0.5 else 0.0
+
+    found = results(preset_tables("default", gain), primary("default"))["C3"]
+    assert found.status == "supported"
+    assert "18 per class" in found.reason
+    level = results(preset_tables("default"), primary("default"))["C3"]
+    assert level.status == "undetermined"
 
 
 def step_on(tables: Mapping[str, pd.DataFrame]) -> dict:

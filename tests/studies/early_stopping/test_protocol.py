@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from checkout import ROOT
 from preset_tables import preset_tables
 
+from headstart.maintenance import presets
 from headstart.plan import Plan
-from headstart.registry import load
+from headstart.registry import parse
 from headstart.studies.early_stopping.protocol import COMPARED, published_beside, same_protocol
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
 
@@ -40,7 +40,9 @@ def test_every_published_value_has_a_protocol_and_every_protocol_a_value() -> No
 
 def cifar() -> tuple[dict[str, object], dict[str, object]]:
     """Return one run of the main experiment and the experiment itself."""
-    described = settings(Plan(load(ROOT / "presets" / "gutstein_cifar100.yaml")).jobs("transfer"))
+    described = settings(
+        Plan(parse(presets.read(presets.find("gutstein_cifar100")))).jobs("transfer")
+    )
     run = described[described["arm"] == "finetune"].iloc[0].to_dict()
     protocols = pd.read_csv(PROTOCOLS).set_index("experiment", drop=False)
     run_names = {str(name): value for name, value in run.items()}

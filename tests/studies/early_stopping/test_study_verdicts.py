@@ -10,6 +10,7 @@ import pytest
 from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart import cli
+from headstart.maintenance import presets
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 from headstart.studies.early_stopping.verdicts.text import one_line
@@ -159,8 +160,7 @@ def test_wrong_arguments_are_one_line_each(tmp_path: Path) -> None:
 
 
 def test_without_a_file_and_without_tables_the_command_says_what_to_run(project: Path) -> None:
-    from checkout import ROOT
 
-    (project / "params.yaml").write_text((ROOT / "presets" / "smoke.yaml").read_text())
+    (project / "params.yaml").write_text(presets.complete_text(presets.find("smoke")))
     for command in ("verdict", "claims"):
         assert "not made yet; run `snakemake" in refused(command)

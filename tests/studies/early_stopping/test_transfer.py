@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from tiny_study import STUDY, make_sources, plan, runs
@@ -16,7 +17,7 @@ from headstart.networks.build import build, new_head
 from headstart.params.models import ConvNet
 from headstart.params.recipe import Selection
 from headstart.plan import Plan
-from headstart.registry import Params
+from headstart.registry import Params, parse
 from headstart.steps.sections import model_of, task_of
 from headstart.studies.early_stopping import tables, transfer
 from headstart.tasks.batches import EvaluationBatches, Normalization, TrainBatches
@@ -152,6 +153,85 @@ def test_a_wider_grid_trains_only_its_new_runs() -> None:
     )
     assert len(both) == before
     assert (both["validation_accuracy"] == both["validation_accuracy_again"]).all()
+
+
+def test_a_probe_forgets_nothing_of_the_source_and_fine_tuning_is_measured() -> None:
+    """Under its own head a backbone that never moved has the source accuracy of its checkpoint."""
+    of = plan(mode="probe", source_accuracy=True, source_epochs=[0, 2, 5], draws=[0])
+    make_sources(of)
+    held = read_table(of.jobs("pretrain")[0].path / "history.parquet")
+    expected = held.set_index("epoch")["validation_accuracy"]
+    probes = runs_of(of.jobs("transfer")[0]).set_index("source_epoch")["source_accuracy"]
+    assert (probes == expected[probes.index]).all()
+    tuned = plan(source_accuracy=True, source_epochs=[0, 2, 5], learning_rates=[0.5], epochs=20)
+    for job in tuned.jobs("transfer"):
+        runs_of(job)
+    (tabulated,) = tuned.jobs("tables")
+    rows = read_table(store.run(tabulated, tables.make).path / "measurements.parquet")
+    left = rows[(rows["metric"] == "source_accuracy") & (rows["source_epoch"] == 5)]
+    assert len(left) == 4
+    assert left["value"].mean() < expected[5]
+
+
+def test_further_grids_add_runs_of_their_own_targets_shots_and_starts() -> None:
+    also = [
+        {"shots": [1, 3], "source_epochs": [0]},
+        {"targets": ["source"], "learning_rates": [0.5]},
+        {"source_epochs": [0, 5], "learning_rates": [0.1, 0.5]},
+    ]
+    of = plan(draws=[0], also=also)
+    make_sources(of)
+    jobs = {
+        job.wildcards["target"]: job for job in of.jobs("transfer") if job.wildcards["seed"] == "0"
+    }
+    best = read_json(of.jobs("pretrain")[0].path / "checkpoints.json")["best"]
+    columns = ["source_epoch", "shots", "learning_rate"]
+    own = {(epoch, "2", 0.1) for epoch in (0, 2, best)}
+    found = set(runs_of(jobs["target"])[columns].itertuples(index=False, name=None))
+    more = {(0, "1", 0.1), (0, "3", 0.1), (5, "2", 0.1), (0, "2", 0.5), (5, "2", 0.5)}
+    assert found == own | more
+    elsewhere = set(runs_of(jobs["source"])[columns].itertuples(index=False, name=None))
+    assert elsewhere == {(epoch, "2", 0.5) for epoch in (0, 2, best)}
+    # What another target's grid says is in no key of this one's.
+    plain = plan(draws=[0], also=[also[0], also[2]]).jobs("transfer")[0]
+    assert plain.key == jobs["target"].key
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"targets": ["sauce"]}, "finetune.targets: 'sauce' is not in `tasks`"),
+        ({"source_epochs": [3]}, r"finetune.source_epochs: \[3\] are not kept"),
+        ({"shots": [1, 1]}, r"finetune.shots: \[1, 1\] names something twice"),
+    ],
+)
+def test_a_further_grid_is_checked_like_that_of_its_arm(grid: dict[str, Any], message: str) -> None:
+    study = {
+        **STUDY,
+        "transfer": {
+            "convnet": {"finetune": {**STUDY["transfer"]["convnet"]["finetune"], "also": [grid]}}
+        },
+    }
+    with pytest.raises(ValueError, match=message):
+        parse(study)
+
+
+def test_nested_draws_give_every_source_network_images_of_its_own() -> None:
+    """Labels tell them apart, and a run is that of the same draw where all networks share it."""
+    of = plan(nested_draws=True)
+    make_sources(of)
+    first, second = of.jobs("transfer")
+    assert set(runs_of(first)["draw"]) == {0, 1}
+    assert set(runs_of(second)["draw"]) == {1000, 1001}
+    shared = plan(draws=[1000, 1001]).jobs("transfer")[1]
+    artifact = store.run(shared, transfer.make)
+    assert artifact.manifest["summary"]["trained_now"] == 0
+    pd.testing.assert_frame_equal(runs(shared), runs(second))
+
+
+def test_more_nested_draws_than_a_network_can_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="draws: 1000 with nested_draws"):
+        plan(nested_draws=True, draws=[0, 1000])
 
 
 def runs_of(job: Job) -> Any:

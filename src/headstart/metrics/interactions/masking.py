@@ -49,7 +49,7 @@ def draw_cells(
     """Return `count` different cells at random, in the order of `cells`."""
     if count > len(cells):
         raise ValueError(
-            f"{count} cells are asked for, the grid offers {len(cells)}: use a finer grid"
+            f"{count} cells are requested, the grid offers {len(cells)}: use a finer grid"
         )
     drawn = torch.randperm(len(cells), generator=generator)[:count].sort().values
     return tuple(cells[index] for index in drawn.tolist())

@@ -29,7 +29,7 @@ def check_player_count(players: int) -> None:
     """Raise `ValueError` unless 0 ≤ n ≤ 16: a table over subsets doubles with every player."""
     if not 0 <= players <= MAX_PLAYERS:
         raise ValueError(
-            f"{players} players are asked for, at most {MAX_PLAYERS} are possible "
+            f"{players} players are requested, at most {MAX_PLAYERS} are possible "
             "(2^n masked inputs each): choose fewer players, or join neighbouring ones"
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
 from statistics import fmean
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from headstart.metrics.plasticity.dormancy import (
     lop_dormant_fraction,
     redo_dormant_fraction,
 )
+from headstart.metrics.plasticity.noise import weight_noise_response
 from headstart.metrics.plasticity.random_labels import random_label_probe
 from headstart.metrics.plasticity.spectrum import (
     effective_learning_rates,
@@ -24,7 +27,9 @@ from headstart.metrics.plasticity.spectrum import (
     squared_weight_norms,
 )
 from headstart.networks.network import Network
-from headstart.studies.early_stopping.params import RandomLabels
+from headstart.studies.early_stopping.params import Plasticity, RandomLabels
+from headstart.training.evaluation import evaluate
+from headstart.training.interventions import batch_norms, recalibrate
 
 Batch = tuple[Tensor, Tensor]
 
@@ -53,6 +58,40 @@ def measure_weights(backbone: nn.Module, images: Tensor, learning_rate: float) -
         Measurement("mean_absolute_weight", mean_absolute_weight(backbone)),
         Measurement("squared_weight_norm", sum(norms.values())),
         Measurement("effective_learning_rate", rate, reason),
+    ]
+
+
+def measure_source(network: Network, held: Batches, train: Batches) -> list[Measurement]:
+    """Measure source accuracy as the network is, and with batch statistics estimated anew.
+
+    Running averages lag behind weights that move fast, so that early checkpoints look worse than they
+    are. `held` are validation images, `train` the training images in shuffled batches.
+    """
+    stored = Measurement("source_accuracy", evaluate(network, held).accuracy)
+    if not batch_norms(network):
+        reason = "no batch normalisation keeps running statistics"
+        return [stored, Measurement("source_accuracy_reestimated", math.nan, reason)]
+    anew = copy.deepcopy(network)
+    recalibrate(anew, train)
+    return [stored, Measurement("source_accuracy_reestimated", evaluate(anew, held).accuracy)]
+
+
+def measure_noise(
+    network: Network,
+    batches: list[Batch],
+    scales: Mapping[str, float],
+    options: Plasticity,
+    seed: int,
+) -> list[Measurement]:
+    """Measure what noise on the weights costs on the source task, with the head trained there."""
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    response = weight_noise_response(
+        network, images, labels, scales, options.weight_noise, options.noise_draws, seed
+    )
+    reason = response.reason or ""
+    return [
+        Measurement("noise_loss_increase", response.loss_increase, reason),
+        Measurement("noise_accuracy_drop", response.accuracy_drop, reason),
     ]
 
 

@@ -18,9 +18,10 @@ def data_problems(sections: Sections, facts: Facts) -> Iterator[str]:
     for model, arms in _arms(sections).items():
         for arm, transfer in arms.items():
             path = f"transfer.{model}.{arm}"
-            most = max((number for number in transfer.shots if number != "all"), default=None)
-            targets = transfer.targets or facts.params.pretrain[model].sources
-            yield from target_problems(path, model, targets, most, facts)
+            for grid in transfer.grids():
+                most = max((number for number in grid.shots if number != "all"), default=None)
+                targets = grid.targets or facts.params.pretrain[model].sources
+                yield from target_problems(path, model, targets, most, facts)
 
 
 def network_problems(

@@ -21,8 +21,9 @@ def add_transfers(jobs: Jobs) -> None:
         pretrain = jobs.params.pretrain[model]
         for arm, transfer in arms.items():
             for source in pretrain.sources:
-                for target, seed in product(transfer.targets or (source,), pretrain.seeds):
-                    _transfer(jobs, source, model, target, arm, seed, transfer)
+                for target, seed in product(transfer.all_targets(source), pretrain.seeds):
+                    part = transfer.for_target(target)
+                    _transfer(jobs, source, model, target, arm, seed, part)
 
 
 def add_plasticity(jobs: Jobs) -> None:
@@ -36,6 +37,14 @@ def add_plasticity(jobs: Jobs) -> None:
 def _transfer(
     jobs: Jobs, source: str, model: str, target: str, arm: str, seed: int, transfer: Transfer
 ) -> None:
+    params = {**jobs.learns(target, model), "transfer": without(transfer, "targets")}
+    inputs = {
+        "pretrain": (jobs.pretrained[source, model, seed],),
+        "data": (jobs.data_of(target),),
+    }
+    if transfer.source_accuracy:
+        params["source_task"] = jobs.params.tasks[source]
+        inputs["source_data"] = (jobs.data_of(source),)
     jobs.add(
         "transfer",
         f"{source}-{model}-{target}-{arm}-seed{seed}",
@@ -46,14 +55,8 @@ def _transfer(
             "arm": arm,
             "seed": seed,
         },
-        params={
-            **jobs.learns(target, model),
-            "transfer": without(transfer, "targets"),
-        },
-        inputs={
-            "pretrain": (jobs.pretrained[source, model, seed],),
-            "data": (jobs.data_of(target),),
-        },
+        params=params,
+        inputs=inputs,
         after=jobs.after_check(),
     )
 
@@ -61,7 +64,7 @@ def _transfer(
 def _plasticity(jobs: Jobs, source: str, model: str, seed: int) -> None:
     """Add the job that measures one network on its source and on the targets it transfers to."""
     arms = jobs.params.section("transfer").get(model, {}).values()
-    names = sorted({source, *(target for arm in arms for target in arm.targets)})
+    names = sorted({source, *(target for arm in arms for target in arm.all_targets(source))})
     datasets = sorted({jobs.params.tasks[name].dataset for name in names})
     plasticity = without(jobs.params.section("plasticity"), "enabled", "models")
     jobs.add(

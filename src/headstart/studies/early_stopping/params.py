@@ -27,11 +27,23 @@ from headstart.params.types import (
     no_boolean,
 )
 
+NESTED_DRAWS = 1000
+"""How many draws a source network can have of its own, so that one more changes none of the others."""
+GRID_LISTS = ("source_epochs", "shots", "learning_rates")
 Several = Annotated[int, BeforeValidator(no_boolean), Field(ge=2)]
 
 
+class Grid(Section):
+    """A further grid of runs of an arm, such as more shots from fewer starts; what it leaves out is the arm's."""
+
+    targets: tuple[Name, ...] = ()
+    source_epochs: tuple[SourceEpoch, ...] = ()
+    shots: tuple[Count | Literal["all"], ...] = ()
+    learning_rates: tuple[Positive, ...] = ()
+
+
 class Transfer(Training):
-    """One arm of transfer from every checkpoint asked for, with crossed draws, shots and learning rates."""
+    """One arm of transfer from every checkpoint requested, over shots, draws and learning rates."""
 
     mode: Literal["finetune", "probe", "relearn"]
     targets: tuple[Name, ...] = Field(
@@ -39,8 +51,19 @@ class Transfer(Training):
     )
     source_epochs: tuple[SourceEpoch, ...] = Field(min_length=1)
     shots: tuple[Count | Literal["all"], ...] = Field(min_length=1)
-    draws: tuple[Natural, ...] = Field(min_length=1)
+    draws: tuple[Natural, ...] = Field(
+        min_length=1, description="of the target images; every source network has the same ones"
+    )
+    nested_draws: bool = Field(
+        default=False,
+        description="true: every source network has draws of its own; "
+        "draw d of the network of seed s is then draw 1000 s + d",
+    )
     learning_rates: tuple[Positive, ...] = Field(min_length=1)
+    also: tuple[Grid, ...] = Field(
+        default=(),
+        description="further grids of the same arm, such as more shots from fewer starts",
+    )
     shrink: Share = Field(
         default=1.0, description="multiplies the backbone's parameters before fine-tuning"
     )
@@ -49,6 +72,11 @@ class Transfer(Training):
     )
     normalization: NormalizedBy = "source"
     head_seed: Natural = Field(default=1453, description="of the new head, the same for every run")
+    source_accuracy: bool = Field(
+        default=False,
+        description="true: read after each run how well the trained network still tells the source's "
+        "classes apart, with the source's own head",
+    )
     test_epochs: tuple[Natural, ...] | Literal["all"] = Field(
         default=(),
         description="epochs at which test accuracy is read besides the chosen and the last",
@@ -58,9 +86,41 @@ class Transfer(Training):
     def _targets(self) -> Transfer:
         if self.mode == "relearn" and self.targets:
             raise ValueError("mode relearn trains on the source task again: leave out `targets`")
+        if self.mode == "relearn" and any(grid.targets for grid in self.also):
+            raise ValueError("mode relearn has its source as the target: leave out `also.targets`")
         if self.mode != "relearn" and not self.targets:
             raise ValueError(f"mode {self.mode} needs at least one task in `targets`")
+        if self.nested_draws and max(self.draws) >= NESTED_DRAWS:
+            raise ValueError(
+                f"draws: {max(self.draws)} with nested_draws; a source network has draws 0 to {NESTED_DRAWS - 1}"
+            )
         return self
+
+    def grids(self) -> tuple[Grid, ...]:
+        """Return all grids with nothing left out, the arm's own first."""
+        own = {name: getattr(self, name) for name in Grid.model_fields}
+        given = [{name: value for name, value in grid if value} for grid in self.also]
+        return tuple(Grid.model_construct(**{**own, **values}) for values in ({}, *given))
+
+    def all_targets(self, source: str) -> tuple[str, ...]:
+        """Return the targets of all grids, of an arm that relearns its source."""
+        found = dict.fromkeys(target for grid in self.grids() for target in grid.targets)
+        return tuple(found) or (source,)
+
+    def for_target(self, target: str) -> Transfer:
+        """Return the arm with the grids of one target alone, and none of the others' in its key."""
+        first, *rest = (grid for grid in self.grids() if target in (grid.targets or (target,)))
+        lists = {name: getattr(first, name) for name in GRID_LISTS}
+        further = tuple(grid.model_copy(update={"targets": ()}) for grid in rest)
+        return self.model_copy(update={**lists, "also": further})
+
+    def draws_of(self, seed: int) -> tuple[int, ...]:
+        """Return the draws of the source network of a seed; nested, no other network shares one."""
+        return (
+            tuple(NESTED_DRAWS * seed + draw for draw in self.draws)
+            if self.nested_draws
+            else self.draws
+        )
 
 
 class RandomLabels(Section):
@@ -87,6 +147,12 @@ class Plasticity(Section):
         default=0.025, description="ReDo: dormant below this share of the layer's mean activity"
     )
     random_labels: RandomLabels = RandomLabels()
+    weight_noise: NonNegative = Field(
+        default=0.0,
+        description="Gaussian noise on weights, as a share of their root mean square at epoch 0; "
+        "0: its cost is not measured",
+    )
+    noise_draws: Count = Field(default=4, description="of the noise; the mean over them counts")
     hessian: bool = Field(
         default=False, description="top eigenvalue too: some 10 to 100 gradients per checkpoint"
     )
@@ -129,14 +195,19 @@ def unknown_primary(
         "model": [model for model in transfer if model in sources],
         "source": list(sources.get(primary.model, ())),
         "arm": list(arms),
-        "target": list(arm.targets or (primary.source,)) if arm else [],
-        "shots": [str(shots) for shots in arm.shots] if arm else [],
+        "target": list(arm.all_targets(primary.source)) if arm else [],
+        "shots": [str(shots) for shots in _shots_on(primary.target, arm)] if arm else [],
     }
     for field, names in known.items():
         value = str(getattr(primary, field))
         if value not in names:
             return field, value, names
     return None
+
+
+def _shots_on(target: str, arm: Transfer) -> tuple[int | str, ...]:
+    grids = [grid for grid in arm.grids() if target in (grid.targets or (target,))]
+    return tuple(dict.fromkeys(shots for grid in grids for shots in grid.shots))
 
 
 SECTIONS: dict[str, Any] = {
@@ -154,9 +225,11 @@ def find_problems(params: CoreParams) -> list[str]:
         problems += unknown_names(f"transfer.{model}", [model], "pretrain", params)
         for arm, transfer in arms.items():
             path = f"transfer.{model}.{arm}"
-            problems += unknown_names(f"{path}.targets", transfer.targets, "tasks", params)
-            lists = ("targets", "source_epochs", "shots", "draws", "learning_rates")
-            problems += repeated(path, transfer, lists)
+            problems += repeated(path, transfer, ("draws",))
+            grids: tuple[Transfer | Grid, ...] = (transfer, *transfer.also)
+            for grid in grids:
+                problems += unknown_names(f"{path}.targets", grid.targets, "tasks", params)
+                problems += repeated(path, grid, ("targets", *GRID_LISTS))
             if model in params.pretrain:
                 problems += _missing_epochs(path, transfer, params.pretrain[model])
     plasticity: Plasticity = params.section("plasticity")
@@ -171,7 +244,8 @@ def _missing_epochs(path: str, transfer: Transfer, pretrain: Pretrain) -> list[s
         for epoch in transfer.test_epochs
         if isinstance(epoch, int) and epoch > transfer.epochs
     ]
-    problems = not_kept(path, transfer.source_epochs, pretrain)
+    asked = dict.fromkeys(epoch for grid in transfer.grids() for epoch in grid.source_epochs)
+    problems = not_kept(path, tuple(asked), pretrain)
     if late:
         problems.append(f"{path}.test_epochs: {late} lie after the last epoch, {transfer.epochs}")
     return problems

@@ -16,6 +16,7 @@ from torch import Tensor
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import JobContext
+from headstart.metrics.plasticity.noise import weight_scales
 from headstart.networks.build import new_head
 from headstart.networks.network import Network
 from headstart.params.datasets import Task
@@ -24,12 +25,15 @@ from headstart.steps.sections import model_of, pretrain_of
 from headstart.studies.early_stopping.checkpoint_measurements import (
     Measurement,
     measure_features,
+    measure_noise,
     measure_random_labels,
+    measure_source,
     measure_start,
     measure_weights,
 )
 from headstart.studies.early_stopping.params import Plasticity
-from headstart.tasks.batches import Batch, EvaluationBatches
+from headstart.tasks.batches import Batch, EvaluationBatches, TrainBatches
+from headstart.tasks.task import Task as Images
 from headstart.tasks.task import ValidationImages, make_task, read
 from headstart.training.assembly import EVALUATION_BATCH
 from headstart.training.checkpoint_series import CheckpointSeries
@@ -65,13 +69,25 @@ class Subject:
         self.options = Plasticity.model_validate(job.params["plasticity"])
         self.pretrain = pretrain_of(job.params)
         self.source = job.wildcards["source"]
-        self.held = held_out_images(job, context, self.options.images)
+        tasks = read_tasks(job, context)
+        self.held = {name: drawn(task, self.options.images) for name, task in tasks.items()}
         shape = self.held[self.source].images.shape
         self.checkpoints = CheckpointSeries(
             context.input("pretrain"), model_of(job.params), shape, context.device
         )
         self.epochs: list[int] = [entry["epoch"] for entry in self.checkpoints.entries]
         self.batches = {name: self._batches(images) for name, images in self.held.items()}
+        self.source_held = self._batches(tasks[self.source].validation)
+        self.source_train = TrainBatches(
+            tasks[self.source].train,
+            self.checkpoints.normalization,
+            self.pretrain.batch_size,
+            self.pretrain.augmentation,
+            context.device,
+            derive_seed("statistics", self.source),
+            self.pretrain.channels_last,
+        )
+        self.scales = weight_scales(self.checkpoints.network(0))
 
     def measure(self, epoch: int) -> pd.DataFrame:
         """Return all measurements of one checkpoint.
@@ -83,6 +99,7 @@ class Subject:
         pair = self.batches[self.source][0][0][:2]
         weights = measure_weights(network.backbone, pair, rate_at(self.pretrain, epoch))
         rows = [(self.source, 0, measurement) for measurement in weights]
+        rows += self._measure_source(network)
         for name, images in self.held.items():
             measurements = self._measure_task(network, name)
             rows += [(name, len(images.labels), measurement) for measurement in measurements]
@@ -95,6 +112,21 @@ class Subject:
             [(epoch, target, *measurement, number) for target, number, measurement in rows],
             columns=["source_epoch", "target", "metric", "value", "reason", "images"],
         )
+
+    def _measure_source(self, network: Network) -> list[tuple[str, int, Measurement]]:
+        """Measure what the network knows of its source, with the head that it was trained with."""
+        held = sum(len(labels) for _, labels in self.source_held)
+        found = measure_source(network, self.source_held, self.source_train.epoch(0))
+        rows = [(self.source, held, measurement) for measurement in found]
+        if self.options.weight_noise:
+            seed = derive_seed("weight noise", self.source, *self._names())
+            batches = self.batches[self.source]
+            disturbed = measure_noise(network, batches, self.scales, self.options, seed)
+            rows += [(self.source, len(self.held[self.source].labels), each) for each in disturbed]
+        return rows
+
+    def _names(self) -> tuple[str, str]:
+        return self.job.wildcards["model"], self.job.wildcards["seed"]
 
     def _measure_task(self, network: Network, name: str) -> list[Measurement]:
         batches = self.batches[name]
@@ -111,8 +143,7 @@ class Subject:
     def _fit_random_labels(self, network: Network, images: Tensor) -> list[Measurement]:
         """Fit labels that all checkpoints of a network share and that differ between networks."""
         self._give_new_head(network, self.source)
-        names = (self.source, self.job.wildcards["model"], self.job.wildcards["seed"])
-        seed = derive_seed("random labels", *names)
+        seed = derive_seed("random labels", self.source, *self._names())
         return measure_random_labels(network, images, self.options.random_labels, seed)
 
     def _give_new_head(self, network: Network, name: str) -> None:
@@ -131,25 +162,28 @@ class Subject:
         )
 
 
-def held_out_images(job: Job, context: JobContext, number: int) -> dict[str, ValidationImages]:
-    """Return validation images of each task of a job, the source first.
-
-    At most `number` are drawn, by a seed made of the task's name: fewer are among more, in the same
-    order, and every network is measured on the same ones.
-    """
+def read_tasks(job: Job, context: JobContext) -> dict[str, Images]:
+    """Return the images of each task of a job, the source first."""
     datasets = {each.manifest["wildcards"]["dataset"]: each for each in context.inputs["data"]}
     for artifact in datasets.values():
         artifact.file("images.safetensors")
     tasks = {name: Task.model_validate(task) for name, task in job.params["tasks"].items()}
     source = job.wildcards["source"]
-    found = {}
-    for name in sorted(tasks, key=lambda name: (name != source, name)):
-        options = tasks[name]
-        whole = make_task(name, options, read(datasets[options.dataset].path)).validation
-        generator = torch.Generator().manual_seed(derive_seed("plasticity", name))
-        chosen = torch.randperm(len(whole.labels), generator=generator)[:number]
-        found[name] = ValidationImages(whole.images[chosen], whole.labels[chosen], whole.classes)
-    return found
+    return {
+        name: make_task(name, tasks[name], read(datasets[tasks[name].dataset].path))
+        for name in sorted(tasks, key=lambda name: (name != source, name))
+    }
+
+
+def drawn(task: Images, number: int) -> ValidationImages:
+    """Return at most so many validation images of a task, drawn by a seed made of the task's name.
+
+    Fewer are among more, in the same order, and every network is measured on the same ones.
+    """
+    whole = task.validation
+    generator = torch.Generator().manual_seed(derive_seed("plasticity", task.name))
+    chosen = torch.randperm(len(whole.labels), generator=generator)[:number]
+    return ValidationImages(whole.images[chosen], whole.labels[chosen], whole.classes)
 
 
 def rate_at(options: Pretrain, epoch: int) -> float:

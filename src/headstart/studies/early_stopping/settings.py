@@ -19,9 +19,15 @@ VALUES = PUBLISHED / "early_stopping.csv"
 PROTOCOLS = PUBLISHED / "early_stopping_protocols.csv"
 
 # The grid of runs, what has a column of its own, and what changes speed or bookkeeping only.
-GRID = {"sources", "seeds", "targets", "source_epochs", "shots", "draws", "learning_rates"}
+GRID = {
+    *("sources", "seeds", "targets"),
+    *("source_epochs", "shots", "draws", "nested_draws", "learning_rates", "also"),
+}
 OWN_COLUMN = {"mode", "repeats"}
-NO_EFFECT = {"channels_last", "compile", "checkpoints", "selection", "test_at_checkpoints"}
+NO_EFFECT = {
+    *("channels_last", "compile", "checkpoints", "selection", "test_at_checkpoints"),
+    "source_accuracy",
+}
 # Where a dataset lies; which of its classes are used has a column of its own.
 PLACE = {"path", "sha256", "folder", "groups"}
 COLUMNS = [

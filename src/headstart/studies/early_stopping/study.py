@@ -16,6 +16,7 @@ STUDY = Study(
         Step(
             "transfer",
             "headstart.studies.early_stopping.transfer:make",
+            cost="headstart.studies.early_stopping.cost:transfer",
             reads=("data", "pretrain"),
             sections=TRANSFERRED,
             after=("check",),
@@ -28,6 +29,7 @@ STUDY = Study(
         Step(
             "plasticity",
             "headstart.studies.early_stopping.plasticity:make",
+            cost="headstart.studies.early_stopping.cost:plasticity",
             reads=("data", "pretrain"),
             sections=(*TRANSFERRED, "plasticity"),
             gpu=True,

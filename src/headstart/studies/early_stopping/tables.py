@@ -15,6 +15,10 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.measurements import Schema
 from headstart.studies.early_stopping.convergence import convergence_rows
+from headstart.studies.early_stopping.data_transferred import (
+    data_transferred,
+    equal_source_accuracy,
+)
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
@@ -34,6 +38,7 @@ END_MEASURES = {
     "diverged": ("diverged", "train"),
     "best_epoch": ("best_epoch", "validation"),
     "images": ("images", "train"),
+    "source_accuracy": ("source_accuracy", "validation"),
 }
 CURVES = {
     "train_loss": ("loss", "train"),
@@ -47,7 +52,9 @@ CURVES = {
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write the tables on early stopping: measurements, curves, verdicts, settings, published values.
 
-    Measurements are end measures, speed, trainability, source accuracies and plasticity.
+    Measurements are end measures, speed, trainability, source accuracies and plasticity;
+    `data_transferred.parquet` has the target images that each start is worth, and
+    `equal_source_accuracy.parquet` compares source trainings where their source accuracy is equal.
     `settings.parquet` says how networks were trained, `published.parquet` holds the published values
     of the same protocol.
     """
@@ -79,6 +86,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         "verdicts": verdict_frame(verdicts, measurements, statistics.margin),
         "settings": described,
         "published": published,
+        "data_transferred": data_transferred(measurements),
+        "equal_source_accuracy": equal_source_accuracy(measurements),
     }
     for name, table in tables.items():
         write_table(context.out / f"{name}.parquet", table)
@@ -124,7 +133,8 @@ def _melt(
     table: pd.DataFrame, keys: list[str], metrics: dict[str, tuple[str, str]]
 ) -> pd.DataFrame:
     """Turn one column per metric into one row per measurement; what was not read has no row."""
-    long = table.melt(id_vars=keys, value_vars=list(metrics), var_name="column")
+    columns = [name for name in metrics if name in table]
+    long = table.melt(id_vars=keys, value_vars=columns, var_name="column")
     long = long.dropna(subset="value")
     for index, name in enumerate(("metric", "split")):
         long[name] = long["column"].map({column: names[index] for column, names in metrics.items()})

@@ -1,4 +1,4 @@
-"""Step `transfer`: from every requested checkpoint, over crossed shots, draws and learning rates.
+"""Step `transfer`: from every requested checkpoint, over shots, draws and learning rates.
 
 Source epoch 0 is the untrained network: training from scratch, bit for bit. A job bundles all runs of
 one source seed; each finished run is kept under its own key, so a wider grid trains only what is new.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +20,16 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.runs import read_run, run_key, run_path, write_run
 from headstart.artifacts.store import JobContext, package_versions
 from headstart.networks.build import fresh_backbone
+from headstart.networks.network import Network
 from headstart.params.recipe import Selection
 from headstart.steps.progress import Reporter, duration
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.early_stopping.params import Transfer
+from headstart.tasks.batches import EvaluationBatches
 from headstart.tasks.task import Task, draw_shots
-from headstart.training.assembly import RunImages, RunSeeds, train_run
+from headstart.training.assembly import EVALUATION_BATCH, RunImages, RunSeeds, train_run
 from headstart.training.checkpoint_series import CheckpointSeries
+from headstart.training.evaluation import evaluate
 from headstart.training.interventions import shrink_perturb
 from headstart.training.records import Outcome
 
@@ -85,28 +88,29 @@ class Bundle:
         self.options: Transfer = transfer_of(job)
         data = context.input("data")
         self.task: Task = read_task(job.wildcards["target"], job.params, data)
-        self.data_digest = data.digest
+        self.data_digests = {"data": data.digest}
         self.model = model_of(job.params)
         shape = self.task.train.images.shape
         self.source = CheckpointSeries(context.input("pretrain"), self.model, shape, context.device)
         by = self.options.normalization
         self.normalization = self.source.normalization_by(by, self.task.train)
+        self.source_held = self._source_held() if self.options.source_accuracy else None
 
     def grid(self) -> Iterator[Run]:
-        """Yield all runs, those of one checkpoint together; `best` where it names an epoch of its own."""
-        epochs = {self.source.epoch(epoch) for epoch in self.options.source_epochs}
-        lists = (
-            sorted(epochs),
-            self.options.shots,
-            self.options.draws,
-            self.options.learning_rates,
+        """Yield the runs of all grids, those of one checkpoint together; `best` where it is an epoch of its own."""
+        draws = self.options.draws_of(int(self.job.wildcards["seed"]))
+        points = (
+            product(
+                map(self.source.epoch, grid.source_epochs), grid.shots, draws, grid.learning_rates
+            )
+            for grid in self.options.grids()
         )
-        for source_epoch, shots, draw, learning_rate in product(*lists):
-            yield Run(source_epoch, shots, draw, learning_rate)
+        runs = dict.fromkeys(Run(*point) for point in chain.from_iterable(points))
+        yield from sorted(runs, key=lambda run: run.source_epoch)
 
     def identity(self, run: Run) -> dict[str, Any]:
         """Return all that decides a run's result: the weights it starts from by content, not by origin."""
-        grid = ("source_epochs", "shots", "draws", "learning_rates")
+        grid = ("source_epochs", "shots", "draws", "nested_draws", "learning_rates", "also")
         options = {
             name: value for name, value in self.job.keyed["transfer"].items() if name not in grid
         }
@@ -116,7 +120,7 @@ class Bundle:
             "params": {**self.job.keyed, "transfer": options},
             "weights": self.source.entry(run.source_epoch)["sha256"],
             "normalization": self.normalization.to_dict(),
-            "data": self.data_digest,
+            **self.data_digests,
             "device": self.context.device.partition(":")[0],
             "packages": package_versions(),
             "run": {**asdict(run), "source_epoch": None},
@@ -147,7 +151,32 @@ class Bundle:
             report=Reporter(self.context, options.epochs, quiet_seconds=QUIET_SECONDS),
         )
         resume.unlink(missing_ok=True)
-        return record_of(outcome, len(images.labels))
+        record = record_of(outcome, len(images.labels))
+        if self.source_held is not None:
+            record["source_accuracy"] = self._source_accuracy(network, run.source_epoch)
+        return record
+
+    def _source_held(self) -> EvaluationBatches:
+        """Return the validation images of the source, as the source network saw them."""
+        data = self.context.input("source_data")
+        self.data_digests["source_data"] = data.digest
+        task = read_task(
+            self.job.wildcards["source"], {"task": self.job.params["source_task"]}, data
+        )
+        return EvaluationBatches(
+            task.validation,
+            self.source.normalization,
+            EVALUATION_BATCH,
+            self.context.device,
+            self.options.channels_last,
+        )
+
+    def _source_accuracy(self, trained: Network, epoch: int) -> float:
+        """Return what is left of the source: the trained backbone under the head of its checkpoint."""
+        assert self.source_held is not None
+        network = self.source.network(epoch)
+        network.backbone.load_state_dict(trained.backbone.state_dict())
+        return evaluate(network, self.source_held).accuracy
 
     def _test_epochs(self) -> set[int] | Literal["all"]:
         requested = self.options.test_epochs

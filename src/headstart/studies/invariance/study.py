@@ -17,6 +17,7 @@ STUDY = Study(
         Step(
             "inversions",
             "headstart.studies.invariance.inversions:make",
+            cost="headstart.studies.invariance.cost:inversions",
             reads=("data", "pretrain", "trajectory"),
             sections=INVERTED,
             gpu=True,

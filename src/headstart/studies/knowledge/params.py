@@ -27,7 +27,7 @@ Cell = tuple[Natural, Natural]
 def _check_count(players: int) -> None:
     if not 1 <= players <= MAX_PLAYERS:
         raise ValueError(
-            f"{players} players are asked for, 1 to {MAX_PLAYERS} are possible (2^n masked inputs "
+            f"{players} players are requested, 1 to {MAX_PLAYERS} are possible (2^n masked inputs "
             "each): use a coarser grid, a wider margin, or `draw` some of the cells"
         )
 

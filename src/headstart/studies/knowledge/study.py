@@ -17,6 +17,7 @@ STUDY = Study(
         Step(
             "values",
             "headstart.studies.knowledge.values:make",
+            cost="headstart.studies.knowledge.cost:values",
             reads=("data", "trajectory"),
             sections=SCORED,
             gpu=True,

@@ -40,7 +40,7 @@ def network_problems(raw: dict[str, Any], shape: tuple[int, int, int]) -> list[s
     return _network_problems(sections, facts, studies)
 
 
-def shrunken(raw: dict[str, Any]) -> dict[str, Any]:
+def reduced(raw: dict[str, Any]) -> dict[str, Any]:
     """Return params with the same models, arms and options, and next to no work in them.
 
     Every dataset becomes letters of 12 x 12 pixels; tasks with the same classes keep having the same,
@@ -120,7 +120,10 @@ def _pretrain(part: dict[str, Any]) -> dict[str, Any]:
 
 def _transfer(part: dict[str, Any]) -> dict[str, Any]:
     grid = {name: part[name][:1] for name in ("draws", "learning_rates")}
-    return {**_training(part), **grid, "shots": [SHOTS], "source_epochs": [0, 2, "best"]}
+    # Of further grids only the targets of their own are left.
+    also = [{"targets": one["targets"]} for one in part.get("also", ()) if "targets" in one]
+    small = {**_training(part), **grid, "shots": [SHOTS], "source_epochs": [0, 2, "best"]}
+    return small | ({"also": also} if also else {})
 
 
 def _trajectory(part: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def _trajectory(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _starts(epochs: list[int | str]) -> list[int | str]:
-    """Return starts that a shrunken pre-training keeps: 0, 2, `best` and `last`."""
+    """Return starts that a reduced pre-training keeps: 0, 2, `best` and `last`."""
     kept = [epoch if isinstance(epoch, str) else 2 * bool(epoch) for epoch in epochs]
     return list(dict.fromkeys(kept))
 

@@ -1,0 +1,50 @@
+"""What a job of the early-stopping study takes."""
+
+from headstart.artifacts.keys import Job
+from headstart.params.core import CoreParams
+from headstart.steps.cost import ROW, Cost, asked
+from headstart.tasks.nominal import task_size
+
+
+def transfer(job: Job, params: CoreParams) -> Cost:
+    """Return the cost of a bundle of runs; a probe's backbone sees every image once per run."""
+    options, size = job.params["transfer"], task_size(job.wildcards["target"], params)
+    epochs, probe = options["epochs"], options["mode"] == "probe"
+    tested = epochs if options["test_epochs"] == "all" else len(options["test_epochs"])
+    each = len(options["source_epochs"]) * len(options["draws"]) * len(options["learning_rates"])
+    trained = evaluated = 0
+    for shots in options["shots"]:
+        images = size.images if shots == "all" else min(size.images, shots * size.classes)
+        trained += 0 if probe else each * epochs * images
+        evaluated += each * images
+        evaluated += each * (1 if probe else epochs + 1) * size.validation
+        evaluated += each * (1 if probe else tested + 1) * size.test
+    runs = each * len(options["shots"])
+    return asked(
+        job,
+        params,
+        "target",
+        runs=runs,
+        files=3,
+        disk=runs * (200 + ROW // 4 * epochs),
+        batch=options["batch_size"],
+        trained=trained,
+        evaluated=evaluated,
+    )
+
+
+def plasticity(job: Job, params: CoreParams) -> Cost:
+    """Return the cost of measuring every checkpoint: some passes of every task, gradients, random labels."""
+    options = job.params["plasticity"]
+    checkpoints = len(job.inputs["pretrain"][0].params["keep"]) + 1
+    probe = options["random_labels"]
+    images = checkpoints * len(job.params["tasks"]) * options["images"]
+    return asked(
+        job,
+        params,
+        "source",
+        runs=checkpoints,
+        batch=probe["batch_size"],
+        trained=images + checkpoints * probe["steps"] * probe["batch_size"],
+        evaluated=3 * images,
+    )

@@ -1,0 +1,82 @@
+"""What `headstart plan` says before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from workflow import Project
+
+from headstart.artifacts.files import shared
+from headstart.maintenance import estimate, presets
+from headstart.maintenance.estimate import Estimate, plan_text
+from headstart.plan import Plan
+from headstart.registry import STEPS, parse
+
+PRESETS = sorted(path.stem for path in shared("presets").glob("*.yaml"))
+
+
+def planned(name: str) -> Plan:
+    return Plan(parse(presets.read(presets.find(name))))
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+
+
+def held(folder: Path) -> list[int]:
+    return [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_estimated_without_data_and_its_jobs_are_the_plans(name: str) -> None:
+    plan = planned(name)
+    found = rows(plan_text(plan, timing=False))
+    for step in STEPS:
+        assert int(found.get(step, ["0"])[0].replace(",", "")) == len(plan.jobs(step)), step
+
+
+def test_files_and_disk_are_within_a_factor_of_two_of_the_finished_smoke_study(
+    finished: Project,
+) -> None:
+    found = Estimate(planned("smoke"))
+    for step, costs in found.costs.items():
+        # Pictures and tables of a study so small are smaller than others.
+        if STEPS[step].cost and step not in ("tables", "figures", "report", "publish"):
+            sizes = held(finished.folder / "results" / step)
+            disk = sum(map(found.disk, costs))
+            files = sum(cost.files + cost.checkpoints for cost in costs)
+            assert disk / 2 < sum(sizes) < 2 * disk, step
+            assert files / 2 < len(sizes) < 2 * files, step
+
+
+def test_runs_of_a_published_protocol_are_counted() -> None:
+    costs = Estimate(planned("gutstein_caltech")).costs["transfer"]
+    assert sum(cost.runs for cost in costs) == 550
+
+
+def test_a_step_without_a_cost_is_counted_by_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = STEPS | {"transfer": replace(STEPS["transfer"], cost="")}
+    monkeypatch.setattr(estimate, "STEPS", changed)
+    plan = planned("smoke")
+    text = plan_text(plan, timing=False)
+    assert rows(text)["transfer"] == [str(len(plan.jobs("transfer"))), *"–––––"]
+    assert "transfer" in text.split("no estimate: ")[1].splitlines()[0]
+
+
+def test_a_timed_estimate_gives_seconds_to_jobs_that_train() -> None:
+    found = Estimate(planned("smoke"), torch.device("cpu"))
+    assert all(0 < found.seconds(cost) < 600 for cost in found.costs["pretrain"])
+
+
+def test_images_that_are_not_there_are_said_to_be_assumed() -> None:
+    assert "are assumed" in plan_text(planned("folder"), timing=False)
+    assert "are assumed" not in plan_text(planned("smoke"), timing=False)
+
+
+def test_without_the_gpu_that_the_params_ask_for_jobs_are_counted_all_the_same() -> None:
+    text = plan_text(planned("recommended"))
+    assert rows(text)["pretrain"][0] != "0"
+    assert "Hours are left out: runtime.device: 'cuda', but torch finds no GPU" in text
