@@ -61,7 +61,7 @@ def drawn() -> dict[str, Drawn]:
 def test_every_figure_is_drawn_and_gives_the_same_bytes_twice(
     drawn: dict[str, Drawn], tmp_path: Path
 ) -> None:
-    assert len(drawn) == 7
+    assert len(drawn) == 8
     # That of the fewest panels, because writing takes most of the time.
     again = invariance_layers.layers_figure(
         MEASURED, RUNS, PUBLISHED, ("fine-tuned", "reconstructing")
@@ -283,7 +283,7 @@ def test_readings_stand_beside_what_the_embedding_alone_forgets() -> None:
     for layer in (1, 4):
         assert table["all", *place, layer] == pytest.approx(table["class", *place, layer] / 10)
     assert table["class", "fine-tuned", "its embedding alone", 2] == pytest.approx(0.02)
-    assert [axis.get_title() for axis in found[0].axes] == ["Class token", "All tokens"]
+    assert [axis.get_title("left") for axis in found[0].axes] == ["Class token", "All tokens"]
     plt.close(found[0])
 
 

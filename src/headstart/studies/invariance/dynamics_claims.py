@@ -76,7 +76,7 @@ What is firm must also be rare, at this level, among the same series of each net
 
 @dataclass(frozen=True)
 class _Relation:
-    """r over epochs and that of changes, over networks, and the median p of the latter among other orders."""
+    """r over epochs and that of changes, over networks, and the median p of the latter among shifts in time."""
 
     whole: Interval
     changes: Interval
@@ -108,7 +108,8 @@ def std_follows_robustness(networks: Networks) -> ClaimResult:
     text = (
         "Pearson's r of the std of forgetting with accuracy under corruption over epochs: "
         f"{words(found.whole)}; of their changes from epoch {SETTLED} on: {words(found.changes)}, "
-        f"p = {found.p:.2g} among other orders of the same changes (median over networks). Both series start "
+        f"p = {found.p:.2g} among shifts of the same changes in time (median over networks; below {LEVEL:g} takes "
+        f"{round(1 / LEVEL)} changes or more). Both series start "
         "with the same transient, so that only the changes can show a lasting relation. "
         f"Best aggregate of each family: {_best_by_family(networks)}."
     )

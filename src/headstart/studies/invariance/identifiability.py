@@ -17,13 +17,15 @@ SMALLEST = 0.01
 
 
 def not_identifiable(networks: Networks, *names: str) -> ClaimResult | None:
-    """Return why nothing can be said of depth from runs that do these things; None where it can.
+    """Return why nothing can be said of depth from runs that do these things; None where it can, or was not measured.
 
     Two things must hold. Off the diagonal, the pretrained network's own STIR must lie below
     1 - `EPSILON`, in the median: else it does not matter which block was inverted. And forgetting, less
     what pt forgets behind the run's embedding alone, must differ between layers by more than networks
     do: else what looks like depth is decided where an image becomes tokens.
     """
+    if any(networks.grid(name, "forgetting") is None for name in names):
+        return None
     for name in names:
         grid = networks.grid(name, "stir_pt_given_pt")
         if grid is not None and (own := self_similarity(grid)) >= 1 - EPSILON:

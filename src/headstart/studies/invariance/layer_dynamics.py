@@ -23,7 +23,6 @@ from headstart.studies.invariance.series import (
     circular_shift_p,
     held_out_selection,
     pearson,
-    permutation_p,
     prefix_correlations,
     search,
     undefined_correlation,
@@ -179,7 +178,7 @@ def transients(aggregate: pd.DataFrame) -> pd.DataFrame:
 
     `part` is prefix (the first `epochs` only: figure 14), without_first_two (from target epoch 3 on),
     differences (changes from one measured epoch to the next, from `SETTLED` on), or whole. `p_shift` of
-    the whole is against circular shifts, of differences against any other order. The prefix of
+    the whole and of differences is against circular shifts. The prefix of
     `FEWEST_EPOCHS` has the share `p_window` of all `windows` of that length from `SETTLED` on, where the
     first transient is over, whose r is as large as that of the first of them. `r_paper` is of
     `std_forgetting_paper`; `reason` says why r is NaN.
@@ -218,7 +217,11 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
     single = [
         {"part": "whole", "p_shift": circular_shift_p(x, y), **_correlated(x, paper, y)},
         {"part": "without_first_two", **_correlated(x[later:], paper[later:], y[later:])},
-        {"part": "differences", "p_shift": permutation_p(*changes[::2]), **_correlated(*changes)},
+        {
+            "part": "differences",
+            "p_shift": circular_shift_p(*changes[::2]),
+            **_correlated(*changes),
+        },
     ]
     return pd.concat([prefixes, pd.DataFrame(single)])
 

@@ -97,18 +97,6 @@ def circular_shift_p(x: Float[ndarray, " epochs"], y: Float[ndarray, " epochs"])
     return float("nan") if np.isnan(null[0]) else float(np.mean(null >= null[0] - 1e-12))
 
 
-def permutation_p(x: Float[ndarray, " changes"], y: Float[ndarray, " changes"]) -> float:
-    """Return the two-sided p-value of r among 999 other orders; NaN where r is undefined.
-
-    For values that do not depend on those before them, such as changes, rather than for series.
-    """
-    if np.isnan(pearson(x, y)):
-        return float("nan")
-    orders = np.random.default_rng(0).permuted(np.tile(y, (999, 1)), axis=1).T
-    null = np.abs(_correlations(x[:, None], np.column_stack([y, orders]))[0])
-    return float(np.mean(null >= null[0] - 1e-12))
-
-
 def _shifts(y: ndarray) -> ndarray:
     """Return all circular shifts as columns, the unshifted series first."""
     return np.stack([np.roll(y, shift) for shift in range(len(y))], axis=1)
