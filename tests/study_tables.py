@@ -85,7 +85,8 @@ def _grid(n_seeds: int, rates: tuple[float, ...]) -> pd.DataFrame:
     axes = [EPOCHS, range(n_seeds), (0, 1), rates]
     columns = [axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
     names = ("source_epoch", "seed", "draw", "learning_rate")
-    return pd.DataFrame(dict(zip(names, columns, strict=True)))
+    runs = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    return runs.assign(draw=runs["draw"] + 1000 * runs["seed"])
 
 
 def _source(n_seeds: int, keys: dict[str, str]) -> pd.DataFrame:
@@ -94,6 +95,8 @@ def _source(n_seeds: int, keys: dict[str, str]) -> pd.DataFrame:
         values = {"accuracy": 0.5 + 0.05 * epoch, "best": float(epoch == BEST)}
         for metric, value in values.items():
             rows = pd.DataFrame({"seed": range(n_seeds)}).assign(metric=metric, value=value)
+            # Equal histories would be one network under several names.
+            rows["value"] -= 1e-4 * rows["seed"] * (metric == "accuracy")
             parts.append(rows.assign(source_epoch=epoch, split="validation"))
         rows = pd.DataFrame({"seed": range(n_seeds)}).assign(metric="accuracy", split="train")
         parts.append(rows.assign(source_epoch=epoch, value=min(1.0, 0.6 + 0.05 * epoch)))

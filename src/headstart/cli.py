@@ -139,6 +139,20 @@ def claims(
     print(text(jobs, file, primary or (), classes))
 
 
+@app.command
+def controls(*, params: ParamsFile = PARAMS) -> None:
+    """Say how often the judges of claims support them on controls: never on negative ones, on planted effects always.
+
+    Args:
+        params: params file.
+    """
+    print(
+        _imported("headstart.maintenance.claim_text").controls_text(
+            Plan(load(params)).jobs("tables")
+        )
+    )
+
+
 def _imported(name: str) -> Any:
     """Import a module when it is needed: tables take a second that other commands should not wait for."""
     return importlib.import_module(name)

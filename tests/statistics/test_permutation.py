@@ -9,6 +9,7 @@ from headstart.statistics.permutation import (
     p_floor,
     p_mean_negative,
     sign_patterns,
+    unscreened,
 )
 
 
@@ -60,12 +61,24 @@ def test_the_p_value_cannot_fall_below_two_to_the_minus_seeds(n_seeds):
     assert (result.p <= 0.025) == (n_seeds >= 6)
 
 
-def test_beside_a_candidate_as_far_below_as_the_best_is_above_the_floor_of_p_doubles():
-    for worst, floors in ((-9.0, 2), (-5.0, 2), (-4.0, 1), (0.0, 1)):
-        values = np.tile([5.0, worst], (6, 1))
-        result = max_statistic_test(values, statistic="mean")
-        assert result.p >= result.p_beside == floors * result.p_floor
-    assert max_statistic_test(np.full((6, 1), 5.0), two_sided=True).p_beside == 2 * 2.0**-6
+def test_a_candidate_that_is_clearly_worse_takes_no_part_in_the_null_distribution():
+    generator = np.random.default_rng(10)
+    values = np.array([5.0, -27.0]) + generator.normal(0, 0.5, (6, 2))
+    assert max_statistic_test(values, statistic="mean").p > 0.3
+    assert max_statistic_test(values).p == 2.0**-6
+    # Far better is never screened out, nor the last one that is left.
+    assert max_statistic_test(np.abs(values)).chosen == 1
+    assert unscreened(-np.abs(values)).tolist() == [0]
+    assert unscreened(values).tolist() == [0]
+    near = np.array([0.0, -0.3]) + generator.normal(0, 1, (6, 2))
+    assert unscreened(near).tolist() == [0, 1]
+
+
+def test_screening_keeps_the_level_where_two_candidates_are_opposed():
+    values = np.random.default_rng(11).normal(size=(2000, 8, 1))
+    opposed = np.concatenate([values, -values], axis=2)
+    rejected = [max_statistic_test(v).p <= 0.025 for v in opposed]
+    assert np.mean(rejected) <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 2000)
 
 
 def test_equal_positive_differences_reach_the_floor_and_no_difference_gives_one():

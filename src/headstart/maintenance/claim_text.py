@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import open_artifact
 from headstart.registry import STUDIES, study_of
@@ -63,6 +65,25 @@ def claims_text(
         about, found = evaluate(claims, study, evaluator, at_hand, params, requested)
         lines += [*lines_of(claims, about, found), ""]
     return "\n".join(lines).rstrip("\n")
+
+
+def controls_text(jobs: Iterable[Job]) -> str:
+    """Return how often the judges of claims support them on controls made from the studies' own tables.
+
+    `jobs` make the tables of the studies. A judge that supports a negative control is not to be believed.
+
+    Raises:
+        ArtifactError: a study's tables are not made yet.
+    """
+    found = [
+        resolve(study_of(job.name).controls)(StudyTables(open_artifact(job)), job.params)
+        for job in jobs
+        if study_of(job.name).controls
+    ]
+    tables = [table for table in found if len(table)]
+    if not tables:
+        return "no study has runs from which controls can be made"
+    return str(pd.concat(tables).to_string(index=False, float_format="{:.0%}".format))
 
 
 def _on_file(

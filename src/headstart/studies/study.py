@@ -29,6 +29,8 @@ class Study:
         tables: gathers its tables: `(job, context) -> summary`.
         tabulated: steps whose artifacts its tables read.
         claims: its evaluator of claims, see `headstart.steps.claims`.
+        controls: how often its judges support claims on controls, `(tables, params) -> table` with the columns
+            study, judge, control, kind, supported, n; may be empty.
         opening: what the report shows of its tables before the claims, `(tables) -> HTML`; may be empty.
         closing: the same, after the figures.
         figures: titles by the first words of their files' names, in the order in which a reader wants them.
@@ -48,6 +50,7 @@ class Study:
     tabulated: tuple[str, ...]
     claims: str
     figures: Mapping[str, str]
+    controls: str = ""
     opening: str = ""
     closing: str = ""
     checks: str = ""

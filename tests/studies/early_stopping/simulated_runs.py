@@ -12,14 +12,20 @@ BUMP = np.r_[0, 0, 0, 0.03, 0.01, 0, 0, 0, 0, 0.0]
 STARTS = np.array([0, 1, 2, 4, 8])
 
 
-def runs_table(epochs, test, validation, source_accuracy, learning_rates=(0.1,), **contrast):
-    """Tidy table of accuracies (T, I, J, L) on both splits and source accuracies (T, I)."""
+def runs_table(
+    epochs, test, validation, source_accuracy, learning_rates=(0.1,), nested=True, **contrast
+):
+    """Tidy table of accuracies (T, I, J, L) on both splits and source accuracies (T, I).
+
+    `nested`: draws are each network's own, else all networks share them.
+    """
     keys = CONTRAST | contrast
     _, n_seeds, n_draws, _ = test.shape
     axes = [epochs, range(n_seeds), range(n_draws), learning_rates]
     columns = [axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
     names = ["source_epoch", "seed", "draw", "learning_rate"]
     runs = pd.DataFrame(dict(zip(names, columns, strict=True))).assign(**keys)
+    runs["draw"] += 1000 * runs["seed"] * nested
     metric = "accuracy_at_validation_best"
     parts = [
         runs.assign(split="test", metric=metric, value=test.ravel()),
@@ -41,7 +47,8 @@ def source_rows(epochs, accuracy, source="latin", model="net"):
 def peak_at(epochs, best, n_seeds):
     """Source accuracies (T, I) that are highest at epoch `best` for every seed."""
     height = 0.9 - 0.001 * np.abs(np.asarray(epochs) - best)
-    return np.repeat(height[:, None], n_seeds, axis=1)
+    # Networks differ in their level: equal histories would be one network under several names.
+    return height[:, None] - 1e-4 * np.arange(n_seeds)
 
 
 def planted_gain(

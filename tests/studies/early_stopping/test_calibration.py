@@ -1,7 +1,11 @@
 """Error rates and power by simulation; each tolerance is three Monte-Carlo standard errors."""
 
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
+from checkout import ROOT
 from scipy import stats
 from simulated_runs import (
     as_accuracies,
@@ -21,6 +25,11 @@ from headstart.studies.early_stopping.verdicts.selection import (
     split_seeds,
 )
 from headstart.studies.early_stopping.verdicts.verdicts import verdict_on
+
+spec = importlib.util.spec_from_file_location("calibration", ROOT / "benchmarks/calibration.py")
+calibration = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = calibration
+spec.loader.exec_module(calibration)
 
 ALPHA = 0.025
 CHECKPOINTS = 15
@@ -203,6 +212,36 @@ def test_the_plain_mean_statistic_has_no_power_beside_checkpoints_that_are_far_w
     shared = np.mean([max_statistic_test(v).p <= ALPHA for v in studies])
     assert plain == 0
     assert shared >= 0.88
+
+
+CELLS = {cell.name: cell for cell in calibration.cells()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "null, own draws, SD 2",
+        "null, 6 shared draws, SD 2",
+        "null, heavy tails",
+        "null, ties",
+        "null, far worse starts",
+        "null, own test images, SD 1",
+        "all 1 point worse",
+        "all 1 point better",
+    ],
+)
+def test_false_verdicts_stay_below_the_level_in_a_short_form_of_the_calibration(name):
+    studies = 150
+    found = calibration.calibrate(CELLS[name], studies, seed=1)
+    assert found["percent"] <= 100 * (ALPHA + slack(ALPHA, studies))
+    assert found["interval covers"] >= 100 * (1 - 2 * ALPHA - slack(2 * ALPHA, studies))
+
+
+def test_two_points_are_found_beside_far_worse_starts_with_one_draw_of_each_networks_own():
+    studies = 200
+    cell = CELLS["power +2, far worse starts, one own draw"]
+    found = calibration.calibrate(cell, studies, seed=1)
+    assert found["percent"] >= 100 * (0.55 - slack(0.55, studies))
 
 
 def test_equivalence_is_not_called_where_a_start_gains_two_points():

@@ -55,7 +55,7 @@ def evaluated(
 def test_claims_each_name_statement_statistic_number_and_source() -> None:
     claims = read_claims().claims
     early = read_claims().of("early_stopping")
-    assert list(early) == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert list(early) == ["C1", "C1T", "C2", "C2T", "C3", "C4", "C5", "C5T", "C6"]
     assert list(read_claims().of("knowledge")) == [f"K{number}" for number in range(1, 9)]
     assert all(c.statement and c.statistic and c.published and c.source for c in claims.values())
     assert all(c.needs for c in claims.values())
@@ -64,10 +64,13 @@ def test_claims_each_name_statement_statistic_number_and_source() -> None:
 def test_what_the_tables_do_not_measure_is_said_so() -> None:
     assert statuses(measurements(EARLIER)) == {
         "C1": "supported",
+        "C1T": "not measured here",
         "C2": "supported",
+        "C2T": "supported",
         "C3": "not measured here",
         "C4": "not measured here",
         "C5": "not measured here",
+        "C5T": "not measured here",
         "C6": "not measured here",
     }
 
@@ -83,15 +86,16 @@ def test_relearning_shots_and_rates_are_judged_where_they_were_run() -> None:
     assert found["C4"] == "supported"
     assert found["C5"] == "supported"
     assert found["C6"] == "contradicted"
-    # The gain is there at the high rate alone, and the claim is judged with the rate tuned.
-    assert found["C1"] == "undetermined"
+    # The gain is there at the high rate alone, which is what the paper used.
+    assert (found["C1"], found["C1T"]) == ("supported", "undetermined")
+    assert (found["C5"], found["C5T"]) == ("supported", "supported")
 
 
 def test_one_seed_or_a_hole_in_the_crossing_decides_no_claim() -> None:
     one = measurements(EARLIER, n_seeds=1)
     assert set(statuses(one).values()) <= {"undetermined", "not measured here"}
     full = measurements(EARLIER)
-    hole = full[~((full["seed"] == 1) & (full["draw"] == 1) & (full["source_epoch"] == 2))]
+    hole = full[~((full["seed"] == 1) & (full["draw"] == 1001) & (full["source_epoch"] == 2))]
     assert set(statuses(hole).values()) <= {"undetermined", "not measured here"}
 
 
@@ -159,7 +163,7 @@ def test_the_default_study_compares_two_amounts_of_source_training() -> None:
     assert found.status == "supported"
     assert "18 per class" in found.reason
     level = results(preset_tables("default"), primary("default"))["C3"]
-    assert level.status != "supported"
+    assert level.status in ("contradicted", "undetermined")
 
 
 def step_on(tables: Mapping[str, pd.DataFrame]) -> dict:

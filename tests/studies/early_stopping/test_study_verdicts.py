@@ -49,7 +49,10 @@ def test_each_verdict_is_one_line_with_effect_interval_and_n() -> None:
     ("spoil", "said"),
     [
         (lambda t: t[t["seed"] == 0], "1 source seed cannot give a p below"),
-        (lambda t: t[~((t["seed"] == 1) & (t["draw"] == 1) & (t["source_epoch"] == 2))], "crossed"),
+        (
+            lambda t: t[~((t["seed"] == 1) & (t["draw"] == 1001) & (t["source_epoch"] == 2))],
+            "crossed",
+        ),
         (lambda t: t[t["mode"] != "pretrain"], "has no source accuracy"),
         (lambda t: t.assign(value=t["value"].where(t["source_epoch"] != 2)), "not numbers"),
         (lambda t: pd.concat([t, t.tail(1)]), "measure something that another row measures"),
@@ -132,7 +135,10 @@ def test_a_table_that_is_none_of_runs_is_one_line(spoil, said: str, tmp_path: Pa
     ("spoil", "said"),
     [
         (lambda t: t[t["seed"] == 0], "1 source seed cannot"),
-        (lambda t: t[~((t["seed"] == 1) & (t["draw"] == 1) & (t["source_epoch"] == 2))], "crossed"),
+        (
+            lambda t: t[~((t["seed"] == 1) & (t["draw"] == 1001) & (t["source_epoch"] == 2))],
+            "crossed",
+        ),
         (lambda t: t.assign(value=t["value"].where(t["source_epoch"] != 2, np.nan)), "not numbers"),
     ],
     ids=["one seed", "unbalanced", "nan"],

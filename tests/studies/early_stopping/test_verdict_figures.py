@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from study_tables import EARLIER, FLAT, joined, measurements
@@ -29,14 +31,18 @@ def closed():
 
 def test_the_gain_at_the_chosen_epoch_is_the_effect_of_the_verdict() -> None:
     figure, table = verdicts.gains_figure(TABLE, JUDGED, "net", 0.95)
-    assert [axis.get_visible() for axis in figure.axes] == [True, True]
-    row = JUDGED[JUDGED["target"] == "cyrillic"].iloc[0]
-    drawn = table[(table["target"] == "cyrillic") & (table["source_epoch"] == row["chosen_epoch"])]
-    assert drawn["mean"].item() == pytest.approx(row["effect"])
-    assert drawn["low"].item() < row["effect"] < drawn["high"].item()
+    assert [axis.get_visible() for axis in figure.axes] == [True, True, True]
+    assert JUDGED["question"].tolist() == ["tuned", "fixed", "fixed"]
+    for question, effect in (("tuned", 3), ("fixed", 9)):
+        row = JUDGED[(JUDGED["target"] == "cyrillic") & (JUDGED["question"] == question)].iloc[0]
+        mine = table[(table["target"] == "cyrillic") & (table["question"] == question)]
+        drawn = mine[mine["source_epoch"] == row["chosen_epoch"]]
+        assert row["effect"] == pytest.approx(effect, abs=0.8)
+        assert drawn["mean"].item() == pytest.approx(row["effect"])
+        assert drawn["low"].item() < row["effect"] < drawn["high"].item()
     assert 0 not in set(table["source_epoch"])
     best = table[table["source_epoch"] == 8]
-    assert best["mean"].tolist() == [0, 0]
+    assert best["mean"].tolist() == [0, 0, 0]
 
 
 def test_one_network_has_no_band_and_what_cannot_be_compared_says_why() -> None:
@@ -89,12 +95,14 @@ def test_one_learning_rate_makes_no_map() -> None:
 
 def test_the_printed_table_has_n_and_intervals_and_every_reason(tmp_path: Path) -> None:
     shown = verdicts.summary(JUDGED)
-    assert shown["n"].tolist() == ["8 × 2", "8 × 2"]
+    assert shown["n"].tolist() == ["8 × 2"] * 3
+    assert shown["rate"].tolist() == ["tuned", "0.1", "0.1"]
+    assert (shown["detectable"].astype(float) > 0).all()
     assert shown["interval"].str.startswith("[").all()
     words = " ".join(verdicts.reasons(JUDGED).split())
     assert all(" ".join(reason.split()) in words for reason in JUDGED["reason"])
     style.save_table(JUDGED, "verdicts", tmp_path / "figures")
-    assert (tmp_path / "figures" / "verdicts.csv").read_text().count("\n") == 3
+    assert (tmp_path / "figures" / "verdicts.csv").read_text().count("\n") == 4
     assert verdicts.reasons(JUDGED.iloc[:0]) == "No contrast was run."
 
 
@@ -110,3 +118,15 @@ def test_the_printed_table_has_n_and_intervals_and_every_reason(tmp_path: Path) 
 )
 def test_labels_stand_apart_and_both_ends_have_one(positions: list, kept: list) -> None:
     assert labels.spaced(positions, 0.35) == kept
+
+
+def test_a_diverged_run_is_drawn_by_its_end_as_verdicts_score_it() -> None:
+    table = measurements(EARLIER, n_seeds=2)
+    lucky = (table["source_epoch"] == 1) & (table["seed"] == 1) & (table["draw"] == 1000)
+    runs = table[lucky & (table["metric"] == "accuracy_at_validation_best")]
+    told = runs[runs["split"] == "test"].assign(metric="diverged", split="train", value=1.0)
+    ends = runs[runs["split"] == "test"].assign(metric="final_accuracy", value=0.03)
+    drawn = all_runs(pd.concat([table, told, ends]), "net").set_index(["seed", "source_epoch"])
+    lost = drawn[drawn["diverged"] > 0]
+    assert lost[["test", "validation"]].to_numpy() == pytest.approx(np.array([[3.0, 0.0]]))
+    assert (drawn["test"] > 3).sum() == len(drawn) - 1

@@ -1,7 +1,6 @@
 """What a table says of one claim about early starts: supported, contradicted or undetermined, and why."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,23 +8,20 @@ import numpy.typing as npt
 from headstart.statistics.claim_results import ClaimResult, Status, bounded
 from headstart.statistics.hypotheses import ALPHA
 from headstart.statistics.intervals import Interval, mean_interval
-from headstart.statistics.permutation import max_statistic_test, p_floor
+from headstart.statistics.permutation import max_statistic_test
+from headstart.statistics.words import format_interval, pluralize
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
-from headstart.studies.early_stopping.verdicts.decision import seeds_needed
-from headstart.studies.early_stopping.verdicts.gains import POINTS, Gain, tuned_gain
+from headstart.studies.early_stopping.verdicts.gains import POINTS, Gain, gain_of
 from headstart.studies.early_stopping.verdicts.selection import differences, tune_learning_rate
 from headstart.studies.early_stopping.verdicts.source_size import compare_amounts
 from headstart.studies.early_stopping.verdicts.verdicts import Verdict
 
 Array = npt.NDArray[np.float64]
 TWO_SIDED = 2 * ALPHA
-DESCRIPTIVE = (
-    "Test data made choices that validation should make, so this describes and decides nothing."
-)
 
 
 def earlier_start(verdict: Verdict) -> ClaimResult:
-    """C1 and C5: is an earlier start better than source-best? The verdict on the contrast says it."""
+    """C1 and C5: is an earlier start better than source-best? The verdict on the question says it."""
     status: Status = "undetermined"
     if verdict.verdict == "earlier-better":
         status = "supported"
@@ -36,7 +32,8 @@ def earlier_start(verdict: Verdict) -> ClaimResult:
         reason += (
             " That speaks of later starts, and leaves open whether an earlier one is better too."
         )
-    if "later" in verdict.hypothesis:
+    if "later" in verdict.hypothesis or "fixed" in verdict.hypothesis:
+        # Their number is no gain of an earlier start at the rates that were asked for.
         return ClaimResult(status, reason)
     return ClaimResult(status, reason, verdict.effect, verdict.interval.low, verdict.interval.high)
 
@@ -70,7 +67,7 @@ def late_fall(
         return bounded("supported", text, gain.interval)
     if gain.interval.high < margin:
         return bounded("contradicted", f"{text} A fall of {margin:g} is ruled out.", gain.interval)
-    return bounded("undetermined", text, gain.interval)
+    return bounded("undetermined", f"{text} {_found(gain.detectable)}", gain.interval)
 
 
 def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int = 0) -> ClaimResult:
@@ -95,12 +92,15 @@ def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int 
         if len(by_amount) == 2
         else f"{first} and {second} differ most,"
     )
+    interval = found.interval
     text += (
-        f"{pair} by {found.interval.estimate:+.1f} [{found.interval.low:+.1f}, {found.interval.high:+.1f}] "
+        f"{pair} by {format_interval(interval.estimate, interval.low, interval.high, signed=True)} "
         f"(p = {found.p:.3g}, two-sided, {numbers} source networks)."
     )
-    if any(runs.descriptive for runs in by_amount.values()):
-        return bounded("undetermined", f"{text} {DESCRIPTIVE}", found.interval)
+    for runs in by_amount.values():
+        if runs.descriptive or runs.shared_draws:
+            reason = f"{text} {_not_decided(runs.undecidable[:1])}"
+            return bounded("undetermined", reason, found.interval)
     if found.p_floor > TWO_SIDED:
         return bounded("undetermined", f"{text} So few networks cannot decide.", found.interval)
     if found.p <= TWO_SIDED:
@@ -108,30 +108,34 @@ def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int 
     if found.widest < margin:
         reason = f"{text} A difference of {margin:g} is ruled out."
         return bounded("contradicted", reason, found.interval)
-    return bounded("undetermined", text, found.interval)
+    half = (found.interval.high - found.interval.low) / 2
+    reason = f"{text} {_found(1.4 * half)}"
+    return bounded("undetermined", reason, found.interval)
 
 
 def learning_rate(runs: Accuracies, seed: int = 0) -> ClaimResult:
-    """C4: is the gain of an earlier start smaller at the lowest learning rate than at the highest?
+    """C4: is the gain of an earlier start smaller at the lowest learning rate than at the fixed one?
 
-    The epoch is the one that validation prefers at the highest rate, picked inside the sign flips.
+    The epoch is the one that validation prefers at the fixed rate, picked inside the sign flips.
     """
-    if len(runs.learning_rates) < 2:
+    if runs.fixed_index == 0:
         rate = runs.learning_rates[0]
-        return ClaimResult("not measured here", f"Every run has the learning rate {rate:g}.")
+        return ClaimResult("not measured here", f"No run has a learning rate below {rate:g}.")
     epochs, gaps = differences(runs.test * POINTS, runs.epochs, runs.source_best, "earlier")
     _, held = differences(runs.validation * POINTS, runs.epochs, runs.source_best, "earlier")
     if not len(epochs):
         return ClaimResult("not measured here", "No epoch before source-best was fine-tuned from.")
-    low, high = gaps[..., 0].mean(axis=2), gaps[..., -1].mean(axis=2)
-    preferred = held[..., -1].mean(axis=2)
+    by_rate = runs.by_unit(gaps)
+    top = runs.fixed_index
+    low, high = by_rate[..., 0], by_rate[..., top]
+    preferred = runs.by_unit(held)[..., top]
     shrinks = max_statistic_test(high - low, preferred, seed=seed)
     grows = max_statistic_test(low - high, preferred, seed=seed)
     at_high, at_low = (float(gap[:, shrinks.chosen].mean()) for gap in (high, low))
     p = min(1.0, 2 * min(shrinks.p, grows.p))
     text = (
         f"At epoch {epochs[shrinks.chosen]} the gain over source-best is {at_high:+.1f} points at "
-        f"learning rate {runs.learning_rates[-1]:g} and {at_low:+.1f} at "
+        f"learning rate {runs.learning_rates[top]:g} and {at_low:+.1f} at "
         f"{runs.learning_rates[0]:g} (p = {p:.3g}, two-sided, {_seeds(runs)})."
     )
     change = mean_interval((high - low)[:, shrinks.chosen])
@@ -151,11 +155,11 @@ def target_size(by_shots: Mapping[int, Accuracies], seed: int = 0) -> ClaimResul
     if any(gain is None for gain in gains.values()) or len(seeds) > 1:
         reason = "Not every number of shots has an earlier start from the same source networks."
         return ClaimResult("not measured here", reason)
-    per_seed = np.stack([gain.per_draw.mean(axis=1) for gain in gains.values() if gain], axis=1)
+    per_seed = np.stack([gain.per_unit for gain in gains.values() if gain], axis=1)
     change = per_seed[:, 1:] - per_seed[:, :1]
     test = max_statistic_test(change, two_sided=True, seed=seed)
     # One table without validation is enough to make the comparison a description.
-    weakest = max(by_shots.values(), key=lambda runs: runs.descriptive)
+    weakest = max(by_shots.values(), key=lambda runs: len(runs.undecidable))
     listed = ", ".join(f"{g.effect:+.1f} with {shots}" for shots, g in gains.items() if g)
     text = (
         f"Points over source-best by images per class: {listed} "
@@ -168,32 +172,39 @@ def _two_sided(change: Interval, p: float, runs: Accuracies, text: str) -> Claim
     if open_question := _undecidable(runs):
         return bounded("undetermined", f"{text} {open_question}", change)
     if p > TWO_SIDED:
-        return bounded("undetermined", text, change)
+        half = (change.high - change.low) / 2
+        return bounded("undetermined", f"{text} {_found(1.4 * half)}", change)
     return bounded("supported" if change.estimate > 0 else "contradicted", text, change)
 
 
 def _undecidable(runs: Accuracies) -> str:
     """Say why these runs can decide nothing, if so."""
-    if runs.descriptive:
-        return DESCRIPTIVE
-    if p_floor(len(runs.seeds)) > ALPHA:
-        return f"{_seeds(runs)} cannot decide; {seeds_needed()} are the least."
-    return ""
+    return _not_decided(runs.undecidable)
+
+
+def _not_decided(causes: Sequence[str]) -> str:
+    return f"Not decided, because {' and '.join(causes)}." if causes else ""
+
+
+def _found(detectable: float) -> str:
+    """Say which difference would be found: about 1.4 half-widths of a 95 % interval at a power of 80 %."""
+    if not np.isfinite(detectable):
+        return "No difference is detectable like this."
+    return f"A difference of {detectable:.1f} points would be found with a power of 80 %."
 
 
 def _numbers(gain: Gain, runs: Accuracies) -> str:
-    interval = (
-        f"[{gain.interval.low:+.1f}, {gain.interval.high:+.1f}], " if len(runs.seeds) > 1 else ""
-    )
+    low, high = gain.interval.low, gain.interval.high
+    interval = "" if np.isnan(low) else f"[{low:+.1f}, {high:+.1f}], "
     return f"{interval}p = {gain.p:.3g}, {_seeds(runs)}"
 
 
 def _seeds(runs: Accuracies) -> str:
-    return f"{len(runs.seeds)} source seed" + ("s" if len(runs.seeds) > 1 else "")
+    return pluralize(len(runs.seeds), "source seed")
 
 
 def _tuned(runs: Accuracies, seed: int) -> Gain | None:
-    return tuned_gain(runs, tune_learning_rate(runs.validation), "earlier", seed)
+    return gain_of(runs, tune_learning_rate(runs.validation), "earlier", seed)
 
 
 def _gain_over(runs: Accuracies, epoch: int, seed: int) -> Gain | None:
@@ -203,10 +214,4 @@ def _gain_over(runs: Accuracies, epoch: int, seed: int) -> Gain | None:
     def referred(values: Array) -> Array:
         return np.concatenate([values[:-1], values[index][None]])
 
-    fixed = replace(
-        runs,
-        source_best=np.full(len(runs.seeds), epoch),
-        test=referred(runs.test),
-        validation=referred(runs.validation),
-    )
-    return _tuned(fixed, seed)
+    return _tuned(runs.changed(referred, source_best=np.full(len(runs.seeds), epoch)), seed)

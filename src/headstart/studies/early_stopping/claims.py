@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult
-from headstart.statistics.errors import TableError
+from headstart.statistics.errors import TableError, UndecidableError
 from headstart.studies.early_stopping import claim_results as findings
 from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.early_stopping.verdicts.accuracies import Accuracies, accuracy_tensors
+from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
+from headstart.studies.early_stopping.verdicts.comparable import comparable
+from headstart.studies.early_stopping.verdicts.evidence import Question
 from headstart.studies.early_stopping.verdicts.run_tables import (
     PRETRAIN,
     arms_as_modes,
@@ -58,19 +62,23 @@ class ClaimEvaluator:
             )
         named = requested or primary_of(statistics)
         self.contrast: Contrast = find_contrast(found, named) if named else _first(found)
-        self.verdicts = verdict_table(self.table, self.contrast, statistics.margin, statistics.seed)
+        self.verdicts = verdict_table(
+            self.table, self.contrast, statistics.margin, statistics.seed, statistics.fixed_rate
+        )
 
     def about(self) -> str:
         """Return which runs speak, and whether anything here may be called a replication."""
         return f"Evaluated on: {describe(self.contrast)}. {self._protocol()}"
 
-    def earlier_start(self) -> ClaimResult:
-        """C1, on the contrast itself."""
-        return findings.earlier_start(self._verdict(self.contrast))
+    def earlier_start(self, question: Question = "fixed") -> ClaimResult:
+        """C1, on the contrast itself at the highest rate, and C1T at tuned rates."""
+        return self._earlier_start(
+            [v for v in self.verdicts if v.contrast == self.contrast], question
+        )
 
-    def late_fall(self) -> ClaimResult:
-        """C2."""
-        runs = self._runs(self.contrast)
+    def late_fall(self, question: Question = "fixed") -> ClaimResult:
+        """C2 at the highest rate, and C2T at tuned rates."""
+        runs = self._runs(self.contrast, question)
         rows = self.table[
             (self.table["mode"] == PRETRAIN)
             & (self.table["source"] == self.contrast["source"])
@@ -87,15 +95,16 @@ class ClaimEvaluator:
         if "settings" not in self.tables:
             reason = "A table of runs does not say how much source training they had."
             return ClaimResult("not measured here", reason)
-        by_amount = {name: self._runs(contrast) for name, contrast in self._amounts().items()}
+        amounts = {name: self._runs(one, "tuned") for name, one in self._amounts().items()}
+        by_amount = self._at_one_rate(amounts)
         return findings.source_amount(by_amount, self.statistics.margin, self.statistics.seed)
 
     def learning_rate(self) -> ClaimResult:
         """C4."""
-        return findings.learning_rate(self._runs(self.contrast), self.statistics.seed)
+        return findings.learning_rate(self._runs(self.contrast, "tuned"), self.statistics.seed)
 
-    def relearning(self) -> ClaimResult:
-        """C5, on the same source network with its own task as the target."""
+    def relearning(self, question: Question = "fixed") -> ClaimResult:
+        """C5 and C5T, as C1 and C1T, on the same source network with its own task as the target."""
         found = [
             verdict
             for verdict in self.verdicts
@@ -105,13 +114,23 @@ class ClaimEvaluator:
         if not found:
             return ClaimResult("not measured here", "No run relearns its source task.")
         same = [v for v in found if v.contrast["shots"] == self.contrast["shots"]]
-        return findings.earlier_start((same or found)[0])
+        return self._earlier_start(same or found, question)
+
+    @staticmethod
+    def _earlier_start(verdicts: list[Verdict], question: Question) -> ClaimResult:
+        asked = [verdict for verdict in verdicts if verdict.question == question]
+        if not asked:
+            return ClaimResult("not measured here", "Runs at one learning rate were not tuned.")
+        return findings.earlier_start(asked[0])
 
     def target_size(self) -> ClaimResult:
         """C6."""
         counted = [c for c in self._like("shots") if str(c["shots"]).isdigit()]
-        by_shots = {int(str(c["shots"])): self._runs(c) for c in counted}
-        return findings.target_size(dict(sorted(by_shots.items())), self.statistics.seed)
+        by_shots = {int(str(c["shots"])): self._runs(c, "tuned") for c in counted}
+        if not by_shots:
+            return findings.target_size({}, self.statistics.seed)
+        same = self._at_one_rate(dict(sorted(by_shots.items())))
+        return findings.target_size(same, self.statistics.seed)
 
     def _amounts(self) -> dict[str, Contrast]:
         """Return the contrasts that differ from this one in the amount of source training, itself too."""
@@ -163,19 +182,30 @@ class ClaimEvaluator:
             if all(contrast[name] == self.contrast[name] for name in names)
         ]
 
-    def _runs(self, contrast: Contrast) -> Accuracies:
-        return accuracy_tensors(self.table, contrast)
+    def _runs(self, contrast: Contrast, question: Question = "fixed") -> Accuracies:
+        runs = comparable(self.table, contrast, self.statistics.fixed_rate)
+        return runs.at_fixed_rate() if question == "fixed" else runs
 
-    def _verdict(self, contrast: Contrast) -> Verdict:
-        return next(verdict for verdict in self.verdicts if verdict.contrast == contrast)
+    def _at_one_rate(self, runs: Mapping[Any, Accuracies]) -> dict[Any, Accuracies]:
+        """Return runs at the fixed rate, or the largest one up to it that all of them have."""
+        shared = set.intersection(*(set(one.learning_rates) for one in runs.values()))
+        limit = self.statistics.fixed_rate
+        usable = {rate for rate in shared if limit is None or rate <= limit}
+        if not shared:
+            raise UndecidableError("the runs that are compared share no learning rate")
+        rate = max(usable or shared)
+        return {name: replace(one, fixed_rate=rate).at_fixed_rate() for name, one in runs.items()}
 
 
 EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
     "earlier_start": ClaimEvaluator.earlier_start,
+    "earlier_start_tuned": partial(ClaimEvaluator.earlier_start, question="tuned"),
     "late_fall": ClaimEvaluator.late_fall,
+    "late_fall_tuned": partial(ClaimEvaluator.late_fall, question="tuned"),
     "source_amount": ClaimEvaluator.source_amount,
     "learning_rate": ClaimEvaluator.learning_rate,
     "relearning": ClaimEvaluator.relearning,
+    "relearning_tuned": partial(ClaimEvaluator.relearning, question="tuned"),
     "target_size": ClaimEvaluator.target_size,
 }
 

@@ -177,6 +177,11 @@ class Statistics(Section):
         description="the one contrast chosen before looking; all others are corrected by Holm",
     )
     margin: Positive = Field(default=1.0, description="of equivalence, percentage points")
+    fixed_rate: Positive | None = Field(
+        default=None,
+        description="the one rate of all starts on the second question, the largest up to it where a "
+        "grid lacks it; none given: the highest of each grid",
+    )
     seed: Natural = Field(default=0, description="of the bootstrap, and of sign flips beyond 12")
 
 

@@ -42,6 +42,7 @@ STUDY = Study(
     tables="headstart.studies.early_stopping.tables:make",
     tabulated=("pretrain", "transfer", "plasticity"),
     claims="headstart.studies.early_stopping.claims:ClaimEvaluator",
+    controls="headstart.studies.early_stopping.controls:controls",
     figures={
         "transfer": "Accuracy on the target against the source epoch",
         "gains": "Gain over the source-best start",

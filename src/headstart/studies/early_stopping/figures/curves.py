@@ -19,6 +19,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     RUN,
     SOURCE_BEST,
     at_source_best,
+    best_of_each,
     by_number,
     by_start,
     caption,
@@ -50,8 +51,8 @@ def curve_table(
     """Return mean curves from scratch, from source-best, and from the epoch that target validation likes best."""
     shared = common_epochs(runs)
     by_epoch = shared.groupby([*PANEL, "source_epoch"])["validation"].mean().reset_index()
-    by_epoch = by_epoch.sort_values("validation", ascending=False, kind="stable")
-    favourite = by_epoch.drop_duplicates(PANEL)[[*PANEL, "source_epoch"]]
+    best = best_of_each(by_epoch["validation"], by_epoch.groupby(PANEL).ngroup())
+    favourite = by_epoch.loc[best, [*PANEL, "source_epoch"]]
     starts = {
         "scratch": runs[runs["source_epoch"] == 0],
         SOURCE_BEST: at_source_best(runs, history),

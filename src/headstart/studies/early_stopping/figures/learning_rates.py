@@ -15,6 +15,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     SOURCE_BEST,
     all_runs,
+    best_of_each,
     by_start,
     headed,
     source_history,
@@ -56,9 +57,10 @@ def rate_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
         seeds=("seed", "nunique"),
         draws=("draw", "nunique"),
     )
-    order = table.sort_values("validation", ascending=False, kind="stable")
-    chosen = order.drop_duplicates([*PANEL, "source_epoch"]).index
-    best = order[order["source_epoch"] != BEST].drop_duplicates(PANEL).index
+    panel, column = table.groupby(PANEL).ngroup(), table.groupby([*PANEL, "source_epoch"]).ngroup()
+    cells = table.index[table["source_epoch"] != BEST]
+    best = best_of_each(table.loc[cells, "validation"], panel[cells])
+    chosen = best_of_each(table["validation"], column)
     return table.assign(chosen=table.index.isin(chosen), best=table.index.isin(best))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from headstart.figures.labels import band_words, panel_heading, sample_size
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.measurements import select
+from headstart.statistics.ties import first_best
 from headstart.studies.early_stopping.verdicts.selection import tuned_rates
 
 PANEL = ["target", "arm", "mode", "shots"]
@@ -14,15 +17,18 @@ CONTRAST = ["source", "model", "target", "arm", "shots"]
 RUN = ["seed", "source_epoch", "draw", "learning_rate"]
 PERCENT = 100.0
 SOURCE_BEST = "source-best"
-# Column of a run -> metric and split that it is read from; all but the last two are accuracies.
+# Column of a run -> metric and split that it is read from; all but the last three are accuracies.
 READ = {
     "test": ("accuracy_at_validation_best", "test"),
     "validation": ("accuracy_at_validation_best", "validation"),
     "peak": ("oracle_peak", "test"),
     "train": ("final_accuracy", "train"),
+    "final_test": ("final_accuracy", "test"),
+    "final_validation": ("final_accuracy", "validation"),
     "when_fitted": ("accuracy_when_fitted", "test"),
     "time": ("time_to_scratch", "validation"),
     "reached": ("reached_scratch", "validation"),
+    "diverged": ("diverged", "train"),
 }
 
 
@@ -64,13 +70,23 @@ def all_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
 
     Columns: target, arm, mode, shots, seed, source_epoch, draw, learning_rate, and those of `READ`,
     NaN where not read. `test` and `validation` belong to the epoch that validation chose, `peak` is
-    the largest test accuracy that was read; accuracies are percentages.
+    the largest test accuracy that was read; accuracies are percentages. A diverged run is scored by
+    its final accuracies, as in verdicts.
     """
     rows = select(measurements, model=model, metric=[metric for metric, _ in READ.values()])
     runs = rows.pivot_table("value", PANEL + RUN, ["metric", "split"])
     runs = runs.reindex(columns=list(READ.values())).set_axis(list(READ), axis=1).reset_index()
-    runs[list(READ)[:-2]] *= PERCENT
+    runs[list(READ)[:-3]] *= PERCENT
+    lost = runs["diverged"] > 0
+    runs["test"] = runs["test"].mask(lost, runs["final_test"])
+    runs["validation"] = runs["validation"].mask(lost, runs["final_validation"].fillna(0.0))
     return runs
+
+
+def best_of_each(values: pd.Series, group: pd.Series) -> list[Any]:
+    """Return the index of each group's largest value, the first of those that tie but for rounding."""
+    groups = values.groupby(group)
+    return [part.index[int(first_best(part.to_numpy(float)))] for _, part in groups]
 
 
 def tuned_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -18,19 +18,21 @@ from headstart.figures.style import BLUE, GREY, ORANGE
 from headstart.statistics.errors import UndecidableError
 from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.figures.prepare import CONTRAST, PANEL, PERCENT, by_number
-from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
 from headstart.studies.early_stopping.verdicts.bands import simultaneous_bands
+from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes
 from headstart.studies.early_stopping.verdicts.selection import at_learning_rate, tune_learning_rate
+from headstart.studies.early_stopping.verdicts.text import rate_words
 
 WIDTH = 100
 LINEAR_UP_TO = 2.0
 TICKS = (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50)
 EFFECT = ["effect", "interval_low", "interval_high"]
+RATE = ["question", "learning_rate"]
 
 
 def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Return one row of text per verdict: effect and interval in points, corrected p, n, epoch."""
+    """Return one row of text per verdict: effect, interval and detectable gain in points, corrected p, n, epoch."""
     sizes = zip(verdicts["n_seeds"], verdicts["n_draws"], strict=True)
     effects = [format_interval(*row, signed=True) for row in verdicts[EFFECT].to_numpy(float)]
     effects_and_intervals = [text.partition(" ") for text in effects]
@@ -38,9 +40,11 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
         {
             "": ["primary" if first else "" for first in verdicts["primary"]],
             **{name: verdicts[name].tolist() for name in CONTRAST},
+            "rate": [rate_words(*row) for row in verdicts[RATE].itertuples(index=False)],
             "verdict": verdicts["verdict"].tolist(),
             "effect": [effect for effect, *_ in effects_and_intervals],
             "interval": [interval or "–" for *_, interval in effects_and_intervals],
+            "detectable": [f"{d:.1f}" if np.isfinite(d) else "–" for d in verdicts["detectable"]],
             "p": [f"{p:.3g}" if np.isfinite(p) else "–" for p in verdicts["p_adjusted"]],
             "n": [f"{seeds} × {draws}" for seeds, draws in sizes],
             "epoch": ["–" if pd.isna(e) else str(e) for e in verdicts["chosen_epoch"]],
@@ -50,7 +54,8 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def sentence(row: Mapping[Any, Any]) -> str:
     """Return one verdict as a sentence with effect, interval and n, then its reason."""
-    words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {shots_words(row['shots'])}: {row['verdict']}"
+    words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {shots_words(row['shots'])}"
+    words += f", {_rates(row)}: {row['verdict']}"
     if np.isfinite(row["effect"]):
         effect = format_interval(*(row[name] for name in EFFECT), signed=True, unit="points")
         words += f", {effect} from epoch {row['chosen_epoch']}"
@@ -64,7 +69,8 @@ def reasons(verdicts: pd.DataFrame) -> str:
     lines = []
     for row in verdicts.to_dict("records"):
         name = ", ".join(str(row[column]) for column in CONTRAST)
-        lines += textwrap.wrap(f"{name} shots: {row['verdict']}. {row['reason']}", WIDTH)
+        words = f"{name} shots, {_rates(row)}: {row['verdict']}. {row['reason']}"
+        lines += textwrap.wrap(words, WIDTH, break_on_hyphens=False)
         for flag in filter(None, str(row["flags"]).split("; ")):
             lines += textwrap.wrap(
                 f"- {flag}", WIDTH, initial_indent="  ", subsequent_indent="    "
@@ -73,19 +79,29 @@ def reasons(verdicts: pd.DataFrame) -> str:
     return "\n".join(lines) or "No contrast was run."
 
 
+def _rates(row: Mapping[Any, Any]) -> str:
+    rate = rate_words(row["question"], row["learning_rate"])
+    return "tuned rates" if rate == "tuned" else f"rate {rate}"
+
+
+def _fixed_rate(verdict: pd.Series) -> float | None:
+    rate = float(verdict["learning_rate"])
+    return rate if verdict["question"] == "fixed" and np.isfinite(rate) else None
+
+
 def gains_figure(
     measurements: pd.DataFrame, verdicts: pd.DataFrame, model: str, confidence: float
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw the gain of every start over source-best for one model, with the verdict of each panel."""
     mine = verdicts[verdicts["model"] == model]
     mine = mine.assign(later=~mine["primary"], number=mine["shots"].map(by_number))
-    mine = mine.sort_values(["later", "target", "arm", "number"])
+    mine = mine.sort_values(["later", "target", "arm", "number"], kind="stable")
     panels, drawn = [], []
     for _, verdict in mine.iterrows():
         contrast = {name: str(verdict[name]) for name in CONTRAST}
-        table = gain_table(measurements, contrast, confidence)
-        drawn.append(table.assign(verdict=verdict["verdict"]))
-        title = panel_heading(*verdict[PANEL].astype(str))
+        table = gain_table(measurements, contrast, confidence, _fixed_rate(verdict))
+        drawn.append(table.assign(question=verdict["question"], verdict=verdict["verdict"]))
+        title = panel_heading(*verdict[PANEL].astype(str), _rates(verdict.to_dict()))
         panels.append((title + ("*" if verdict["primary"] else ""), (table, verdict)))
     axes = {"x": "source epoch", "y": "gain over source-best (points)"}
     figure = panel_figure(panels, _panel, _caption(mine, confidence), **axes)
@@ -93,25 +109,25 @@ def gains_figure(
 
 
 def gain_table(
-    measurements: pd.DataFrame, contrast: Mapping[str, str], confidence: float
+    measurements: pd.DataFrame, contrast: Mapping[str, str], confidence: float, fixed: float | None
 ) -> pd.DataFrame:
     """Return the mean gain over source-best by source epoch, with simultaneous bands, in points.
 
-    Every start has its own learning rate, chosen on validation; draws are averaged within a source
-    network. Epoch 0, training from scratch, is left out. Empty where the runs allow no comparison.
+    All starts have the rate `fixed`, or where that is None each its own, chosen on validation; draws are averaged within a source network. Epoch 0, training from scratch, is left out. Empty where the runs allow no comparison.
     """
     named = {"mode" if name == "arm" else name: value for name, value in contrast.items()}
     columns = [*CONTRAST, "source_epoch", "mean", "low", "high", "seeds"]
     try:
-        runs = accuracy_tensors(arms_as_modes(measurements), named)
+        runs = comparable(arms_as_modes(measurements), named, fixed)
     except UndecidableError:
         return pd.DataFrame(columns=columns)
-    rates = tune_learning_rate(runs.validation)
-    test = at_learning_rate(runs.test, rates).mean(axis=2) * PERCENT
+    runs = runs if fixed is None else runs.at_fixed_rate()
+    test = at_learning_rate(runs.test, tune_learning_rate(runs.validation)) * PERCENT
     later = runs.epochs > 0
     if not later.any():
         return pd.DataFrame(columns=columns)
-    mean, low, high = simultaneous_bands((test[:-1] - test[-1])[later].T, confidence)
+    gaps = runs.by_unit(np.moveaxis((test[:-1] - test[-1])[later], 0, 1))
+    mean, low, high = simultaneous_bands(gaps, confidence)
     values = {"source_epoch": runs.epochs[later], "mean": mean, "low": low, "high": high}
     return pd.DataFrame({**values, **contrast, "seeds": len(runs.seeds)})[columns]
 
@@ -159,7 +175,7 @@ def _caption(verdicts: pd.DataFrame, confidence: float) -> str:
     band = f"Band: {confidence:.0%}, simultaneous over the epochs of a panel."
     star = " Star: the contrast chosen before looking." if verdicts["primary"].any() else ""
     return (
-        f"{sample_size(seeds, int(verdicts['n_draws'].max()))}; learning rate of every start chosen on validation images. "
+        f"{sample_size(seeds, int(verdicts['n_draws'].max()))}; learning rate of a tuned start chosen on validation images. "
         f"{band if seeds > 1 else 'No band: one network has no spread.'} "
         "Ring: the epoch that the verdict speaks of, chosen on validation images. "
         f"Grey: the margin of equivalence, ±{verdicts['margin'].max():g}.{star} Linear up to ±{LINEAR_UP_TO:g} points, then logarithmic."

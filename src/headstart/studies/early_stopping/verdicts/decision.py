@@ -9,14 +9,16 @@ seed SD 1, eight seeds), so it is reported beside the verdict and decides nothin
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
 from headstart.statistics.hypotheses import ALPHA
+from headstart.statistics.words import format_interval, pluralize
 from headstart.studies.early_stopping.verdicts.evidence import DIRECTIONS, FIXED, Evidence
-from headstart.studies.early_stopping.verdicts.gains import Gain
+from headstart.studies.early_stopping.verdicts.gains import POWER, Gain
 
 VerdictName = Literal[
     "earlier-better",
@@ -48,7 +50,7 @@ def can_decide(evidence: Evidence) -> bool:
 
     Nothing measured takes part, so a family of hypotheses may leave out those that cannot.
     """
-    return not evidence.descriptive and evidence.p_floor <= ALPHA
+    return not evidence.causes
 
 
 def decide(
@@ -70,7 +72,19 @@ def decide(
     if not can_decide(evidence):
         reason = _why_not(evidence, described, counted=tests > 0)
         return Decision("undetermined", main, described, reason)
+    these = " This holds for these test images, which all networks share."
+    decision = _decided(evidence, adjusted, described, margin)
+    if decision is None:
+        reason = _undetermined(evidence, described, adjusted[main], margin, tests)
+        return Decision("undetermined", main, described, reason)
+    return replace(decision, reason=decision.reason + these * evidence.shared_images)
+
+
+def _decided(
+    evidence: Evidence, adjusted: Mapping[str, float], described: Gain, margin: float
+) -> Decision | None:
     rejected = [name for name, p in adjusted.items() if p <= ALPHA]
+    units = _units(evidence)
     for names in (DIRECTIONS, [d + FIXED for d in DIRECTIONS]):
         won = [name for name in names if name in rejected]
         if won:
@@ -81,42 +95,40 @@ def decide(
         spoken = next((gain for gain in gains if gain.epoch == evidence.preferred), described)
         reason = (
             f"No other epoch gains {_points(margin)} over source-best, and epoch {evidence.preferred}, "
-            f"which validation prefers, loses less than that (p = {adjusted['equivalent']:.3g}, "
-            f"{evidence.n_seeds} source seeds)."
+            f"which validation prefers, loses less than that (p = {adjusted['equivalent']:.3g}, {units})."
         )
         return Decision("equivalent", "equivalent", spoken, reason)
     if "source-best" in rejected:
         reason = (
             "Every other pretrained epoch is worse than source-best "
-            f"(p = {adjusted['source-best']:.3g}, {evidence.n_seeds} source seeds); "
+            f"(p = {adjusted['source-best']:.3g}, {units}); "
             f"the best {described.direction} one, {gain_text(described)}."
         )
         return Decision("source-best", "source-best", described, reason)
-    reason = _undetermined(evidence, described, adjusted[main], margin, tests)
-    return Decision("undetermined", main, described, reason)
+    return None
 
 
 def gain_text(gain: Gain) -> str:
     """Epoch, effect and interval of a gain in words."""
-    interval = f"[{gain.interval.low:+.1f}, {gain.interval.high:+.1f}]"
     rate = "" if gain.learning_rate is None else f" at learning rate {gain.learning_rate:g}"
-    return f"epoch {gain.epoch}{rate}, is {gain.effect:+.1f} points from it {interval}"
+    ends = gain.interval.low, gain.interval.high
+    effect = format_interval(gain.effect, *ends, signed=True, unit="points from it")
+    return f"epoch {gain.epoch}{rate}, is {effect}"
 
 
 def _better(evidence: Evidence, hypothesis: str, p: float) -> Decision:
     gain = evidence.gains[hypothesis]
-    numbers = (
-        f"{gain.effect:+.1f} points at epoch {gain.epoch}, largest gain within "
-        f"[{gain.interval.low:+.1f}, {gain.interval.high:+.1f}], p = {p:.3g}, "
-        f"{evidence.n_seeds} source seeds"
-    )
-    if hypothesis in DIRECTIONS:
+    ends = gain.interval.low, gain.interval.high
+    effect = format_interval(gain.effect, *ends, signed=True, unit="points")
+    numbers = f"{effect} at epoch {gain.epoch}, p = {p:.3g}, {_units(evidence)}"
+    if FIXED not in hypothesis:
         verdict: VerdictName = "earlier-better" if gain.direction == "earlier" else "later-better"
-        start = "an earlier" if gain.direction == "earlier" else "a later"
-        reason = (
-            f"With the learning rate tuned for every start, {start} one beats source-best "
-            f"({numbers})."
+        where = (
+            ""
+            if evidence.learning_rate is None
+            else f" at learning rate {evidence.learning_rate:g}"
         )
+        reason = f"The {gain.direction} start beats source-best{where}: {numbers}."
         return Decision(verdict, hypothesis, gain, reason)
     p_interaction = 1.0 if evidence.p_interaction is None else evidence.p_interaction
     interaction = "differs" if p_interaction <= 2 * ALPHA else "is not shown to differ"
@@ -129,54 +141,84 @@ def _better(evidence: Evidence, hypothesis: str, p: float) -> Decision:
 
 
 def _why_not(evidence: Evidence, gain: Gain, *, counted: bool) -> str:
-    causes = []
-    if evidence.descriptive:
-        causes.append("test data made choices that validation should make")
-    if evidence.p_floor > ALPHA:
-        n, seeds = evidence.n_seeds, "source seed" if evidence.n_seeds == 1 else "source seeds"
-        causes.append(
-            f"{n} {seeds} cannot give a p below {evidence.p_floor:.3g}, where {ALPHA:g} is requested "
-            f"for and {seeds_needed()} seeds are the least"
-        )
     kind = "Described, not decided" if evidence.descriptive else "Not decided"
-    interval = gain.pigeonhole
-    spread = (
-        ""
-        if np.isnan(interval.low)
-        else f" [{interval.low:+.1f}, {interval.high:+.1f}], resampling seeds and draws"
-    )
+    interval, spread = gain.pigeonhole, ""
+    if interval is not None and not np.isnan(interval.low):
+        spread = f" [{interval.low:+.1f}, {interval.high:+.1f}], resampling seeds and draws"
     if spread and evidence.p_floor > ALPHA:
         spread += ", which is too narrow with so few seeds"
     holm = "" if counted else " Holm's correction of the other contrasts does not count this one."
+    reach = "No gain is detectable like this"
+    if not np.isnan(gain.sd):
+        six = _reach(gain.sd, 6)
+        reach += (
+            f"; at this spread six networks with draws of their own would find {six:.1f} points"
+        )
     return (
-        f"{kind}, because {' and '.join(causes)}; the best {gain.direction} start of these runs, "
-        f"epoch {gain.epoch}, is {gain.effect:+.1f} points from source-best{spread}.{holm}"
+        f"{kind}, because {' and '.join(evidence.causes)}; the best {gain.direction} start of these runs, "
+        f"epoch {gain.epoch}, is {gain.effect:+.1f} points from source-best{spread}. {reach}.{holm}"
     )
 
 
 def _undetermined(evidence: Evidence, gain: Gain, p: float, margin: float, tests: int) -> str:
     return (
-        f"{evidence.n_seeds} source seeds show neither a gain nor equivalence within "
+        f"{_units(evidence)} show neither a gain nor equivalence within "
         f"±{_points(margin)}: the best {gain.direction} start, {gain_text(gain)}, "
-        f"p = {p:.3g}{_too_few(evidence, gain, tests)}."
+        f"p = {p:.3g}{_too_few(evidence, tests)}. {_would_take(evidence, gain, margin)}"
     )
 
 
-def _too_few(evidence: Evidence, gain: Gain, tests: int) -> str:
+def _too_few(evidence: Evidence, tests: int) -> str:
     """Say how many seeds the deciding test would need, where it has too few of them."""
-    if gain.p_beside * tests <= ALPHA:
+    if evidence.p_floor * tests <= ALPHA:
         return ""
-    test, needed = "the test", seeds_needed(tests)
-    if tests > 1:
-        test = f"Holm's correction over {tests} contrasts"
-    if gain.p_beside > evidence.p_floor:
-        needed = seeds_needed(2 * tests)
-        test = (
-            "beside other starts so far below source-best p cannot fall below "
-            f"{gain.p_beside:.3g}, and {test}"
-        )
-    return f"; {test} can reject only from {needed} seeds on"
+    needed = seeds_needed(tests)
+    return f"; Holm's correction over {tests} contrasts can reject only from {needed} seeds on"
+
+
+def _would_take(evidence: Evidence, gain: Gain, margin: float) -> str:
+    """Say which gain these runs would find, and what it would take to find the one that matters."""
+    if not np.isfinite(gain.detectable):
+        return "No gain is detectable like this."
+    found = f"A gain of {gain.detectable:.1f} points would be found with a power of 80 %"
+    target = max(margin, gain.effect)
+    if gain.detectable <= target:
+        return f"{found}, so more networks would decide."
+    scale = gain.detectable / _reach(gain.sd, evidence.n_units)
+    networks = next(
+        (n for n in range(evidence.n_units, 1000) if scale * _reach(gain.sd, n) <= target), 1000
+    )
+    return f"{found}; one of {target:.1f} takes about {networks} networks{_or_more(gain, target)}."
+
+
+def _or_more(gain: Gain, target: float) -> str:
+    """Say whether more draws or test images would do, in place of networks."""
+    allowed = (gain.sd * target / gain.detectable) ** 2
+    images = ""
+    if not np.isnan(gain.sd_images):
+        share = min(1.0, (gain.sd_images / gain.sd) ** 2)
+        images = f" (counting test images makes up to {share:.0%} of the variance)"
+    if np.isnan(gain.sd_draws):
+        return f", or several draws of each network's own in place of one{images}"
+    rest = allowed - max(gain.sd**2 - gain.sd_draws**2 / gain.n_draws, 0.0)
+    if rest <= 0:
+        return f"; more draws alone would not do{images}"
+    return f", or {math.ceil(gain.sd_draws**2 / rest)} draws of each in place of {gain.n_draws}{images}"
+
+
+def _reach(sd: float, n: int) -> float:
+    """Return the mean that a one-sided t-test of n values of this spread finds with a power of 80 %."""
+    quantiles = stats.t.ppf(1 - ALPHA, n - 1) + stats.t.ppf(POWER, n - 1)
+    return float(quantiles * sd / np.sqrt(n))
+
+
+def _units(evidence: Evidence) -> str:
+    if evidence.n_units == evidence.n_seeds:
+        return pluralize(evidence.n_seeds, "source seed")
+    return (
+        f"{evidence.n_units} blocks of {evidence.n_seeds} source seeds and {evidence.n_draws} draws"
+    )
 
 
 def _points(margin: float) -> str:
-    return f"{margin:g} point" + ("" if margin == 1 else "s")
+    return "1 point" if margin == 1 else f"{margin:g} points"

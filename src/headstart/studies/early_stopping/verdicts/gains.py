@@ -8,7 +8,7 @@ from scipy import stats
 
 from headstart.statistics.hypotheses import ALPHA
 from headstart.statistics.intervals import Interval, mean_interval, pigeonhole_bootstrap
-from headstart.statistics.permutation import lower_bound, max_statistic_test, p_floor
+from headstart.statistics.permutation import lower_bound, max_statistic_test
 from headstart.statistics.ties import first_best
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
 from headstart.studies.early_stopping.verdicts.selection import (
@@ -21,18 +21,22 @@ from headstart.studies.early_stopping.verdicts.selection import (
 
 Array = npt.NDArray[np.float64]
 POINTS = 100.0
+POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Gain:
     """The gain of the best start in one direction over the source-best start.
 
-    `effect` is the mean test difference at `epoch`, which validation picked; `interval` bounds the
-    largest mean gain over all candidates: below by inverting the deciding test, above by the
-    largest of the candidates' t-bounds. `p_beside` is the smallest p that a gain can have beside
-    these other starts. `optimism` is the effect minus its leave-one-seed-out
-    value; `confirmation` the t-interval on seeds that picked nothing, from eight seeds on;
-    `pigeonhole` resamples seeds and draws of `per_draw`, the difference at `epoch`.
+    `effect` is the mean test difference at `epoch`, which validation picked, at `learning_rate` where
+    that is one for all. `interval` is the 95 % interval for the mean gain at that epoch: below by
+    inverting the deciding test, which pays for the choice, above by a sign flip at that epoch, which
+    the choice can only raise. NaN where the runs can decide nothing; `pigeonhole` then resamples
+    networks and draws. `detectable` is the gain found with a power of 80 %, at the spread `sd` over
+    units, of which `sd_draws` is that of a single one of `n_draws` within networks, and `sd_images` at
+    most what counting test images adds; NaN where the runs do not tell.
+    `optimism` is the effect minus its leave-one-unit-out value; `confirmation` the t-interval on
+    units that picked nothing, from eight units on. `per_unit` (units,) are the gains at `epoch`.
     """
 
     direction: Direction
@@ -41,71 +45,93 @@ class Gain:
     effect: float
     interval: Interval
     p: float
-    p_beside: float
+    detectable: float
+    sd: float
+    sd_draws: float
+    sd_images: float
+    n_draws: int
     optimism: float
     confirmation: Interval | None
-    pigeonhole: Interval
-    per_draw: Array = field(repr=False, compare=False)
+    pigeonhole: Interval | None
+    per_unit: Array = field(repr=False, compare=False)
 
 
-def tuned_gain(
-    accuracies: Accuracies, rates: npt.NDArray[np.intp], direction: Direction, seed: int = 0
+def gain_of(
+    runs: Accuracies, rates: npt.NDArray[np.intp], direction: Direction, seed: int = 0
 ) -> Gain | None:
-    """The gain where every start has its own learning rate, `rates` (T + 1, I) by index.
+    """Return the gain where every start has its own learning rate, `rates` (T + 1, I) by index.
 
     None when no epoch lies in that direction.
     """
-    test = at_learning_rate(accuracies.test, rates)[..., None]
-    validation = at_learning_rate(accuracies.validation, rates)[..., None]
-    return _gain(accuracies, test, validation, direction, seed)
-
-
-def fixed_rate_gain(accuracies: Accuracies, direction: Direction, seed: int = 0) -> Gain | None:
-    """The gain where candidate and source-best share one learning rate, the one of largest gain.
-
-    Validation picks epoch and learning rate together, inside the test.
-    """
-    return _gain(accuracies, accuracies.test, accuracies.validation, direction, seed)
-
-
-def _gain(
-    accuracies: Accuracies, test: Array, validation: Array, direction: Direction, seed: int
-) -> Gain | None:
-    """The gain from arrays (T + 1, I, J, rates), with a single rate where it was tuned."""
-    grid, best = accuracies.epochs, accuracies.source_best
-    epochs, per_draw = differences(test * POINTS, grid, best, direction)
+    grid, best = runs.epochs, runs.source_best
+    epochs, per_draw = differences(
+        at_learning_rate(runs.test, rates) * POINTS, grid, best, direction
+    )
     if not len(epochs):
         return None
-    _, held = differences(validation * POINTS, grid, best, direction)
-    units, n_rates = len(per_draw), per_draw.shape[-1]
-    flat = per_draw.mean(axis=2).reshape(units, -1)
-    selection = held.mean(axis=2).reshape(units, -1)
-    result = max_statistic_test(flat, selection, seed=seed)
-    index, rate = divmod(result.chosen, n_rates)
-    at_choice = per_draw[:, index, :, rate]
+    _, held = differences(at_learning_rate(runs.validation, rates) * POINTS, grid, best, direction)
+    gaps, selection = runs.by_unit(per_draw), runs.by_unit(held)
+    result = max_statistic_test(gaps, selection, seed=seed)
+    chosen = gaps[:, result.chosen]
+    at_choice = per_draw[:, result.chosen]
+    decides = not runs.undecidable
+    interval = _interval(gaps, selection, result.chosen, seed) if decides else None
+    sd = float(chosen.std(ddof=1)) if len(chosen) > 1 else np.nan
     return Gain(
         direction=direction,
-        epoch=int(epochs[index]),
-        learning_rate=accuracies.learning_rates[rate] if n_rates > 1 else None,
-        effect=float(flat[:, result.chosen].mean()),
-        interval=_interval(flat, selection, result.chosen, seed),
-        p=result.p,
-        p_beside=result.p_beside,
-        optimism=selection_optimism(flat, selection),
-        confirmation=_confirmation(flat, selection),
-        pigeonhole=pigeonhole_bootstrap(at_choice, seed=seed),
-        per_draw=at_choice,
+        epoch=int(epochs[result.chosen]),
+        learning_rate=runs.learning_rates[0] if len(runs.learning_rates) == 1 else None,
+        effect=float(chosen.mean()),
+        interval=interval or Interval(float(chosen.mean()), np.nan, np.nan, len(chosen), "none"),
+        p=np.nan if runs.shared_draws else result.p,
+        detectable=detectable(interval, sd),
+        sd=sd,
+        sd_draws=_sd_of_draws(at_choice),
+        sd_images=_sd_of_images(runs.test),
+        n_draws=at_choice.shape[1],
+        optimism=selection_optimism(gaps, selection),
+        confirmation=_confirmation(gaps, selection),
+        pigeonhole=None if decides else pigeonhole_bootstrap(at_choice, seed=seed),
+        per_unit=chosen,
     )
 
 
+def detectable(interval: Interval | None, sd: float) -> float:
+    """Return the gain that the test of an interval finds with a power of 80 %; infinite where it finds none."""
+    if interval is None or not np.isfinite(interval.low):
+        return np.inf
+    reach = float(stats.t.ppf(POWER, interval.n - 1)) * sd / np.sqrt(interval.n)
+    return interval.estimate - interval.low + reach
+
+
+def _sd_of_draws(gains: Array) -> float:
+    """Return the spread (points) of single draws within networks, from gains (networks, draws)."""
+    if gains.shape[1] < 2:
+        return np.nan
+    return float(np.sqrt(gains.var(axis=1, ddof=1).mean()))
+
+
+def _sd_of_images(accuracies: Array) -> float:
+    """Return the spread (points) of a network's gain that counting n test images adds at most.
+
+    Accuracies (starts, networks, draws, rates) are counts of n images; the least step between them
+    is 1/n. NaN where they are no counts.
+    """
+    steps = np.diff(np.unique(accuracies.round(9)))
+    images = round(1 / steps.min()) if len(steps) else 0
+    counts = accuracies * images
+    if not 0 < images <= 100_000 or np.abs(counts - counts.round()).max() > 1e-4:
+        return np.nan
+    p, draws = float(accuracies[-1].mean()), accuracies.shape[2]
+    return POINTS * float(np.sqrt(2 * p * (1 - p) / (images * draws)))
+
+
 def _interval(test: Array, selection: Array, chosen: int, seed: int) -> Interval:
-    n = len(test)
-    if p_floor(n) > ALPHA:
-        return mean_interval(test[:, chosen])
-    low = lower_bound(test, selection, ALPHA, seed)
-    half = stats.t.ppf(1 - ALPHA, n - 1) * test.std(axis=0, ddof=1) / np.sqrt(n)
-    high = float((test.mean(axis=0) + half).max())
-    return Interval(float(test[:, chosen].mean()), low, high, n, "max-statistic")
+    column = test[:, [chosen]]
+    low, high = lower_bound(test, selection, ALPHA, seed), -lower_bound(-column, None, ALPHA, seed)
+    return Interval(
+        float(column.mean()), low, max(high, float(column.mean())), len(test), "max-statistic"
+    )
 
 
 def _confirmation(test: Array, selection: Array) -> Interval | None:

@@ -25,7 +25,6 @@ RUN_KEY = [
     "learning_rate",
 ]
 REQUIRED_COLUMNS = [*RUN_KEY, "split", "metric", "value"]
-OPTIONAL_COLUMNS = ["study", "arm", "target_epoch", "device"]
 PRETRAIN = "pretrain"
 PLASTICITY = "plasticity"
 SOURCE_MODES = (PRETRAIN, PLASTICITY)
@@ -35,6 +34,8 @@ HEADLINE = "accuracy_at_validation_best"
 ORACLE = "oracle_peak"
 FINAL = "final_accuracy"
 DIVERGED = "diverged"
+CORRECT = "correct"
+IMAGES = "images"
 SOURCE_ACCURACY = "accuracy"
 SOURCE_BEST = "source_best_epoch"
 BEST = "best"
@@ -67,9 +68,11 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
         )
     if table.empty:
         raise TableError("the table has no rows")
-    for name in ("value", "source_epoch"):
+    for name in ("value", "source_epoch", "learning_rate"):
         if not pd.api.types.is_numeric_dtype(table[name]):
             _refuse_text(table, name)
+    if (table["metric"] == CORRECT).any() and "image" not in table.columns:
+        raise TableError(f"metric {CORRECT!r} needs a column 'image' that names the test image")
     _check_epochs(table)
     unknown = sorted(set(table["split"].dropna().unique()) - set(SPLITS), key=str)
     if unknown:
@@ -141,11 +144,14 @@ def _check_names(contrast: Mapping[str, object]) -> None:
 
 
 def _refuse_text(table: pd.DataFrame, name: str) -> None:
-    as_numbers = pd.to_numeric(table[name], errors="coerce")
-    row = int(np.flatnonzero(as_numbers.isna().to_numpy())[0]) if as_numbers.isna().any() else 0
-    advice = (
-        "write the number of the epoch" if name == "source_epoch" else "leave it empty if missing"
-    )
+    texts = table[name].notna() & pd.to_numeric(table[name], errors="coerce").isna()
+    if name == "learning_rate" and not texts.any():
+        return
+    row = int(texts.to_numpy().argmax())
+    advice = {
+        "source_epoch": "write the number of the epoch",
+        "learning_rate": "write the rate as a number, for example 0.1",
+    }.get(name, "leave it empty if missing")
     raise TableError(
         f"column {name!r} must hold numbers; row {row} holds {table[name].iloc[row]!r}: {advice}"
     )
@@ -162,7 +168,8 @@ def _check_epochs(table: pd.DataFrame) -> None:
 
 
 def _check_duplicates(table: pd.DataFrame) -> None:
-    keys = [*RUN_KEY, *(c for c in ("target_epoch",) if c in table.columns), "split", "metric"]
+    more = [name for name in ("target_epoch", "image") if name in table.columns]
+    keys = [*RUN_KEY, *more, "split", "metric"]
     repeated = table.duplicated(keys, keep=False).to_numpy()
     if repeated.any():
         first = {name: table.loc[repeated, name].iloc[0] for name in keys}

@@ -45,11 +45,11 @@ def source_best_epochs(
             epoch itself instead.
         source: name of the source task.
         model: name of the network.
-        started: for each seed the epochs from which it was fine-tuned. The choice is among them;
-            where a later or earlier one not among them was better, a flag says so.
+        started: for each seed the epochs from which it was fine-tuned.
 
     Raises:
-        UndecidableError: when a seed has no source accuracies or none of its choices was started.
+        UndecidableError: when a seed has no source accuracies, was not fine-tuned from its own best
+            epoch, or has one accuracy at all epochs, so that none is best.
     """
     rows = table[table["mode"].to_numpy() == PRETRAIN]
     rows = rows[((rows["source"] == source) & (rows["model"] == model)).to_numpy()]
@@ -60,7 +60,7 @@ def source_best_epochs(
         return SourceBest(np.array(chosen), False, (flag,))
     columns = {name: rows[name].to_numpy() for name in COLUMNS}
     networks = {seed: _Network(columns, seed) for seed in started}
-    picked = [network.best_among(started[seed]) for seed, network in networks.items()]
+    picked = [network.best_of(started[seed]) for seed, network in networks.items()]
     flags: tuple[str, ...] = ()
     held = all(network.on_validation for network in networks.values())
     if not held:
@@ -69,11 +69,7 @@ def source_best_epochs(
     if lost:
         text = f"seeds {', '.join(lost)} diverged on the source and count by their last epoch"
         flags = (*flags, f"diverged-source: {text}")
-    missed = [str(seed) for seed, (_, best) in zip(started, picked, strict=True) if not best]
-    if missed:
-        text = f"seeds {', '.join(missed)} have a better source epoch that was not fine-tuned from"
-        flags = (*flags, f"source-best-among-started: {text}")
-    return SourceBest(np.array([epoch for epoch, _ in picked]), held, flags)
+    return SourceBest(np.array(picked), held, flags)
 
 
 def earliest_best(epochs: npt.ArrayLike, accuracies: npt.ArrayLike) -> int:
@@ -98,32 +94,31 @@ class _Network:
         kept = held if held.any() else accurate & (split == "test")
         self.epochs, self.accuracies = epochs[kept], values[kept]
 
-    def best_among(self, started: Integers) -> tuple[int, bool]:
-        """The best epoch of those started from, and whether none was better."""
+    def best_of(self, started: Integers) -> int:
+        """Return the best epoch of this network, from which it must have been fine-tuned."""
         if len(self.marked) > 1:
             raise UndecidableError(
                 f"seed {self.seed} has {len(self.marked)} epochs with metric {BEST!r}, one is needed"
             )
-        if len(self.marked) and not self.diverged and np.isin(self.marked[0], started):
-            return int(self.marked[0]), True
-        usable = self._usable(started)
-        if self.diverged:
-            return int(usable.max()), bool(usable.max() == self.epochs.max())
-        if not np.isfinite(self.accuracies).all():
-            raise UndecidableError(f"seed {self.seed} has source accuracies that are not numbers")
-        among = np.isin(self.epochs, usable)
-        best = earliest_best(self.epochs[among], self.accuracies[among])
-        highest = self.accuracies[self.epochs == best][0] == self.accuracies.max()
-        return best, bool(highest and not len(self.marked))
-
-    def _usable(self, started: Integers) -> Integers:
-        usable = np.intersect1d(self.epochs, started)
-        if not len(usable):
+        if len(self.marked) and not self.diverged:
+            best = int(self.marked[0])
+        elif not np.isin(self.epochs, started).any():
             raise UndecidableError(
                 f"seed {self.seed} has no source accuracy (mode {PRETRAIN!r}, metric "
                 f"{SOURCE_ACCURACY!r}, split {VALIDATION!r}) at an epoch from which it was fine-tuned"
             )
-        return usable
+        elif self.diverged:
+            best = int(self.epochs.max())
+        elif not np.isfinite(self.accuracies).all():
+            raise UndecidableError(f"seed {self.seed} has source accuracies that are not numbers")
+        else:
+            best = earliest_best(self.epochs, self.accuracies)
+        if best not in started:
+            raise UndecidableError(
+                f"seed {self.seed} was not fine-tuned from its own source-best epoch, {best}; "
+                "fine-tune from it, or leave source accuracies of such epochs out of the table"
+            )
+        return best
 
 
 def _given_epoch(rows: pd.DataFrame, seed: object, started: Integers) -> int:

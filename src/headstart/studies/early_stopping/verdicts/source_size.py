@@ -62,7 +62,7 @@ def compare_amounts(by_amount: Mapping[str, Accuracies], seed: int = 0) -> Diffe
     epoch before source-best, or one has fewer than two networks.
     """
     names = list(by_amount)
-    sizes = [len(runs.seeds) for runs in by_amount.values()]
+    sizes = [runs.n_units for runs in by_amount.values()]
     gains = _gains(by_amount)
     if gains is None or len(names) < 2 or min(sizes) < 2:
         return None
@@ -114,8 +114,9 @@ def _per_network(runs: Accuracies, epochs: npt.NDArray[np.int64]) -> tuple[Array
     before = epochs < runs.source_best[:, None]
     parts = []
     for values in (runs.test, runs.validation):
-        mean = at_learning_rate(values, rates).mean(axis=2) * POINTS
-        parts.append(np.where(before, (mean[rows] - mean[-1]).T, 0.0))
+        tuned = at_learning_rate(values, rates) * POINTS
+        gaps = np.moveaxis(tuned[rows] - tuned[-1], 0, 1)
+        parts.append(runs.by_unit(np.where(before[..., None], gaps, 0.0)))
     return parts[0], parts[1]
 
 

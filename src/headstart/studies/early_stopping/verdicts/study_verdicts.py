@@ -40,7 +40,9 @@ def study_verdicts(measurements: pd.DataFrame, statistics: Statistics) -> list[V
     table = arms_as_modes(measurements)
     primary = primary_of(statistics)
     try:
-        return verdict_table(table, primary, statistics.margin, statistics.seed)
+        return verdict_table(
+            table, primary, statistics.margin, statistics.seed, statistics.fixed_rate
+        )
     except TableError as error:
         reason = f"Not decided: {str(error).rstrip('.')}."
         return [
@@ -96,6 +98,7 @@ def verdict_text(
         named or primary_of(requested),
         requested.margin if margin is None else margin,
         requested.seed,
+        requested.fixed_rate,
     )
     if not verdicts:
         raise TableError("there are no fine-tuning runs to evaluate: every row has mode 'pretrain'")

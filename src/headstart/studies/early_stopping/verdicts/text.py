@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from headstart.statistics.errors import TableError
-from headstart.statistics.intervals import Interval
+from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.end_measures import add_end_measures
 from headstart.studies.early_stopping.verdicts.run_tables import (
     CONTRAST_KEY,
@@ -18,7 +18,18 @@ from headstart.studies.early_stopping.verdicts.run_tables import (
 )
 from headstart.studies.early_stopping.verdicts.verdicts import Verdict
 
-COLUMNS = ["", *CONTRAST_KEY, "verdict", "effect", "interval", "p", "n", "epoch", "optimism"]
+COLUMNS = [
+    "",
+    *CONTRAST_KEY,
+    "rate",
+    "verdict",
+    "effect",
+    "interval",
+    "detectable",
+    "p",
+    "n",
+    "epoch",
+]
 
 
 def read_runs(path: str | Path, classes: int | None = None) -> pd.DataFrame:
@@ -49,21 +60,23 @@ def to_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """One row per verdict, intervals as two columns, for saving; the columns do not depend on rows."""
     nothing = Verdict(dict.fromkeys(CONTRAST_KEY, ""), "undetermined", "")
     frame = pd.DataFrame([_record(verdict) for verdict in (nothing, *verdicts)])
-    types = {"chosen_epoch": "Int64", "p_interaction": "float64"}
+    types = {"chosen_epoch": "Int64", "p_interaction": "float64", "learning_rate": "float64"}
     return frame.iloc[1:].astype(types).astype({"shots": str}).reset_index(drop=True)
 
 
 def one_line(verdict: Verdict) -> str:
-    """Contrast, verdict, effect with interval and n in one line."""
+    """Contrast, rate, verdict, effect with interval and n in one line, and which learning rate to add."""
     contrast = verdict.contrast
     effect = ""
     if not math.isnan(verdict.effect):
-        effect = f" {verdict.effect:+.1f} points {_interval(verdict.interval)}".replace(" –", "")
+        ends = (verdict.interval.low, verdict.interval.high) if not verdict.descriptive else ()
+        effect = f" {format_interval(verdict.effect, *ends, signed=True, unit='points')}"
         effect += f" at epoch {verdict.chosen_epoch},"
     return (
         f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
-        f"{contrast['shots']} shots: {verdict.verdict},{effect} "
-        f"n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
+        f"{contrast['shots']} shots, rate {rate_words(verdict.question, verdict.learning_rate)}: "
+        f"{verdict.verdict},{effect} n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
+        + "".join(f", {flag}" for flag in verdict.flags if flag.startswith("edge-of-grid"))
         + (", primary" if verdict.primary else "")
     )
 
@@ -72,7 +85,7 @@ def render(verdicts: Sequence[Verdict], width: int = 100) -> str:
     """Verdicts as text: an aligned table, then the reason and the flags of each.
 
     The first column marks the primary contrast by "*" and a descriptive verdict by "d". Effects,
-    intervals and optimism are percentage points.
+    intervals and the smallest detectable gain are percentage points.
     """
     cells = [COLUMNS, *(_cells(verdict) for verdict in verdicts)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
@@ -93,14 +106,21 @@ def _cells(verdict: Verdict) -> list[str]:
     return [
         mark,
         *names,
+        rate_words(verdict.question, verdict.learning_rate),
         verdict.verdict,
         _number(verdict.effect, "+.1f"),
-        _interval(verdict.interval),
+        _interval(verdict),
+        _number(verdict.detectable, ".1f"),
         _number(verdict.p_adjusted, ".3g"),
         f"{verdict.n_seeds}×{verdict.n_draws}",
         "–" if verdict.chosen_epoch is None else str(verdict.chosen_epoch),
-        _number(verdict.optimism, "+.1f"),
     ]
+
+
+def rate_words(question: str, learning_rate: float | None) -> str:
+    """Return the learning rate that a verdict is about: `tuned`, or the one of all starts."""
+    known = learning_rate is not None and not math.isnan(learning_rate)
+    return f"{learning_rate:g}" if known and question == "fixed" else question
 
 
 def _record(verdict: Verdict) -> dict[str, object]:
@@ -108,6 +128,8 @@ def _record(verdict: Verdict) -> dict[str, object]:
     contrast = record.pop("contrast")
     for name in ("interval", "confirmation", "pigeonhole"):
         interval = record.pop(name)
+        if name == "interval" and verdict.descriptive:
+            interval = None
         for end in ("estimate", "low", "high"):
             if name != "interval" or end != "estimate":
                 record[f"{name}_{end}"] = math.nan if interval is None else interval[end]
@@ -118,11 +140,13 @@ def _record(verdict: Verdict) -> dict[str, object]:
 
 
 def _number(value: float, spec: str) -> str:
-    return "–" if math.isnan(value) else format(value, spec)
+    return format(value, spec) if math.isfinite(value) else "–"
 
 
-def _interval(interval: Interval) -> str:
-    return "–" if math.isnan(interval.low) else f"[{interval.low:+.1f}, {interval.high:+.1f}]"
+def _interval(verdict: Verdict) -> str:
+    """Return the interval of the effect; one that only describes stands in the reason."""
+    low, high = verdict.interval.low, verdict.interval.high
+    return "–" if math.isnan(low) or verdict.descriptive else f"[{low:+.1f}, {high:+.1f}]"
 
 
 def _wrap(text: str, width: int, indent: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Verdicts on tables of runs: is the source-best checkpoint the best start for fine-tuning?"""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -9,18 +10,15 @@ import pandas as pd
 from headstart.statistics.errors import UndecidableError
 from headstart.statistics.hypotheses import holm
 from headstart.statistics.intervals import Interval
-from headstart.studies.early_stopping.verdicts.accuracies import accuracy_tensors
-from headstart.studies.early_stopping.verdicts.decision import (
-    Decision,
-    VerdictName,
-    can_decide,
-    decide,
-)
-from headstart.studies.early_stopping.verdicts.evidence import Evidence, weigh
+from headstart.studies.early_stopping.verdicts.comparable import comparable
+from headstart.studies.early_stopping.verdicts.decision import VerdictName, can_decide, decide
+from headstart.studies.early_stopping.verdicts.evidence import Evidence, Question, questions, weigh
 from headstart.studies.early_stopping.verdicts.run_tables import (
+    CORRECT,
     DIVERGED,
     FINAL,
     HEADLINE,
+    IMAGES,
     ORACLE,
     PRETRAIN,
     check_table,
@@ -33,27 +31,33 @@ NAN_INTERVAL = Interval(np.nan, np.nan, np.nan, 0, "none", "nothing could be com
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on one contrast, in percentage points of accuracy.
+    """The verdict on one question about one contrast, in percentage points of accuracy.
 
+    `question` is "tuned", every start at its own learning rate as in practice, or "fixed", all at
+    one rate, `learning_rate`, as in the paper's protocol; runs at one rate have that question alone.
     `effect` is the mean test difference between the start that validation chose (`chosen_epoch`)
-    and source-best. `interval` bounds the largest gain among all candidates from six seeds on;
-    below that it is the t-interval at the chosen epoch, and for a descriptive verdict the
-    pigeonhole bootstrap, as `interval.method` says. `p` belongs to `hypothesis`, `p_adjusted` is
-    after Holm's correction over secondary contrasts (NaN for one that can decide nothing and is not
-    counted there), `p_floor` the smallest p that a sign-flip test of `n_seeds` can give.
-    `confirmation` is the effect on seeds that chose nothing, `pigeonhole` the interval that also
-    resamples draws, `optimism` the part of the effect that choosing in-sample adds. `descriptive`
-    marks tables in which test data made choices.
+    and source-best. `interval` is its 95 % interval, adjusted for that choice, over units that are
+    independent: networks, or blocks of networks and shared draws. It is NaN where nothing can be
+    decided; for a descriptive verdict it is that of the pigeonhole bootstrap, as `interval.method`
+    says. `detectable` is the gain that such runs would find with a power of 80 %. `p` belongs to
+    `hypothesis`, `p_adjusted` is after Holm's correction over secondary contrasts (NaN for one that
+    can decide nothing and is not counted there), `p_floor` the smallest p that a sign-flip test of
+    these units can give. `confirmation` is the effect on seeds that chose nothing, `pigeonhole`
+    resamples networks and draws where nothing can be decided, `optimism` the part of the effect that
+    choosing in-sample adds. `descriptive` marks tables in which test data made choices.
     """
 
     contrast: dict[str, object]
     verdict: VerdictName
     reason: str
     primary: bool = True
+    question: Question = "fixed"
+    learning_rate: float | None = None
     descriptive: bool = False
     hypothesis: str = ""
     effect: float = float("nan")
     interval: Interval = NAN_INTERVAL
+    detectable: float = float("nan")
     p: float = float("nan")
     p_adjusted: float = float("nan")
     p_floor: float = float("nan")
@@ -73,6 +77,8 @@ def verdict_on(
     contrast: Mapping[str, object] | None = None,
     margin: float = 1.0,
     seed: int = 0,
+    question: Question = "tuned",
+    fixed_rate: float | None = None,
 ) -> Verdict:
     """The verdict on one contrast of a tidy table, uncorrected for any other.
 
@@ -82,6 +88,8 @@ def verdict_on(
             holds a single contrast.
         margin: of equivalence, in percentage points.
         seed: of the bootstrap, and of sign flips beyond 12 seeds.
+        question: where runs have several learning rates.
+        fixed_rate: of the question "fixed"; the largest up to it that was run, the highest if None.
 
     Raises:
         TableError: when the table cannot be read as runs, or the contrast is not one of its own.
@@ -89,7 +97,8 @@ def verdict_on(
     check_table(table)
     found = contrasts(table)
     requested = find_contrast(found, contrast or {})
-    return _verdicts(table, [requested], requested, margin, seed)[0]
+    verdicts = _verdicts(table, [requested], requested, margin, seed, fixed_rate)
+    return next((one for one in verdicts if one.question == question), verdicts[0])
 
 
 def verdict_table(
@@ -97,11 +106,13 @@ def verdict_table(
     primary: Mapping[str, object] | None = None,
     margin: float = 1.0,
     seed: int = 0,
+    fixed_rate: float | None = None,
 ) -> list[Verdict]:
     """Verdicts on all contrasts of a tidy table, in sorted order, the primary one first.
 
-    `primary` names the one contrast that was chosen before looking: it is tested at the full
-    level, all others by Holm's correction, each hypothesis over all secondary contrasts that can
+    Each contrast has a verdict at tuned rates and one at a fixed rate, or one where it has a single
+    rate. `primary` names the one contrast that was chosen before looking: both its questions
+    are tested at the full level, all others by Holm's correction, each hypothesis of a question over all secondary contrasts that can
     decide anything: one of too few seeds, or described only, rejects nothing and need not be paid
     for. Without `primary`, and with more than one contrast, all are secondary.
 
@@ -114,7 +125,7 @@ def verdict_table(
     if primary is not None:
         chosen = find_contrast(found, primary)
     ordered = sorted(found, key=lambda c: c != chosen)
-    return _verdicts(table, ordered, chosen, margin, seed)
+    return _verdicts(table, ordered, chosen, margin, seed, fixed_rate)
 
 
 def _verdicts(
@@ -123,26 +134,48 @@ def _verdicts(
     primary: dict[str, object] | None,
     margin: float,
     seed: int,
+    fixed_rate: float | None,
 ) -> list[Verdict]:
-    needed = table["metric"].isin([HEADLINE, ORACLE, FINAL, DIVERGED]).to_numpy()
+    read = [HEADLINE, ORACLE, FINAL, DIVERGED, CORRECT, IMAGES]
+    needed = table["metric"].isin(read).to_numpy()
     table = table[needed | (table["mode"] == PRETRAIN).to_numpy()]
-    weighed: list[Evidence | str] = []
-    for contrast in ordered:
+    weighed: dict[str, list[tuple[int, Evidence | str]]] = {"tuned": [], "fixed": []}
+    for i, contrast in enumerate(ordered):
+        for question, evidence in _weighed(table, contrast, margin, seed, fixed_rate):
+            weighed[question].append((i, evidence))
+    verdicts: list[tuple[int, Verdict]] = []
+    for question in get_args(Question):
+        where = [i for i, _ in weighed[question]]
+        found = [evidence for _, evidence in weighed[question]]
+        firsts = [ordered[i] == primary for i in where]
+        adjusted, family = _adjust(found, firsts)
+        for k, (i, evidence, p) in enumerate(zip(where, found, adjusted, strict=True)):
+            tests = 1 if firsts[k] else len(family) * (k in family)
+            verdict = _verdict(ordered[i], question, firsts[k], evidence, p, margin, tests)
+            verdicts.append((i, verdict))
+    return [verdict for _, verdict in sorted(verdicts, key=lambda pair: pair[0])]
+
+
+def _weighed(
+    table: pd.DataFrame,
+    contrast: dict[str, object],
+    margin: float,
+    seed: int,
+    fixed_rate: float | None,
+) -> Iterator[tuple[Question, Evidence | str]]:
+    """Yield each question that the runs of a contrast can be asked with its evidence, or why there is none."""
+    try:
+        runs = comparable(table, contrast, fixed_rate)
+    except UndecidableError as error:
+        rates = table.loc[table["metric"].isin([HEADLINE, ORACLE]), "learning_rate"].nunique()
+        for question in get_args(Question) if rates > 1 else ("fixed",):
+            yield question, str(error)
+        return
+    for question in questions(runs):
         try:
-            weighed.append(weigh(accuracy_tensors(table, contrast), margin, seed))
+            yield question, weigh(runs, margin, seed, question)
         except UndecidableError as error:
-            weighed.append(str(error))
-    is_primary = [contrast == primary for contrast in ordered]
-    adjusted, family = _adjust(weighed, is_primary)
-    verdicts = []
-    for i, (contrast, evidence, p) in enumerate(zip(ordered, weighed, adjusted, strict=True)):
-        first = is_primary[i]
-        if isinstance(evidence, str):
-            verdicts.append(Verdict(contrast, "undetermined", f"Not decided: {evidence}.", first))
-            continue
-        decision = decide(evidence, p, margin, 1 if first else len(family) * (i in family))
-        verdicts.append(_verdict(contrast, first, evidence, decision, p))
-    return verdicts
+            yield question, str(error)
 
 
 def _adjust(
@@ -173,39 +206,45 @@ def _adjust(
 
 def _verdict(
     contrast: dict[str, object],
+    question: Question,
     primary: bool,
-    evidence: Evidence,
-    decision: Decision,
+    evidence: Evidence | str,
     adjusted: Mapping[str, float],
+    margin: float,
+    tests: int,
 ) -> Verdict:
+    if isinstance(evidence, str):
+        reason = f"Not decided: {evidence}."
+        return Verdict(contrast, "undetermined", reason, primary, question)
+    decision = decide(evidence, adjusted, margin, tests)
     gain = decision.gain
-    pigeonhole = None if gain is None else gain.pigeonhole
-    flags = evidence.flags
-    decided = decision.verdict in ("earlier-better", "later-better", "learning-rate-dependent")
-    if decided and pigeonhole is not None and pigeonhole.low <= 0:
-        flags = (*flags, "draw-sensitive: resampling draws as well, the gain may be zero")
-    interval = NAN_INTERVAL if gain is None else gain.interval
-    if evidence.descriptive and pigeonhole is not None:
-        interval = pigeonhole
-    return Verdict(
+    described = Verdict(
         contrast=contrast,
         verdict=decision.verdict,
         reason=decision.reason,
         primary=primary,
+        question=question,
+        learning_rate=evidence.learning_rate,
         descriptive=evidence.descriptive,
         hypothesis=decision.hypothesis,
-        effect=float("nan") if gain is None else gain.effect,
-        interval=interval,
         p=evidence.p_values.get(decision.hypothesis, float("nan")),
         p_adjusted=adjusted.get(decision.hypothesis, float("nan")),
         p_floor=evidence.p_floor,
         p_interaction=evidence.p_interaction,
         n_seeds=evidence.n_seeds,
         n_draws=evidence.n_draws,
-        chosen_epoch=None if gain is None else gain.epoch,
         source_best=evidence.source_best,
-        optimism=float("nan") if gain is None else gain.optimism,
-        confirmation=None if gain is None else gain.confirmation,
-        pigeonhole=pigeonhole,
-        flags=flags,
+        flags=evidence.flags,
+    )
+    if gain is None:
+        return described
+    return replace(
+        described,
+        effect=gain.effect,
+        interval=gain.pigeonhole if evidence.descriptive and gain.pigeonhole else gain.interval,
+        detectable=gain.detectable,
+        chosen_epoch=gain.epoch,
+        optimism=gain.optimism,
+        confirmation=gain.confirmation,
+        pigeonhole=gain.pigeonhole,
     )

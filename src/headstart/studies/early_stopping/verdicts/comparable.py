@@ -1,0 +1,75 @@
+"""Which runs may be compared at all: accuracies of a contrast, or the reason why they would mislead.
+
+Each of these tables once gave a verdict: one network under eight names, runs that all stay at chance.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from headstart.statistics.errors import UndecidableError
+from headstart.studies.early_stopping.verdicts.accuracies import Accuracies, accuracy_tensors
+from headstart.studies.early_stopping.verdicts.run_tables import (
+    PRETRAIN,
+    SOURCE_ACCURACY,
+    rows_of,
+)
+
+CEILING = 0.995
+LOW = 0.105
+"""With ten classes and more, chance is below this."""
+
+
+def comparable(
+    table: pd.DataFrame, contrast: Mapping[str, object], fixed_rate: float | None = None
+) -> Accuracies:
+    """Return the accuracies of one contrast of a checked table; `fixed_rate` is kept with them.
+
+    Raises:
+        TableError: as `accuracy_tensors`.
+        UndecidableError: the runs do not allow a comparison, or would decide on nothing; the
+            message is the reason.
+    """
+    runs = accuracy_tensors(table, contrast)
+    for reason in (*_histories(table, contrast, runs), *no_room(runs)):
+        raise UndecidableError(reason)
+    return replace(runs, fixed_rate=fixed_rate)
+
+
+def no_room(runs: Accuracies) -> Iterator[str]:
+    """Yield why the accuracies on the target leave nothing to compare, where they do not."""
+    if runs.diverged is not None and (lost := float(np.nan_to_num(runs.diverged).mean())) > 0.5:
+        yield f"{lost:.0%} of the runs diverged, so that their accuracies compare little else"
+    starts = runs.test.mean(axis=(1, 2)).max(axis=1)
+    low, high = float(starts.min()), float(starts.max())
+    if low >= CEILING:
+        yield f"every start reaches {low:.1%} or more: there is no room in which starts could differ"
+    if runs.classes and high <= min(1 / runs.classes + 0.01, 2 / runs.classes):
+        yield f"every start stays at chance, {high:.1%} at most with {runs.classes} classes"
+    if not runs.classes and high <= LOW and high - low <= 0.2 * high:
+        yield f"every start stays at {high:.1%} or less, as at chance with {round(1 / max(high, 1e-3))} classes"
+    if not runs.descriptive and np.array_equal(runs.validation, runs.test):
+        yield "validation and test accuracies are equal in every run: they are read from the same images"
+
+
+def _histories(
+    table: pd.DataFrame, contrast: Mapping[str, object], runs: Accuracies
+) -> Iterator[str]:
+    """Yield what makes source networks no independent units, or leaves them without a best epoch."""
+    first = rows_of(table, contrast).iloc[0]
+    same = (table["source"] == first["source"]) & (table["model"] == first["model"])
+    rows = table[same & (table["mode"] == PRETRAIN) & table["seed"].isin(runs.seeds)]
+    history = rows.pivot_table("value", "seed", ["metric", "split", "source_epoch"], sort=False)
+    read = history[[name for name in history.columns if name[0] == SOURCE_ACCURACY]]
+    if read.empty or read.columns.get_level_values("source_epoch").nunique() < 2:
+        return
+    twins = history.index[history.duplicated(keep=False)]
+    if len(twins):
+        names = ", ".join(map(str, twins))
+        yield f"seeds {names} have equal source histories: one network under several names counts once"
+    held = [name for name in read.columns if name[1] == "validation"] or list(read.columns)
+    flat = read[held].max(axis=1) == read[held].min(axis=1)
+    if flat.any():
+        yield f"seed {flat.idxmax()} has the same source accuracy at all epochs, so that none is its best"
