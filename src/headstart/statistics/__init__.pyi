@@ -2,7 +2,6 @@ from headstart.statistics.claim_results import ClaimResult as ClaimResult
 from headstart.statistics.errors import TableError as TableError
 from headstart.statistics.errors import UndecidableError as UndecidableError
 from headstart.statistics.hypotheses import holm as holm
-from headstart.statistics.hypotheses import tost as tost
 from headstart.statistics.intervals import Interval as Interval
 from headstart.statistics.intervals import mean_interval as mean_interval
 from headstart.statistics.intervals import pigeonhole_bootstrap as pigeonhole_bootstrap
