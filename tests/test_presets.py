@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +34,7 @@ from headstart.training.checkpoints import save
 
 PUBLISHED = ("gutstein_cifar100", "gutstein_mini", "gutstein_caltech")
 NEW = (*PUBLISHED, "gutstein_vgg16", "recommended")
+LARGER = ("thorough", "photographs")
 JIANG = ("jiang_fine_grained", "jiang_cifar10")
 EVERY_TEN = (*range(0, 201, 10),)
 
@@ -47,13 +49,16 @@ def runs(params: CoreParams) -> Counter[tuple[str, ...]]:
     for model, arms in params.section("transfer").items():
         seeds = len(params.pretrain[model].seeds)
         for arm, part in arms.items():
-            grid = (part.source_epochs, part.draws, part.learning_rates, part.targets or (0,))
-            number = seeds
-            for values in grid:
-                number *= len(values)
-            for source in params.pretrain[model].sources:
-                for shots in part.shots:
-                    counts[f"{source}-{model}", arm, str(shots)] += number
+            points = {
+                (target, epoch, shots, rate)
+                for grid in part.grids()
+                for target in grid.targets or ("",)
+                for epoch in grid.source_epochs
+                for shots in grid.shots
+                for rate in grid.learning_rates
+            }
+            for source, (_, _, shots, _) in product(params.pretrain[model].sources, points):
+                counts[f"{source}-{model}", arm, str(shots)] += seeds * len(part.draws)
     return counts
 
 
@@ -141,7 +146,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return new_project(tmp_path_factory.mktemp("planned") / "project")
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", [*NEW, *LARGER])
 def test_snakemake_plans_a_preset_without_its_data(planned: Project, name: str) -> None:
     planned.headstart("use", name)
     output = planned.snakemake("-n")
@@ -249,9 +254,10 @@ def artifact_table(artifact: store.Artifact, name: str) -> pd.DataFrame:
     return pd.read_parquet(artifact.file(f"{name}.parquet"))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_every_arm_of_a_published_protocol_trains_when_reduced(name: str, project: Path) -> None:
-    plan = Plan(parse(reduced(read(name))))
+@pytest.mark.parametrize("name", [*PUBLISHED, *LARGER])
+def test_every_arm_of_a_preset_trains_when_reduced(name: str, project: Path) -> None:
+    others = {section: {} for section in ("trajectory", "knowledge", "invariance")}
+    plan = Plan(parse(reduced(read(name)) | others))
     tables = train(plan)
     table = tables["measurements"]
     peaks = table[table["metric"] == "oracle_peak"]
@@ -332,7 +338,7 @@ def test_the_published_protocol_reduced_runs_under_snakemake(tmp_path: Path) -> 
 
 def test_the_numbers_of_networks_and_runs_stand_in_the_documentation() -> None:
     text = (ROOT / "docs" / "presets.md").read_text()
-    for name in NEW:
+    for name in (*NEW, *LARGER):
         params = preset(name)
         networks = sum(len(part.sources) * len(part.seeds) for part in params.pretrain.values())
         line = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))

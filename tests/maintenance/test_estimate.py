@@ -57,6 +57,21 @@ def test_runs_of_a_published_protocol_are_counted() -> None:
     assert sum(cost.runs for cost in costs) == 550
 
 
+def test_runs_of_further_grids_are_counted() -> None:
+    (part,) = {
+        (len(job.params["transfer"]["source_epochs"]), cost.runs)
+        for job, cost in zip(
+            planned("default").jobs("transfer"),
+            Estimate(planned("default")).costs["transfer"],
+            strict=True,
+        )
+        if job.wildcards["arm"] == "finetune" and job.wildcards["model"] == "convnet"
+        if job.wildcards["target"] == "cyrillic"
+    }
+    # Seven starts at six rates; three at four with one shot, and at five with twenty.
+    assert part == (7, 7 * 6 + 3 * 4 + 3 * 5)
+
+
 def test_a_step_without_a_cost_is_counted_by_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = STEPS | {"transfer": replace(STEPS["transfer"], cost="")}
     monkeypatch.setattr(estimate, "STEPS", changed)

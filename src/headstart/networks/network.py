@@ -3,9 +3,12 @@
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
+
+Tokens = Literal["class", "mean", "all"]
+"""What is read of a block: its class token, the mean over patches (of maps: over places), or all of it."""
 
 
 class NetworkError(ValueError):
@@ -95,6 +98,27 @@ def every_block(network: nn.Module) -> Callable[[Tensor], list[Tensor]]:
     names = block_names(network)
     _require_evaluation(network)
     return lambda images: _outputs(network, names, images)
+
+
+def read_tokens(network: nn.Module, output: Tensor, tokens: Tokens) -> Tensor:
+    """Return what is read of the output of a block: a vector per image, or all of it.
+
+    Raises:
+        ValueError: the block passes no class token on.
+    """
+    if tokens == "all" or output.ndim == 2:
+        return output
+    patches = getattr(getattr(network, "patch_embed", None), "num_patches", None)
+    before = 0 if output.ndim == 4 or patches is None else max(0, output.shape[1] - patches)
+    if tokens == "mean":
+        if output.ndim == 4 and str(getattr(network, "output_fmt", "")).endswith("NHWC"):
+            return output.mean((1, 2))
+        return output.mean((2, 3)) if output.ndim == 4 else output[:, before:].mean(1)
+    if not before or getattr(network, "cls_token", None) is None:
+        raise ValueError(
+            f"the blocks of {type(network).__name__} pass no class token on; read the mean, or all"
+        )
+    return output[:, 0]
 
 
 def late_blocks_replaced(network: nn.Module, other: nn.Module, first: int) -> nn.Module:

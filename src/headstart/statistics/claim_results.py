@@ -5,14 +5,17 @@ from typing import Literal
 
 from headstart.statistics.intervals import Interval
 
-Status = Literal["supported", "contradicted", "undetermined", "not measured here"]
+Status = Literal[
+    "supported", "contradicted", "undetermined", "not identifiable here", "not measured here"
+]
 
 
 @dataclass(frozen=True)
 class ClaimResult:
     """The status of a claim, its number with a 95 % interval, and the reason.
 
-    NaN where nothing was measured, or the runs allow no interval; the claim says in which unit.
+    NaN where nothing was measured, or the runs allow no interval; the claim says in which unit. Not
+    identifiable: measured, but these networks could not show it either way.
     """
 
     status: Status

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from headstart.artifacts.files import read_json, write_json
 from headstart.artifacts.store import Artifact
 from headstart.networks.build import build, new_head
-from headstart.networks.network import Network, every_block, number_of_blocks, truncated
+from headstart.networks.network import (
+    Network,
+    Tokens,
+    every_block,
+    number_of_blocks,
+    read_tokens,
+    truncated,
+)
 from headstart.networks.weights import state_digest
 from headstart.params.models import Model
 from headstart.tasks.batches import Normalization, normalization
@@ -160,11 +167,11 @@ class CheckpointSeries:
         _frozen(network)
         return network
 
-    def pixels(self, epoch: int, layers: Sequence[int] = ()) -> Pixels:
+    def pixels(self, epoch: int, layers: Sequence[int] = (), tokens: Tokens = "all") -> Pixels:
         """Return the backbone of an epoch as a function of pixels, for some of its blocks or all."""
         backbone = self.backbone(epoch)
         chosen = tuple(layers) or tuple(range(1, number_of_blocks(backbone) + 1))
-        return Pixels(backbone, self.normalization, chosen)
+        return Pixels(backbone, self.normalization, chosen, tokens)
 
     def _random(self) -> Network:
         return build(self._model, self._channels, self._size, len(self.classes), seed=0)
@@ -172,21 +179,27 @@ class CheckpointSeries:
 
 @dataclass(frozen=True)
 class Pixels:
-    """A frozen backbone as a function of pixels in [0, 1]; `layers` are its blocks, counted from 1."""
+    """A frozen backbone as a function of pixels in [0, 1].
+
+    `layers` are its blocks, counted from 1; `tokens` says what is read of them.
+    """
 
     backbone: nn.Module
     normalization: Normalization
     layers: tuple[int, ...]
+    tokens: Tokens = "all"
 
     def until(self, layer: int) -> Callable[[Tensor], Tensor]:
-        """Return the function from pixels to the output of one block, which evaluates no later one."""
-        represent = truncated(self.backbone, layer - 1)
-        return lambda pixels: represent(self.normalized(pixels))
+        """Return the function from pixels to what is read of one block, which evaluates no later one."""
+        block = truncated(self.backbone, layer - 1)
+        return lambda pixels: read_tokens(
+            self.backbone, block(self.normalized(pixels)), self.tokens
+        )
 
     def every_layer(self, pixels: Tensor) -> Sequence[Tensor]:
-        """Return the outputs of `layers`, in one pass."""
+        """Return what is read of `layers`, in one pass."""
         outputs = every_block(self.backbone)(self.normalized(pixels))
-        return [outputs[layer - 1] for layer in self.layers]
+        return [read_tokens(self.backbone, outputs[i - 1], self.tokens) for i in self.layers]
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """Return what the network was trained on; nothing is clamped, so that gradients pass."""

@@ -124,10 +124,14 @@ def test_models_are_compared_where_their_source_accuracy_is_equal() -> None:
             rows_of(constant, seed, "constant"),
             source_of({0: 0.1, 4: 0.61, 30: 0.945}, 30, seed, "constant"),
         ]
-    table = equal_source_accuracy(tidy(parts))
-    assert list(table["source_epoch"]) == [4, 30]
-    assert list(zip(table["model"], table["other"], strict=True)) == [("constant", "decayed")] * 2
-    assert table["difference"].to_numpy() == pytest.approx([3.0, -7.0])
-    assert list(table["n"]) == [6, 6]
+    rows = [{**NAMES, "model": name, "network": "convnet"} for name in ("decayed", "constant")]
+    settings = pd.DataFrame(rows)
+    table = equal_source_accuracy(tidy(parts), settings)
+    assert list(table["start"]) == ["4", "30", "source-best"]
+    assert set(zip(table["model"], table["other"], strict=True)) == {("constant", "decayed")}
+    assert table["difference"].to_numpy() == pytest.approx([3.0, -7.0, -7.0])
+    assert list(table["n"]) == [6, 6, 6]
     apart = tidy([part[part["source_epoch"] != 2] for part in parts])
-    assert list(equal_source_accuracy(apart)["source_epoch"]) == [30]
+    assert list(equal_source_accuracy(apart, settings)["start"]) == ["30", "source-best"]
+    other = settings.assign(network=["convnet", "vit"])
+    assert equal_source_accuracy(tidy(parts), other).empty

@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 from checkout import ROOT
 
-LAYERS, EPOCHS = 4, (1, 2, 3, 5, 8, 13)
+from headstart.studies.invariance.columns import EMBEDDING, null
+
+LAYERS, EPOCHS = 4, (1, 2, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21)
 PLACE = {"study": "invariance", "source": "latin", "model": "vit", "target": "cyrillic", "source_epoch": 9,
-         "target_seed": 0, "given_weights": False, "condition": "measured",
+         "target_seed": 0, "given_weights": False, "tokens": "class", "condition": "measured",
          "device": "cpu"}  # fmt: skip
 ARMS = {"finetune": ("finetune", False), "reconstruct": ("reconstruct", False),
         "scratch": ("finetune", True)}  # fmt: skip
 Plant = Callable[[str, int, int, int], float]
 GRIDS = ("forgetting", "learning", "cka_divergence", "flow", "excess_compression", "excess_over_random",
-         "excess_over_scratch", "stir_pt_given_pt", "stir_ft_given_ft")  # fmt: skip
+         "excess_over_scratch", "excess_over_embedding", "stir_pt_given_pt", "stir_ft_given_ft")  # fmt: skip
 # Biased CKA, and 1 in place of self-STIR; `measurements` puts it .01 above the measured form.
 AS_PUBLISHED = {"forgetting": "forgetting_paper", "learning": "learning_paper",
                 "cka_divergence": "cka_divergence"}  # fmt: skip
@@ -35,7 +37,7 @@ def default_value(arm: str, metric: str, reference: int, layer: int, epoch: int)
     """Return what was planted: reconstruction forgets early, scratch everything, fine-tuning late."""
     height = {"finetune": 0.1, "reconstruct": 0.5, "scratch": 0.7}[arm]
     if metric.startswith("stir"):
-        return 0.99
+        return 0.99 if layer == reference else 0.6
     if metric.startswith(("flow", "excess")):
         return 0.05 if layer < reference else -0.05
     rise = 1 + layer / LAYERS if arm == "finetune" else 1.0
@@ -68,6 +70,9 @@ def measurements(arms: tuple[str, ...] = tuple(ARMS), seeds: int = 3) -> pd.Data
                                    "value": value, "low": value - 0.02, "high": value + 0.02, "n": 64,
                                    "reason": ""}  # fmt: skip
                             rows.append(row)
+                            if metric == "forgetting" and end and layer == reference:
+                                behind = {"condition": null(EMBEDDING), "first_replaced": 0}
+                                rows.append({**row, **behind, "value": 0.02})
                             if metric in AS_PUBLISHED and layer == reference:
                                 published_form = {
                                     "form": "biased",

@@ -42,6 +42,7 @@ def every_figure() -> dict[str, Drawn | None]:
         "starts": invariance_layers.layers_figure(
             MEASURED, RUNS, PUBLISHED, ("fine-tuned", "from scratch")
         ),
+        "readings": invariance_layers.readings_figure(MEASURED, RUNS),
         "flow": invariance_flow.flow_figure(MEASURED, RUNS),
         "flow_published": invariance_flow.published_figure(PUBLISHED),
         "dynamics": invariance_dynamics.dynamics_figure(MEASURED, ROBUST, RUNS, PUBLISHED),
@@ -60,7 +61,7 @@ def drawn() -> dict[str, Drawn]:
 def test_every_figure_is_drawn_and_gives_the_same_bytes_twice(
     drawn: dict[str, Drawn], tmp_path: Path
 ) -> None:
-    assert len(drawn) == 7
+    assert len(drawn) == 8
     # That of the fewest panels, because writing takes most of the time.
     again = invariance_layers.layers_figure(
         MEASURED, RUNS, PUBLISHED, ("fine-tuned", "reconstructing")
@@ -78,7 +79,8 @@ def test_layers_hold_means_runs_and_published_values(drawn: dict[str, Drawn]) ->
     ours = table[(table["drawn"] == "here") & (table["series"] == "fine-tuned")]
     forgetting = ours[ours["metric"] == "forgetting"].sort_values("layer")
     ended = MEASURED.query(
-        "metric == 'forgetting' and arm == 'finetune' and target_epoch == 13 and layer == reference_layer"
+        "metric == 'forgetting' and arm == 'finetune' and target_epoch == 21 and layer == reference_layer"
+        " and condition == 'measured'"
     )
     np.testing.assert_allclose(forgetting["value"], ended.groupby("layer")["value"].mean())
     assert (forgetting["runs"] == 3).all()
@@ -265,10 +267,24 @@ def test_figures_without_anything_to_draw_are_left_out() -> None:
 
 
 def test_captions_say_how_many_networks_and_images(drawn: dict[str, Drawn]) -> None:
-    for name in ("tasks", "flow", "dynamics", "trust"):
+    for name in ("tasks", "readings", "flow", "dynamics", "trust"):
         caption = " ".join(words(drawn[name][0]).split())
         assert "n = 3 source networks, 64 test images × 2 inversion seeds" in caption, name
-    assert "n = 6 runs of 6 epochs each" in " ".join(words(drawn["robustness"][0]).split())
+    assert "n = 6 runs of 12 epochs each" in " ".join(words(drawn["robustness"][0]).split())
+
+
+def test_readings_stand_beside_what_the_embedding_alone_forgets() -> None:
+    everything = MEASURED[MEASURED["metric"] == "forgetting"].assign(tokens="all")
+    both = pd.concat([MEASURED, everything.assign(value=everything["value"] / 10)])
+    found = invariance_layers.readings_figure(both, RUNS)
+    assert found is not None
+    table = found[1].set_index(["tokens", "series", "replaced", "layer"])["value"]
+    place = ("fine-tuned", "the whole run")
+    for layer in (1, 4):
+        assert table["all", *place, layer] == pytest.approx(table["class", *place, layer] / 10)
+    assert table["class", "fine-tuned", "its embedding alone", 2] == pytest.approx(0.02)
+    assert [axis.get_title("left") for axis in found[0].axes] == ["Class token", "All tokens"]
+    plt.close(found[0])
 
 
 def test_two_arms_that_do_the_same_go_by_their_own_names() -> None:

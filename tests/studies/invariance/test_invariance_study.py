@@ -26,7 +26,7 @@ from headstart.steps.check import Facts
 from headstart.studies.invariance import compare as invariance
 from headstart.studies.invariance import inversions, tables
 from headstart.studies.invariance.checks import data_problems
-from headstart.studies.invariance.columns import MEASUREMENTS, null
+from headstart.studies.invariance.columns import EMBEDDING, MEASUREMENTS, null
 from headstart.studies.invariance.network_tables import of_form
 from headstart.studies.invariance.rows import NOT_IDENTIFIABLE
 from headstart.tasks import TaskError
@@ -150,7 +150,7 @@ def test_stored_pixels_have_the_residuals_that_stand_beside_them(copied: Plan) -
     job = job_of(copied, "inversions", "finetune")
     artifact = open_artifact(job)
     residuals = read_table(artifact.file("residuals.parquet"))
-    stored = load(artifact.file("epoch-0002-noise-seed1.safetensors"))["pixels"]
+    stored = load(artifact.file("epoch-0002-all-noise-seed1.safetensors"))["pixels"]
     assert stored.dtype == torch.float16
     assert tuple(stored.shape) == (3, 10, 1, 12, 12)
     (run,) = job.inputs["network"]
@@ -196,7 +196,9 @@ def test_every_value_is_a_number_or_has_a_reason(gathered: dict[str, pd.DataFram
 def test_forgetting_is_measured_against_self_stir_and_its_published_form_against_1(
     gathered: dict[str, pd.DataFrame],
 ) -> None:
-    table = gathered["measurements"].query("arm == 'reconstruct' and kind == 'noise'")
+    table = gathered["measurements"].query(
+        "arm == 'reconstruct' and kind == 'noise' and condition == 'measured'"
+    )
     keyed = table.pivot_table(index=["form", "reference_layer", "layer"], columns="metric",
                               values="value")  # fmt: skip
     given = keyed["stir_ft_given_pt"]
@@ -321,8 +323,9 @@ RESTING = ("forgetting", "learning", "flow", "excess_compression", "excess_over_
 
 
 def compared(**options: Any) -> pd.DataFrame:
-    """Return what is measured of the fine-tuned run alone, at its end, with other options."""
-    plan = Plan(changed(arms=["finetune"], scratch=[], dynamics={}, robustness={}, **options))
+    """Return what is measured of the fine-tuned run alone, with other options; at its end, unless they say more."""
+    options = {"dynamics": {}, **options}
+    plan = Plan(changed(arms=["finetune"], scratch=[], robustness={}, **options))
     done(plan, "inversions")
     (artifact,) = done(plan, "invariance")
     return read_table(artifact.file("measurements.parquet"))
@@ -344,6 +347,31 @@ def test_a_layer_that_was_not_inverted_gives_nan_with_its_reason(copied: Plan) -
     assert table.loc[table["metric"] == "cka_divergence", "value"].notna().all()
 
 
+def test_the_class_token_decides_and_all_tokens_are_measured_once_at_the_end(copied: Plan) -> None:
+    read = {"images": 10, "seeds": [0], "tokens": ["all", "class"],
+            "optimizer": {"steps": 40, "step_size": 0.1, "method": "adam", "decay": True}}  # fmt: skip
+    table = compared(
+        inversions=read,
+        control=["random"],
+        convergence={"unconverged": "keep"},
+        dynamics={"epochs": [0, 1]},
+    )
+    tuned = select(table, arm="finetune", metric="forgetting", form="debiased")
+    measured = select(tuned, condition=MEASURED)
+    assert measured.groupby("tokens")["target_epoch"].nunique().to_dict() == {"all": 1, "class": 3}
+    assert set(of_form(table)["tokens"]) == {"class"}
+    assert set(select(table, metric="data_processing_pt")["tokens"]) == {"all"}
+    assert set(select(table, metric="excess_over_random")["tokens"]) == {"class"}
+    ended = select(tuned, target_epoch=2)
+    behind = select(ended, condition=null(EMBEDDING))
+    assert set(behind["tokens"]) == {"all", "class"}
+    assert (behind["first_replaced"] == 0).all()
+    whole = select(ended, condition=MEASURED, reference_layer=[1, 2, 3])
+    whole = whole[whole["layer"] == whole["reference_layer"]]
+    assert len(whole) == len(behind) == 6
+    assert not np.allclose(whole["value"], behind["value"])
+
+
 def test_what_was_not_inverted_is_kept_with_the_reason_for_chosen_layers_and_kinds_of_seeds(
     copied: Plan,
 ) -> None:
@@ -357,7 +385,7 @@ def test_what_was_not_inverted_is_kept_with_the_reason_for_chosen_layers_and_kin
         assert rows["reason"].str.contains("half-samples need 8 images or more, found 6").all()
         assert set(rows["kind"]) == {"noise", "other_image"}
         assert set(rows["reference_layer"]) | set(rows["layer"]) == {1, 3}
-    assert set(table["first_replaced"].dropna()) <= {1, 3}
+    assert set(table["first_replaced"].dropna()) <= {0, 1, 3}
     by_kind = identifiable(table, "forgetting").groupby("kind")["value"].sum()
     assert by_kind["noise"] != by_kind["other_image"]
     (first,) = set(of_form(table).query("kind != ''")["kind"])

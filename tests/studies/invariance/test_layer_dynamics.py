@@ -78,7 +78,7 @@ def test_a_run_without_learning_on_the_way_is_searched_over_forgetting_alone() -
     assert set(found["family"]) == {FAMILY, "cka_divergence", "subspace_similarity"}
     never = found[found["series"] == "learning"]
     assert never["r"].isna().all()
-    assert never["reason"].str.startswith("undefined at 5 of 6 epochs: not measured there").all()
+    assert never["reason"].str.startswith("undefined at 11 of 12 epochs: not measured there").all()
     assert (found["epochs"] == len(EPOCHS)).all()
 
 
@@ -92,12 +92,14 @@ def test_aggregates_of_a_layer_that_failed_at_one_epoch_are_counted_and_say_so()
     assert (found.loc[found["r"].notna(), "reason"] == "").all()
     # Suffixes hold the last layer: three of forgetting, of the sum and of the difference, four statistics.
     assert found["left_out"].unique().tolist() == [36]
-    assert found["reason"].str.startswith("undefined at 1 of 6 epochs").sum() == 36
+    assert found["reason"].str.startswith("undefined at 1 of 12 epochs").sum() == 36
     assert found["hypotheses"].unique().tolist() == [len(found) - 36]
     aggregate = papers_aggregate(table, robustness(("finetune",), 1))
     whole = transients(aggregate).set_index("part")
-    assert whole.at["whole", "reason"] == "undefined at 1 of 6 epochs"
-    assert whole.at["differences", "reason"] == "2 values, fewer than 3"
+    assert whole.at["whole", "reason"] == "undefined at 1 of 12 epochs"
+    assert whole.at["differences", "reason"] == ""
+    fewer = transients(aggregate.query("target_epoch != 5")).set_index("part")
+    assert fewer.at["differences", "reason"] == "7 values, fewer than 8"
     table, accuracy = measurements(("finetune",), 2), robustness(("finetune",), 2)
     failed = (table["metric"] == "forgetting") & (table["layer"] == LAYERS) & (table["seed"] == 0)
     table.loc[failed & (table["target_epoch"] == 3), "value"] = float("nan")
@@ -122,7 +124,7 @@ def test_prefixes_are_named_by_their_last_epoch() -> None:
     prefix = found[
         (found["part"] == "prefix") & (found["arm"] == "finetune") & (found["seed"] == 0)
     ]
-    assert prefix["target_epoch"].tolist() == [3, 5, 8, 13]
+    assert prefix["target_epoch"].tolist() == [3, 5, 7, 9, 11, 13, 15, 17, 19, 21]
     whole = found[(found["part"] == "whole") & (found["arm"] == "finetune") & (found["seed"] == 0)]
     assert prefix["r"].iloc[-1] == pytest.approx(whole["r"].iloc[0])
 

@@ -118,26 +118,25 @@ def undefined_reason(gram: Float64[Tensor, "images images"], debiased: bool = Tr
     return "constant features: every image has the same representation"
 
 
-def principal_directions(
-    features: Float[Tensor, "images ..."], components: int
-) -> Float64[Tensor, "width components"]:
-    """Return the top principal directions of the centred features: orthonormal columns, largest first.
+def _leading(
+    x: Float64[Tensor, "images width"], components: int, precision: torch.dtype
+) -> tuple[Float64[Tensor, "images components"], Float64[Tensor, " components"]]:
+    """Return the top left singular vectors of centred features, and their singular values, largest first.
 
-    Columns beyond the rank of the features are NaN: their direction is arbitrary.
-
-    Raises:
-        ValueError: fewer than 4 images, or more components than images − 1 or features.
+    From the Gram matrix, whose size is that of the images, not of the features. Values beyond the rank are
+    NaN: the direction is arbitrary.
     """
-    x = centered(features)
     available = min(x.shape[0] - 1, x.shape[1])
     if not 1 <= components <= available:
         raise ValueError(
             f"{components} principal directions are requested, but {x.shape[0]} images with "
             f"{x.shape[1]} features have 1 to {available}: choose a number in this range"
         )
-    _, values, directions = torch.linalg.svd(x, full_matrices=False)
-    floor = values[0] * max(x.shape) * torch.finfo(features.dtype).eps
-    return torch.where(values > floor, directions.T, torch.nan)[:, :components]
+    squares, vectors = torch.linalg.eigh(x @ x.T)
+    lengths = squares.clamp(min=0).sqrt().flip(0)[:components]
+    # A Gram holds squares: a length below 1e-7 of the largest is nothing but rounding, in any precision.
+    floor = lengths[0] * max(max(x.shape) * torch.finfo(precision).eps, RELATIVE_FLOOR)
+    return vectors.flip(1)[:, :components], torch.where(lengths > floor, lengths, torch.nan)
 
 
 def subspace_similarity(
@@ -152,21 +151,27 @@ def subspace_similarity(
     representation has fewer than k directions (`rank_reason` says so).
 
     Raises:
-        ValueError: different numbers of features, or see `principal_directions`.
+        ValueError: different numbers of features, fewer than 4 images, or more components than images − 1
+            or features.
     """
     if x[0].numel() != y[0].numel():
         raise ValueError(
             f"subspaces of {x[0].numel()} and {y[0].numel()} features cannot be compared: "
             "give the same layer of both networks"
         )
-    overlap = principal_directions(x, components).T @ principal_directions(y, components)
+    one, other = centered(x), centered(y)
+    (u, u_lengths), (v, v_lengths) = (
+        _leading(each, components, features.dtype) for each, features in ((one, x), (other, y))
+    )
+    # Directions are Xᵀu / σ: their products need XYᵀ alone.
+    overlap = (u / u_lengths).T @ (one @ other.T) @ (v / v_lengths)
     return overlap.square().sum() / components
 
 
 def rank_reason(features: Float[Tensor, "images ..."], components: int) -> str | None:
     """Return why the subspace similarity of these features is NaN; None where it is defined."""
-    directions = principal_directions(features, components)
-    rank = int(directions.isfinite().all(0).sum())
+    lengths = _leading(centered(features), components, features.dtype)[1]
+    rank = int(lengths.isfinite().sum())
     if rank == components:
         return None
     if rank == 0:

@@ -11,15 +11,16 @@ def transfer(job: Job, params: CoreParams) -> Cost:
     options, size = job.params["transfer"], task_size(job.wildcards["target"], params)
     epochs, probe = options["epochs"], options["mode"] == "probe"
     tested = epochs if options["test_epochs"] == "all" else len(options["test_epochs"])
-    each = len(options["source_epochs"]) * len(options["draws"]) * len(options["learning_rates"])
-    trained = evaluated = 0
-    for shots in options["shots"]:
-        images = size.images if shots == "all" else min(size.images, shots * size.classes)
-        trained += 0 if probe else each * epochs * images
-        evaluated += each * images
-        evaluated += each * (1 if probe else epochs + 1) * size.validation
-        evaluated += each * (1 if probe else tested + 1) * size.test
-    runs = each * len(options["shots"])
+    runs = trained = evaluated = 0
+    for grid in (options, *options["also"]):
+        each = len(grid["source_epochs"]) * len(options["draws"]) * len(grid["learning_rates"])
+        for shots in grid["shots"]:
+            images = size.images if shots == "all" else min(size.images, shots * size.classes)
+            trained += 0 if probe else each * epochs * images
+            evaluated += each * images
+            evaluated += each * (1 if probe else epochs + 1) * size.validation
+            evaluated += each * (1 if probe else tested + 1) * size.test
+        runs += each * len(grid["shots"])
     return asked(
         job,
         params,

@@ -24,7 +24,7 @@ SOURCE_BEST = "source-best"
 POINTS = 100
 WORTH = [*ARM, "shots", "start", "worth", "low", "high", "n", "beyond", "reason"]
 PAIRED = [
-    *("source", "model", "other", "target", "arm", "shots", "source_epoch"),
+    *("source", "model", "other", "target", "arm", "shots", "start"),
     *("source_accuracy", "difference", "low", "high", "n"),
 ]
 
@@ -65,29 +65,36 @@ def data_transferred(measurements: pd.DataFrame, confidence: float = 0.95) -> pd
     )  # fmt: skip
 
 
-def equal_source_accuracy(measurements: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:
-    """Return what two source trainings are worth to a target where their source accuracy is equal.
+def equal_source_accuracy(
+    measurements: pd.DataFrame, settings: pd.DataFrame, tolerance: float = 0.02
+) -> pd.DataFrame:
+    """Return what two source trainings of one network are worth to a target at equal source accuracy.
 
-    Models that share source, target and arm are compared, such as one with a constant and one with a
-    decayed rate. Each start of `model` meets, within its source network, the start of `other` whose
-    source validation accuracy is nearest, at most `tolerance` away; `difference` is the target
+    Models that share network, source, target and arm are compared, such as one with a constant and one
+    with a decayed rate. Each start of `model` meets, within its source network, the start of `other`
+    whose source validation accuracy is nearest, at most `tolerance` away; `difference` is the target
     accuracy of the first minus that of the second in points, with its t-interval over the `n`
-    networks that have such a pair. Scratch is no start.
+    networks that have such a pair. Starts are named as in `data_transferred`; scratch is none.
+
+    Args:
+        measurements: the study's table of that name.
+        settings: the study's table of that name; says which models are one network.
+        tolerance: the largest difference in source accuracy, a fraction.
     """
-    runs = tuned_accuracies(measurements)
+    runs = tuned_accuracies(measurements).merge(settings[[*ARM, "network"]])
     starts = runs[runs["source_epoch"] > 0].merge(_source_accuracies(measurements))
+    keys = ["network", "source", "target", "arm", "shots"]
     rows = []
-    for names, group in starts.groupby(["source", "target", "arm", "shots"], sort=True):
-        source, target, arm, shots = names
+    for (_, source, target, arm, shots), group in starts.groupby(keys, sort=True):
         for model, other in _pairs(group):
-            pairs = _nearest(
-                group[group["model"] == model], group[group["model"] == other], tolerance
-            )
-            for epoch, mine in pairs.groupby("source_epoch"):
-                gap = mean_interval(POINTS * mine["difference"].to_numpy())
-                level = float(mine["source_accuracy"].mean())
+            mine = group[group["model"] == model]
+            near = _nearest(mine, group[group["model"] == other], tolerance)
+            named = _with_source_best(mine, measurements).merge(near, on=["seed", "source_epoch"])
+            for start, pairs in named.groupby("start", sort=False):
+                gap = mean_interval(POINTS * pairs["difference"].to_numpy())
+                level = float(pairs["source_accuracy"].mean())
                 numbers = (level, gap.estimate, gap.low, gap.high, gap.n)
-                rows.append((source, model, other, target, arm, shots, epoch, *numbers))
+                rows.append((source, model, other, target, arm, shots, start, *numbers))
     return pd.DataFrame(rows, columns=PAIRED)
 
 
@@ -178,4 +185,5 @@ def _nearest(mine: pd.DataFrame, others: pd.DataFrame, tolerance: float) -> pd.D
     both["distance"] = (both["source_accuracy"] - both["source_accuracy_other"]).abs()
     near = both[both["distance"] <= tolerance].sort_values(["distance", "source_epoch_other"])
     near = near.drop_duplicates(["seed", "source_epoch"])
-    return near.assign(difference=near["test"] - near["test_other"])
+    near = near.assign(difference=near["test"] - near["test_other"])
+    return near[["seed", "source_epoch", "difference"]]

@@ -87,7 +87,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         "settings": described,
         "published": published,
         "data_transferred": data_transferred(measurements),
-        "equal_source_accuracy": equal_source_accuracy(measurements),
+        "equal_source_accuracy": equal_source_accuracy(measurements, described),
     }
     for name, table in tables.items():
         write_table(context.out / f"{name}.parquet", table)

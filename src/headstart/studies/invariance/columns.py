@@ -16,6 +16,7 @@ MEASUREMENTS = Schema(
     "invariance",
     {
         **RUN,
+        "tokens": "str",
         "kind": "str",
         "form": "str",
         "reference_layer": "Int64",
@@ -28,6 +29,7 @@ RESIDUALS = Schema(
     {
         **RUN,
         "network": "str",
+        "tokens": "str",
         "kind": "str",
         "form": "str",
         "inversion_seed": "Int64",
@@ -69,6 +71,10 @@ TABLES: dict[str, Callable[[Iterable[Row]], pd.DataFrame]] = {
 """How rows become each table."""
 
 
+EMBEDDING = "embedding"
+"""The control that is the pretrained network behind the embedding of the run, its first block 0."""
+
+
 def null(control: str) -> str:
-    """Return the condition of a network whose late blocks are unrelated: random, or of a scratch run."""
+    """Return the condition of a network that shares all but a part with pt, as its control says."""
     return f"null_{control}"

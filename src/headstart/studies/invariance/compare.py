@@ -7,12 +7,14 @@ inversions; nothing is trained or inverted here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 
 from headstart.artifacts.files import ArtifactError, read_table, write_table
 from headstart.artifacts.keys import Job, derive_seed
@@ -23,7 +25,8 @@ from headstart.metrics.representations.stir import TargetGrams, residual_groups
 from headstart.networks.build import fresh_backbone
 from headstart.networks.network import late_blocks_replaced
 from headstart.statistics.measurements import select
-from headstart.studies.invariance.columns import OUTCOMES, TABLES, Row
+from headstart.studies.invariance.columns import EMBEDDING, OUTCOMES, TABLES, Row
+from headstart.studies.invariance.params import Tokens
 from headstart.studies.invariance.rows import FORMS, Rows
 from headstart.studies.invariance.subject import PRETRAINED, RUN, Subject
 from headstart.training.checkpoint_series import Pixels, same_weights
@@ -129,7 +132,7 @@ class Run:
             **{name: end[name] for name in OUTCOMES},
             "images": self.subject.reference.pixels.shape[1],
             "inversion_seeds": len(self.options.inversions.seeds),
-            "layers": len(self._start().layers),
+            "layers": len(self._start("all").layers),
             **{
                 f"broken_{each}": select(ended, metric=f"data_processing_{each}")["value"].mean()
                 for each in ("pt", "ft")
@@ -137,81 +140,88 @@ class Run:
         }
 
     def _measurements(self) -> Iterator[Row]:
-        for kind in self.options.inversions.kinds:
-            for epoch in self.epochs:
-                network = self.subject.pixels(self.reached, epoch)
-                for row in self._compared(network, epoch, kind):
-                    yield {"target_epoch": epoch, "kind": kind, **row}
-        for epoch in self.epochs:
-            for row in self._subspaces(self.subject.pixels(self.reached, epoch)):
-                yield {"target_epoch": epoch, **row}
+        readings = self.options.inversions.readings
+        for tokens in readings:
+            # On the way only the reading that decides is followed.
+            for epoch in self.epochs if tokens == readings[0] else [self.end]:
+                network = self.subject.pixels(self.reached, epoch, tokens)
+                for kind in self.options.inversions.kinds:
+                    for row in self._compared(network, epoch, kind):
+                        yield {"target_epoch": epoch, "tokens": tokens, "kind": kind, **row}
+                for row in self._subspaces(network):
+                    yield {"target_epoch": epoch, "tokens": tokens, **row}
 
     def _compared(self, network: Pixels, epoch: int, kind: str) -> Iterator[Row]:
-        convergence = {
-            "pt": self.started.convergence(self.source_epoch, kind, self.options.convergence)
-        }
+        tokens, criterion = network.tokens, self.options.convergence
+        convergence = {"pt": self.started.convergence(self.source_epoch, tokens, kind, criterion)}
         pair = Comparison(
-            self.subject.pretrained_grams(self.init_epoch, kind),
+            self.subject.pretrained_grams(self.init_epoch, tokens, kind),
             self.started.grams(network, self.subject.reference, self.source_epoch, kind),
         )
         if epoch in self.ended.epochs:
-            convergence["ft"] = self.ended.convergence(epoch, kind, self.options.convergence)
+            convergence["ft"] = self.ended.convergence(epoch, tokens, kind, criterion)
             pair = Comparison(
                 pair.pt_given_pt,
                 pair.ft_given_pt,
-                self._ended_grams(self._start(), epoch, kind),
+                self._ended_grams(self._start(tokens), epoch, kind),
                 self._ended_grams(network, epoch, kind),
             )
         rows = Rows(pair, network.layers, convergence, self.options)
-        yield from rows.checks()
+        yield from rows.checks(tokens == "all")
         if epoch != self.end:
             yield from rows.diagonal()
             return
-        yield from rows.complete(self._controls(kind))
+        decides = tokens == self.options.inversions.readings[0]
+        yield from rows.complete(self._controls(network, kind, self.options.control * decides))
 
-    def _start(self) -> Pixels:
-        return self.subject.pixels(self.subject.source, self.source_epoch)
+    def _start(self, tokens: Tokens) -> Pixels:
+        return self.subject.pixels(self.subject.source, self.source_epoch, tokens)
 
     def _ended_grams(self, network: Pixels, epoch: int, kind: str) -> TargetGrams:
         return self.ended.grams(network, self.subject.reference, epoch, kind)
 
-    def _controls(self, kind: str) -> dict[str, dict[int, TargetGrams]]:
-        """Return Grams of networks whose blocks from each layer on are unrelated, by kind of control."""
-        found: dict[str, dict[int, TargetGrams]] = {}
-        for name in self.options.control:
-            other = self._unrelated(name)
-            if other is None:
-                continue
-            start = self._start()
-            found[name] = {}
-            for layer in start.layers:
-                mixed = late_blocks_replaced(start.backbone, other.backbone, layer - 1)
-                network = Pixels(mixed, start.normalization, start.layers)
-                found[name][layer] = self.started.grams(
-                    network, self.subject.reference, self.source_epoch, kind
-                )
+    def _controls(
+        self, network: Pixels, kind: str, names: Sequence[str]
+    ) -> dict[str, dict[int, TargetGrams]]:
+        """Return Grams of networks that are pt but for a part, by kind and the first block replaced.
+
+        `embedding` is pt behind what this run made of all that comes before its first block.
+        """
+        start = self._start(network.tokens)
+
+        def grams(backbone: nn.Module) -> TargetGrams:
+            pixels = replace(start, backbone=backbone)
+            return self.started.grams(pixels, self.subject.reference, self.source_epoch, kind)
+
+        behind = late_blocks_replaced(network.backbone, start.backbone, 0)
+        found = {EMBEDDING: {0: grams(behind)}}
+        for name in names:
+            if (other := self._unrelated(name)) is not None:
+                found[name] = {
+                    layer: grams(late_blocks_replaced(start.backbone, other, layer - 1))
+                    for layer in start.layers
+                }
         return found
 
-    def _unrelated(self, name: str) -> Pixels | None:
-        """Return a network that shares nothing with pt; None where this run is itself the one requested."""
-        subject, start = self.subject, self._start()
+    def _unrelated(self, name: str) -> nn.Module | None:
+        """Return a backbone that shares nothing with pt; None where this run is itself the one requested."""
+        subject = self.subject
         if name == "random":
             names = [subject.job.wildcards[each] for each in ("source", "model", "seed")]
             seed = derive_seed("invariance control", *names)
             backbone = fresh_backbone(subject.model, subject.shape, seed).to(self.context.device)
-            backbone.eval().requires_grad_(False)
-            return Pixels(backbone, start.normalization, start.layers)
+            return backbone.eval().requires_grad_(False)
         if self.arm in self.options.scratch:
             return None
         for artifact in self.context.inputs["trajectory"]:
             if artifact.manifest["wildcards"]["arm"] in self.options.scratch:
                 run = subject.checkpoints(artifact)
-                return subject.pixels(run, run.epoch(self.options.end))
+                return run.backbone(run.epoch(self.options.end))
         return None
 
     def _subspaces(self, network: Pixels) -> Iterator[Row]:
         """Yield the similarity of principal subspaces on X, mean over seeds."""
-        start, rows = self._start(), []
+        start, rows = self._start(network.tokens), []
         for x in self.subject.reference.pixels:
             with torch.no_grad():
                 pairs = [each.every_layer(x.to(self.context.device)) for each in (start, network)]
@@ -236,22 +246,24 @@ class Run:
 
     def _residuals(self) -> Iterator[Row]:
         """Yield self-STIR among images that were inverted well, less well, and so on."""
-        inversions, layers = self.options.inversions, self._start().layers
+        inversions, layers = self.options.inversions, self._start("all").layers
         cells = [*product(enumerate(inversions.seeds), enumerate(layers), FORMS)]
-        for kind, network in product(inversions.kinds, ("pt", "ft")):
+        for tokens, kind, network in product(inversions.readings, inversions.kinds, ("pt", "ft")):
             if network == "pt":
                 inverted, epoch = self.started, self.source_epoch
-                grams = self.subject.pretrained_grams(self.init_epoch, kind)
+                grams = self.subject.pretrained_grams(self.init_epoch, tokens, kind)
             else:
                 inverted, epoch = self.ended, self.end
-                grams = self._ended_grams(self.subject.pixels(self.reached, epoch), epoch, kind)
+                pixels = self.subject.pixels(self.reached, epoch, tokens)
+                grams = self._ended_grams(pixels, epoch, kind)
             for (s, seed), (j, layer), form in cells:
-                residuals = inverted.residual(epoch, kind, seed, layer)
+                residuals = inverted.residual(epoch, seed, layer, tokens=tokens, kind=kind)
                 pair = grams.originals[s, j], grams.inverted[s, j, j]
                 found = residual_groups(*pair, residuals, self.options.groups, FORMS[form])
                 for number, group in enumerate(found):
                     yield {
                         "network": network,
+                        "tokens": tokens,
                         "kind": kind,
                         "target_epoch": epoch,
                         "metric": "self_stir",
@@ -277,7 +289,8 @@ class Run:
                 yield {"target_epoch": epoch, **row}
 
     def _describe(self, table: pd.DataFrame) -> str:
-        end = select(table, target_epoch=self.end, form="debiased")
+        tokens = self.options.inversions.readings[0]
+        end = select(table, target_epoch=self.end, form="debiased", tokens=tokens)
         end = end[end["layer"] == end["reference_layer"]]
 
         def listed(metric: str) -> str:

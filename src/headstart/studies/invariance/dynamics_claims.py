@@ -4,25 +4,26 @@ The independent unit is the source network, as in `headstart.studies.invariance.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult, Status, bounded
-from headstart.statistics.intervals import mean_interval
+from headstart.statistics.intervals import Interval, mean_interval
 from headstart.statistics.measurements import select
 from headstart.studies.invariance.layer_claims import early, late, missing
-from headstart.studies.invariance.layer_dynamics import SETTLED, layer_series, runs_of
+from headstart.studies.invariance.layer_dynamics import SETTLED
 from headstart.studies.invariance.network_tables import (
     CLASSIFY,
-    NETWORK,
+    FEWEST_EPOCHS,
     RUN,
     Array,
     Networks,
     above_zero,
-    complete_mean,
     correlation_interval,
     doing,
+    largest_elsewhere,
     status_of,
     words,
 )
@@ -31,76 +32,88 @@ from headstart.studies.invariance.network_tables import (
 def peak_on_the_way(networks: Networks) -> ClaimResult:
     """11: late layers forget most before the end; the epoch is chosen on the other networks.
 
+    It is chosen among epochs before the last, so that forgetting which only grows lies below zero.
     Learning, late and early, stands beside: the paper sees it peak late and not early.
     """
-    found = _curves(networks, "forgetting", late)
-    if found is None:
-        reason = (
-            "Two networks are needed that were followed at the same four target epochs or more."
-        )
+    found = networks.curves(CLASSIFY, "forgetting")
+    if found is None or len(found[1]) < 2 or len(found[0]) < FEWEST_EPOCHS:
+        reason = f"Two networks are needed that were followed at the same {FEWEST_EPOCHS} target epochs or more."
         return ClaimResult("not measured here", reason)
     epochs, values = found
-    gap, chosen = _peak(values)
+    gap, chosen = _peak(_over(values, late))
     listed = ", ".join(str(epochs[i]) for i in sorted(set(chosen)))
+    learnt = networks.curves(CLASSIFY, "learning")
     beside = "; ".join(
-        f"{name} layers {words(mean_interval(_peak(other[1])[0]))}"
+        f"{name} layers {words(mean_interval(_peak(_over(learnt[1], part))[0]))}"
         for name, part in (("late", late), ("early", early))
-        if (other := _curves(networks, "learning", part))
+        if learnt is not None and len(learnt[1]) > 1 and len(learnt[0]) > 1
     )
     return above_zero(
         gap,
         lambda n: (
-            "Forgetting of late layers at the epoch where the other networks forget most "
+            "Forgetting of late layers at the epoch before the end where the other networks forget most "
             f"({listed} of {epochs[-1]}), minus that at the end: {n}. "
             f"Learning likewise, which decides nothing here: {beside or 'not followed'}."
         ),
     )
 
 
-def _curves(
-    networks: Networks, metric: str, part: Callable[[Array], Array]
-) -> tuple[tuple[int, ...], Array] | None:
-    """Return epochs, and "networks epochs" of a metric averaged over some layers and a network's runs.
-
-    None for fewer than two networks or four epochs, or where epochs differ between runs.
-    """
-    seen: set[tuple[int, ...]] = set()
-    curves: dict[tuple[object, ...], list[Array]] = {}
-    for run, rows in runs_of(doing(networks.measurements, CLASSIFY)):
-        mine = select(rows, metric=metric).dropna(subset="value")
-        epochs = [int(epoch) for epoch in sorted(mine["target_epoch"].unique()) if epoch > 0]
-        seen.add(tuple(epochs))
-        curve = part(layer_series(rows, metric, epochs)).mean(axis=1)
-        curves.setdefault(tuple(run[name] for name in NETWORK), []).append(curve)
-    if len(seen) != 1 or len(curves) < 2 or len(min(seen)) < 4:
-        return None
-    return seen.pop(), np.stack([np.mean(each, axis=0) for each in curves.values()])
+def _over(values: Array, part: Callable[[Array], Array]) -> Array:
+    """Return "networks epochs": the mean over some layers of "networks epochs layers"."""
+    return np.stack([part(each).mean(axis=1) for each in values])
 
 
 def _peak(values: Array) -> tuple[Array, list[int]]:
-    """Return how far each curve lies above its end where the others are highest, and where that is."""
-    chosen = [int(np.delete(values, i, axis=0).mean(axis=0).argmax()) for i in range(len(values))]
-    return values[np.arange(len(values)), chosen] - values[:, -1], chosen
+    """Return how far each curve lies above its end where the others are highest before, and where that is."""
+    highest, chosen = largest_elsewhere(values[:, :-1])
+    return highest - values[:, -1], chosen
+
+
+LEVEL = 0.05
+"""Networks may share series that have nothing to do with each other: then their interval is sure of any r.
+What is firm must also be rare, at this level, among the same series of each network put out of step."""
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """r over epochs and that of changes, over networks, and the median p of the latter among shifts in time."""
+
+    whole: Interval
+    changes: Interval
+    p: float
+
+    @property
+    def status(self) -> Status:
+        """Return whether one follows the other: both series start with a transient, and changes tell."""
+        if not self.p <= LEVEL:
+            return "undetermined"
+        if self.whole.low > 0 and self.changes.low > 0:
+            return "supported"
+        return "contradicted" if self.changes.high < 0 else "undetermined"
+
+
+def _relation(networks: Networks, arm: str | None = None) -> _Relation | None:
+    r, p = networks.of_parts("r", arm), networks.of_parts("p_shift", arm)
+    if r is None or p is None or not {"whole", "differences"} <= set(r):
+        return None
+    whole, changes = (correlation_interval(r[name]) for name in ("whole", "differences"))
+    return _Relation(whole, changes, float(np.median(p["differences"])))
 
 
 def std_follows_robustness(networks: Networks) -> ClaimResult:
     """12: the std of forgetting follows robustness, also in changes from epoch to epoch."""
-    parts = _transients(networks)
-    if parts is None:
+    found = _relation(networks)
+    if found is None:
         return missing(CLASSIFY)
-    whole, changes = (correlation_interval(parts[name]) for name in ("whole", "differences"))
     text = (
-        f"Pearson's r of the std of forgetting with accuracy under corruption over epochs: {words(whole)}; "
-        f"of their changes from epoch {SETTLED} on: {words(changes)}. Both series start with the same "
-        "transient, so that only the changes can show a lasting relation. "
+        "Pearson's r of the std of forgetting with accuracy under corruption over epochs: "
+        f"{words(found.whole)}; of their changes from epoch {SETTLED} on: {words(found.changes)}, "
+        f"p = {found.p:.2g} among shifts of the same changes in time (median over networks; below {LEVEL:g} takes "
+        f"{round(1 / LEVEL)} changes or more). Both series start "
+        "with the same transient, so that only the changes can show a lasting relation. "
         f"Best aggregate of each family: {_best_by_family(networks)}."
     )
-    status: Status = "undetermined"
-    if whole.low > 0 and changes.low > 0:
-        status = "supported"
-    elif whole.high < 0 or changes.high < 0:
-        status = "contradicted"
-    return bounded(status, text, whole)
+    return bounded(found.status, text, found.whole)
 
 
 def _best_by_family(networks: Networks) -> str:
@@ -112,16 +125,27 @@ def _best_by_family(networks: Networks) -> str:
 
 
 def early_prefix_correlates_more(networks: Networks) -> ClaimResult:
-    """13: r over the first epochs is above r over all of them."""
-    parts = _transients(networks)
-    if parts is None:
+    """13: r over the first epochs is above r over all of them, and above that of later windows.
+
+    All prefixes share the first transient, so that windows are compared after it.
+    """
+    r, p = networks.of_parts("r"), networks.of_parts("p_window")
+    count = networks.of_parts("windows")
+    if r is None or p is None or count is None or not {"prefix", "whole"} <= set(r):
         return missing(CLASSIFY)
-    return above_zero(
-        parts["prefix"] - parts["whole"],
-        lambda n: (
-            f"Pearson's r over the first three epochs that were measured minus that over all: {n}. "
-            "All prefixes share the first transient."
-        ),
+    difference = mean_interval(r["prefix"] - r["whole"])
+    above, windows = float(np.median(p["prefix"])), float(np.median(count["prefix"]))
+    status = status_of(difference)
+    rare = above if status == "supported" else 1 - above + 1 / windows
+    if not rare <= LEVEL / 2:
+        status = "undetermined"
+    return bounded(
+        status,
+        f"Pearson's r over the first {FEWEST_EPOCHS} epochs that were measured minus that over all: "
+        f"{words(difference)}. After the first transient, of {windows:.0f} windows of so many epochs a share of "
+        f"{above:.2g} reaches the r of the first one; a verdict takes a share of {LEVEL / 2:g} on either side, and "
+        f"so {round(2 / LEVEL)} epochs or more from epoch {SETTLED} on.",
+        difference,
     )
 
 
@@ -131,34 +155,23 @@ def holds_across_settings(networks: Networks) -> ClaimResult:
     if len(arms) < 2:
         reason = f"Every fine-tuned run belongs to the arm {arms[0]}." if arms else "No run."
         return ClaimResult("not measured here", reason)
-    whole = select(networks.transients, part="whole")
-    by_arm = {arm: _by_network(select(whole, arm=arm)) for arm in arms}
-    if not all(len(r) for r in by_arm.values()):
+    known = {arm: found for arm in arms if (found := _relation(networks, arm))}
+    if len(known) < len(arms):
         return ClaimResult("not measured here", "Not every arm was followed over epochs.")
-    known = {arm: correlation_interval(r) for arm, r in by_arm.items()}
-    lowest = min(known.values(), key=lambda each: np.nan_to_num(each.estimate, nan=-np.inf))
-    listed = ", ".join(f"{arm} {interval.estimate:+.2f}" for arm, interval in known.items())
-    text = f"Pearson's r by arm: {listed}; the smallest {words(lowest)}."
-    return bounded(status_of(lowest), text, lowest)
-
-
-def _transients(networks: Networks) -> dict[str, Array] | None:
-    """Return r of the paper's aggregate by part of the run, one value per network in the same order."""
-    rows = _of_tuned(networks.transients, networks)
-    parts = {part: select(rows, part=part) for part in ("whole", "differences")}
-    parts["prefix"] = select(rows, part="prefix", epochs=3)
-    if rows.empty or len(parts["prefix"]) != len(parts["whole"]):
-        return None
-    return {part: _by_network(each) for part, each in parts.items()}
+    statuses = {found.status for found in known.values()}
+    worst = min(known.values(), key=lambda each: np.nan_to_num(each.whole.estimate, nan=-np.inf))
+    listed = ", ".join(
+        f"{arm} {each.whole.estimate:+.2f} (changes {each.changes.estimate:+.2f}, p = {each.p:.2g})"
+        for arm, each in known.items()
+    )
+    status: Status = "supported" if statuses == {"supported"} else "undetermined"
+    if "contradicted" in statuses:
+        status = "contradicted"
+    return bounded(
+        status, f"Pearson's r by arm: {listed}; the smallest {words(worst.whole)}.", worst.whole
+    )
 
 
 def _of_tuned(table: pd.DataFrame, networks: Networks) -> pd.DataFrame:
     """Return the rows of fine-tuned arms, in a table that names no mode."""
     return select(table, arm=set(doing(networks.runs, CLASSIFY)["arm"]))
-
-
-def _by_network(rows: pd.DataFrame) -> Array:
-    """Return r of each network, mean over its runs on Fisher's scale; NaN where one is."""
-    z = rows.assign(z=np.arctanh(rows["r"].astype(float).clip(-1 + 1e-9, 1 - 1e-9)))
-    means = z.groupby(NETWORK)["z"].agg(complete_mean)
-    return np.tanh(means.to_numpy(dtype=float))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,14 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         f"{context.device}, {len(epochs)} networks, {options.images} images, "
         f"{len(options.seeds)} seeds, {optimizer_of(options).steps} steps"
     )
-    parts = []
+    end, parts = checkpoints.epoch(job.params["epochs"][-1]), []
     for epoch in epochs:
-        network = checkpoints.pixels(epoch, options.layers)
-        for kind in options.kinds:
-            for index, seed in enumerate(options.seeds):
+        # On the way only the reading that decides is followed.
+        for tokens in options.readings if epoch == end else options.readings[:1]:
+            network = checkpoints.pixels(epoch, options.layers, tokens)
+            for kind, index in product(options.kinds, range(len(options.seeds))):
                 bundle = Bundle(network, reference, options, epoch, kind, index, context)
-                parts.append(bundle.write(context.out / cell_name(epoch, kind, seed)))
+                parts.append(bundle.write(context.out / bundle.name))
         context.log(_describe(epoch, parts[-1]), detail=epoch != list(epochs)[-1])
     table = pd.concat(parts, ignore_index=True)
     write_table(context.out / "residuals.parquet", table)
@@ -109,9 +111,9 @@ def _order(number: int, task: str, seed: int) -> Tensor:
     return torch.randperm(number, generator=generator)
 
 
-def cell_name(epoch: int, kind: str, seed: int) -> str:
-    """Return the file name of the inversions of one network from one seed."""
-    return f"epoch-{epoch:04d}-{kind}-seed{seed}.safetensors"
+def cell_name(epoch: int, tokens: str, kind: str, seed: int) -> str:
+    """Return the file name of the inversions of one network, read in one way, from one seed."""
+    return f"epoch-{epoch:04d}-{tokens}-{kind}-seed{seed}.safetensors"
 
 
 class Bundle:
@@ -129,6 +131,7 @@ class Bundle:
     ) -> None:
         self.network, self.options, self.context = network, options, context
         self.epoch, self.kind, self.seed = epoch, kind, options.seeds[index]
+        self.name = cell_name(epoch, network.tokens, kind, self.seed)
         self.positions = reference.positions[index]
         self.pixels = reference.pixels[index].to(context.device)
 
@@ -141,6 +144,7 @@ class Bundle:
             pd.DataFrame(
                 {
                     "target_epoch": self.epoch,
+                    "tokens": self.network.tokens,
                     "kind": self.kind,
                     "inversion_seed": self.seed,
                     "layer": layer,
@@ -154,8 +158,7 @@ class Bundle:
 
     def _layers(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         for layer in self.network.layers:
-            name = cell_name(self.epoch, self.kind, self.seed).replace(".", f"-layer{layer:02d}.")
-            kept = self.context.state / name
+            kept = self.context.state / self.name.replace(".", f"-layer{layer:02d}.")
             if not kept.exists():
                 save(self._invert(layer), kept)
             yield layer, load(kept)

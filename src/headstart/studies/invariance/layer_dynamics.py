@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from headstart.statistics.measurements import select
-from headstart.studies.invariance.network_tables import RUN, of_form
+from headstart.studies.invariance.network_tables import FEWEST_EPOCHS, RUN, of_form
 from headstart.studies.invariance.series import (
     KEYS,
     aggregates,
@@ -30,7 +30,6 @@ from headstart.studies.invariance.series import (
 
 DYNAMICS = ("forgetting", "learning")
 OTHERS = ("cka_divergence", "subspace_similarity")
-FEWEST_EPOCHS = 4
 FAMILY = "forgetting and learning"
 
 
@@ -178,15 +177,18 @@ def transients(aggregate: pd.DataFrame) -> pd.DataFrame:
     """Return r of the paper's aggregate by part of the run: one row per run, part and length.
 
     `part` is prefix (the first `epochs` only: figure 14), without_first_two (from target epoch 3 on),
-    differences (changes from one measured epoch to the next, from `SETTLED` on), or whole, which has
-    the p-value of circular shifts too. `r_paper` is of `std_forgetting_paper`; `reason` says why r is
-    NaN.
+    differences (changes from one measured epoch to the next, from `SETTLED` on), or whole. `p_shift` of
+    the whole and of differences is against circular shifts. The prefix of
+    `FEWEST_EPOCHS` has the share `p_window` of all `windows` of that length from `SETTLED` on, where the
+    first transient is over, whose r is as large as that of the first of them. `r_paper` is of
+    `std_forgetting_paper`; `reason` says why r is NaN.
     """
     parts = [
         _parts(rows).assign(**dict(zip(RUN, names, strict=True)))  # type: ignore[arg-type]
         for names, rows in aggregate.groupby(RUN, sort=True)
     ]
-    columns = [*RUN, "part", "epochs", "target_epoch", "r", "r_paper", "p_shift", "reason"]
+    columns = [*RUN, "part", "epochs", "target_epoch", "r", "r_paper"]
+    columns += ["p_shift", "p_window", "windows", "reason"]
     if not parts:
         return pd.DataFrame(columns=columns)
     return pd.concat(parts, ignore_index=True).reindex(columns=columns)
@@ -202,17 +204,31 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
     prefixes["r_paper"] = prefix_correlations(paper, y, lengths)["r"]
     prefixes["reason"] = [undefined_correlation(x[:length], y[:length]) for length in lengths]
     later, settled = (int((epochs < first).sum()) for first in (3, SETTLED))
+    # Windows go on from the last epoch with the first: at the ends of a line extremes are more frequent.
+    windows = [
+        pearson(*(np.roll(each[settled:], -start)[:FEWEST_EPOCHS] for each in (x, y)))
+        for start in range(len(x) - settled)
+    ]
+    first = prefixes["epochs"] == FEWEST_EPOCHS
+    if len(windows) >= FEWEST_EPOCHS:
+        prefixes.loc[first, "p_window"] = np.mean(np.array(windows) >= windows[0] - 1e-12)
+        prefixes.loc[first, "windows"] = len(windows)
+    changes = [np.diff(each[settled:]) for each in (x, paper, y)]
     single = [
         {"part": "whole", "p_shift": circular_shift_p(x, y), **_correlated(x, paper, y)},
         {"part": "without_first_two", **_correlated(x[later:], paper[later:], y[later:])},
         {
             "part": "differences",
-            **_correlated(*(np.diff(each[settled:]) for each in (x, paper, y))),
+            "p_shift": circular_shift_p(*changes[::2]),
+            **_correlated(*changes),
         },
     ]
     return pd.concat([prefixes, pd.DataFrame(single)])
 
 
 def _correlated(x: ndarray, paper: ndarray, y: ndarray) -> dict[str, Any]:
+    if len(x) < FEWEST_EPOCHS:
+        reason = f"{len(x)} values, fewer than {FEWEST_EPOCHS}"
+        return {"epochs": len(x), "r": np.nan, "r_paper": np.nan, "reason": reason}
     r = {"r": pearson(x, y), "r_paper": pearson(paper, y)}
     return {"epochs": len(x), **r, "reason": undefined_correlation(x, y)}

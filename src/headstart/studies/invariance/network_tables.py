@@ -8,7 +8,7 @@ Seeds and arms repeat from model to model, so a run is named by all of `RUN`, an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +22,23 @@ from headstart.statistics.words import format_interval, pluralize
 RUN = ["source", "model", "target", "arm", "seed", "source_epoch", "target_seed"]
 NETWORK = ["source", "model", "seed"]
 Array = npt.NDArray[np.float64]
+FEWEST_EPOCHS = 8
+"""Values over epochs that a correlation needs."""
+READINGS = ("class", "mean", "all")
 CLASSIFY, RECONSTRUCT, SCRATCH = "fine-tuned", "reconstructing", "from scratch"
 
 
-def of_form(table: pd.DataFrame, form: str = "debiased") -> pd.DataFrame:
-    """Return what was measured in one form of CKA, or without a choice of it, of one kind of seed.
+def of_form(table: pd.DataFrame, form: str = "debiased", condition: str = MEASURED) -> pd.DataFrame:
+    """Return what was measured in one form of CKA, or without a choice of it, of one reading and kind of seed.
 
-    Where inversions started from several kinds, it is `noise`, or else the first by name.
+    Where blocks were read in several ways, it is the first of `READINGS`; where inversions started from
+    several kinds, it is `noise`, or else the first by name.
     """
     kinds = sorted(set(table["kind"]) - {""}, key=lambda kind: (kind != "noise", kind))
-    return select(table, condition=MEASURED, form=["", form], kind=["", *kinds[:1]])
+    tokens = [each for each in READINGS if each in set(table["tokens"])]
+    return select(
+        table, condition=condition, form=["", form], kind=["", *kinds[:1]], tokens=["", *tokens[:1]]
+    )
 
 
 def complete_mean(values: pd.Series) -> float:
@@ -65,23 +72,57 @@ class Networks:
         tables = (self.measurements, self.runs, self.transients, self.correlations)
         return Networks(*(select(table, **values) for table in tables))
 
-    def does(self, name: str) -> pd.DataFrame:
-        """Return the end values of runs that do this, debiased, of one kind of seed."""
-        return at_end(of_form(doing(self.measurements, name)), self.runs)
+    def from_weights(self, given: bool) -> "Networks":
+        """Return the values of runs from given weights, or of those from a source trained here."""
+        return replace(self, measurements=select(self.measurements, given_weights=given))
 
-    def diagonal(self, name: str, metric: str) -> Array | None:
+    def diagonal(self, name: str, metric: str, condition: str = MEASURED) -> Array | None:
         """Return "networks layers" of a metric, layer against itself; None where nobody measured it."""
-        rows = select(self.does(name), metric=metric)
-        rows = rows[rows["layer"] == rows["reference_layer"]]
+        found = self.grid(name, metric, condition)
+        return None if found is None else found.diagonal(axis1=1, axis2=2)
+
+    def grid(self, name: str, metric: str, condition: str = MEASURED) -> Array | None:
+        """Return "networks references layers" of a metric, debiased, at the end of runs; else None."""
+        rows = select(doing(self.measurements, name), metric=metric)
+        rows = at_end(of_form(rows, condition=condition), self.runs)
         if rows.empty:
             return None
-        means = rows.groupby([*NETWORK, "layer"])["value"].agg(complete_mean)
-        return means.unstack("layer").to_numpy(dtype=float)
+        cells = rows.groupby([*NETWORK, "reference_layer", "layer"])["value"].agg(complete_mean)
+        layers = sorted({*rows["layer"], *rows["reference_layer"]})
+        table = cells.unstack(["reference_layer", "layer"])
+        table = table.reindex(columns=pd.MultiIndex.from_product([layers, layers]))
+        return table.to_numpy(dtype=float).reshape(-1, len(layers), len(layers))
 
-    def grid(self, name: str, metric: str) -> pd.DataFrame:
-        """Return the cells of a grid with their intervals over images, one row per network and cell."""
-        rows = select(self.does(name), metric=metric)
-        return rows[rows["value"].notna()]
+    def curves(self, name: str, metric: str) -> tuple[tuple[int, ...], Array] | None:
+        """Return epochs, and "networks epochs layers" of a metric averaged over a network's runs.
+
+        None where nobody measured it, or where epochs differ between runs.
+        """
+        rows = select(of_form(doing(self.measurements, name)), metric=metric).dropna(subset="value")
+        rows = rows[(rows["layer"] == rows["reference_layer"]) & (rows["target_epoch"] > 0)]
+        if rows.empty or rows.groupby(RUN)["target_epoch"].agg(frozenset).nunique() > 1:
+            return None
+        cells = rows.groupby([*NETWORK, "target_epoch", "layer"])["value"].agg(complete_mean)
+        epochs = tuple(int(epoch) for epoch in sorted(rows["target_epoch"].unique()))
+        layers = rows["layer"].nunique()
+        table = cells.unstack(["target_epoch", "layer"]).sort_index(axis=1)
+        return epochs, table.to_numpy(dtype=float).reshape(-1, len(epochs), layers)
+
+    def of_parts(self, column: str, arm: str | None = None) -> dict[str, Array] | None:
+        """Return a column of `transients` by part of a run, one value per network, fine-tuned runs only.
+
+        `r` is averaged on Fisher's scale. None where nothing was followed.
+        """
+        arms = {arm} if arm else set(doing(self.runs, CLASSIFY)["arm"])
+        rows = select(self.transients, arm=arms)
+        rows = rows[(rows["part"] != "prefix") | (rows["epochs"] == FEWEST_EPOCHS)]
+        if rows.empty or column not in rows:
+            return None
+        values = rows[column].astype(float)
+        scaled = np.arctanh(values.clip(-1 + 1e-9, 1 - 1e-9)) if column == "r" else values
+        means = rows.assign(v=scaled).groupby(["part", *NETWORK])["v"].agg(complete_mean)
+        found = {str(part): each.to_numpy(dtype=float) for part, each in means.groupby("part")}
+        return {p: np.tanh(each) if column == "r" else each for p, each in found.items()}
 
 
 def above_zero(values: Array, text: Callable[[str], str]) -> ClaimResult:
@@ -116,10 +157,27 @@ def correlation_interval(r: npt.ArrayLike) -> Interval:
     return Interval(mean, low, high, found.n, "t on z", found.reason)
 
 
+def largest_elsewhere(values: Array) -> tuple[Array, list[int]]:
+    """Return each network's value in the column where the others' mean is largest, and that column.
+
+    So the largest of many columns is not chosen on the network that it is evaluated on, and its mean
+    over networks has nothing to make up for. One network has no others and chooses for itself.
+    """
+    others = [
+        np.delete(values, i, axis=0) if len(values) > 1 else values for i in range(len(values))
+    ]
+    chosen = [int(each.mean(axis=0).argmax()) for each in others]
+    return values[np.arange(len(values)), chosen], chosen
+
+
 def everywhere(differences: Array, text: str) -> ClaimResult:
-    """Evaluate a difference that is claimed at every layer: all intervals must lie above zero."""
-    intervals = [mean_interval(column) for column in differences.T]
-    above = sum(interval.low > 0 for interval in intervals)
+    """Evaluate a difference that is claimed at every layer: all intervals must lie above zero.
+
+    One below is enough to contradict, so that intervals are wide enough for all layers together there.
+    """
+    above = sum(mean_interval(column).low > 0 for column in differences.T)
+    level = 1 - 0.05 / differences.shape[1]
+    intervals = [mean_interval(column, level) for column in differences.T]
     below = sum(interval.high < 0 for interval in intervals)
     mean = mean_interval(differences.mean(axis=1))
     reason = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -23,6 +23,7 @@ from headstart.params.types import (
 MINIMUM_IMAGES = 4
 Images = Annotated[int, BeforeValidator(no_boolean), Field(ge=MINIMUM_IMAGES)]
 Severity = Annotated[int, BeforeValidator(no_boolean), Field(ge=1, le=5)]
+Tokens = Literal["class", "mean", "all"]
 SeedKind = Literal["noise", "same_noise", "other_image", "white", "black"]
 
 
@@ -48,6 +49,12 @@ class Inversions(Section):
     kinds: tuple[SeedKind, ...] = Field(
         default=("noise",), min_length=1, description="what an inversion starts from"
     )
+    tokens: tuple[Tokens, ...] = Field(
+        default=("all",),
+        min_length=1,
+        description="what is read of a block: class token, mean over patches (of maps: over places), "
+        "all of it. The first of those given, in this order, decides; others are measured at the end",
+    )
     layers: tuple[Count, ...] = Field(
         default=(), description="blocks, counted from 1; none: all of them"
     )
@@ -58,6 +65,11 @@ class Inversions(Section):
         default="float16", description="of the stored pixels; residuals are those of what is stored"
     )
     batch_size: Count = Field(default=256, description="images per pass; changes no result")
+
+    @property
+    def readings(self) -> tuple[Tokens, ...]:
+        """Return what is read, the one that decides first."""
+        return tuple(each for each in get_args(Tokens) if each in self.tokens)
 
 
 class ConvergenceCriterion(Section):
@@ -148,7 +160,9 @@ def find_problems(params: CoreParams) -> list[str]:
     for model, part in sections.items():
         path, arms = f"invariance.{model}", params.trajectory.get(model, {})
         problems += repeated(path, part, ("arms", "scratch", "control"))
-        problems += repeated(f"{path}.inversions", part.inversions, ("seeds", "kinds", "layers"))
+        problems += repeated(
+            f"{path}.inversions", part.inversions, ("seeds", "kinds", "tokens", "layers")
+        )
         problems += repeated(f"{path}.dynamics", part.dynamics, ("epochs",))
         problems += repeated(f"{path}.robustness", part.robustness, ("corruptions", "severities"))
         if not arms:

@@ -24,15 +24,17 @@ from headstart.metrics.representations.stir import (
     TargetGrams,
     data_processing_violations,
     excess_compression,
+    forgetting,
     stir_reason,
 )
-from headstart.studies.invariance.columns import Row, null
+from headstart.studies.invariance.columns import EMBEDDING, Row, null
 from headstart.studies.invariance.params import Invariance
 from headstart.studies.invariance.subject import Convergence
 
 FORMS = {"debiased": True, "biased": False}
 NOT_IDENTIFIABLE = (
-    "not identifiable: with exact inversions the pretrained network itself reaches 1 there"
+    "not identifiable: where all is read, the pretrained network itself reaches 1 there with exact "
+    "inversions; where less is, no control is known"
 )
 Converged = Mapping[str, Mapping[int, Convergence]]
 
@@ -69,6 +71,8 @@ class Rows:
                 cells = self._cells(name, form, found.interval(_grid(name)))
                 yield from (self._bounded(self._explained(row, debiased)) for row in cells)
             yield from self._compression(form, found, controls)
+            if EMBEDDING in controls:
+                yield from self._behind_embedding(form, found)
 
     def diagonal(self) -> Iterator[Row]:
         """Yield the cells i = j without intervals: what the dynamics are made of."""
@@ -96,8 +100,17 @@ class Rows:
             strictest, chosen = _strictest(over)
             yield from self._compressed(f"excess_over_{kind}", form, strictest, chosen)
 
-    def checks(self) -> Iterator[Row]:
-        """Yield residuals, pass rates, and cells that exact inversions rule out."""
+    def _behind_embedding(self, form: str, found: Sampled) -> Iterator[Row]:
+        """Yield what pt forgets, block by block, behind the embedding of the run."""
+        control, pt = _control(EMBEDDING, 0), "stir_pt_given_pt"
+        lost = found.interval(lambda s: forgetting(s[pt], s[control]))
+        for row in self._cells("forgetting", form, lost):
+            if row["layer"] == row["reference_layer"]:
+                named = {"condition": null(EMBEDDING), "first_replaced": 0}
+                yield self._bounded(self._explained({**row, **named}, FORMS[form]))
+
+    def checks(self, everything: bool) -> Iterator[Row]:
+        """Yield residuals, pass rates, and, where `everything` is read, cells that exact inversions rule out."""
         selves = {"pt": self.pair.pt_given_pt, "ft": self.pair.ft_given_ft}
         for network, layers in self.convergence.items():
             for layer, found in layers.items():
@@ -111,7 +124,7 @@ class Rows:
                     reason = found.reason if name == "pass_rate" else None
                     row = {**place, "metric": f"{name}_{network}", "value": value}
                     yield {**row, "reason": reason or ""}
-            if grams := selves[network]:
+            if everything and (grams := selves[network]):
                 yield from self._violations(network, grams)
 
     def _violations(self, network: str, grams: TargetGrams) -> Iterator[Row]:

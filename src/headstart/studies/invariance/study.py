@@ -43,6 +43,7 @@ STUDY = Study(
     figures={
         "invariance_tasks": "What classifying and reconstructing forget and learn, by depth",
         "invariance_starts": "What is forgotten and learnt from the pretrained start and from scratch",
+        "invariance_readings": "Does forgetting depend on depth, and on what is read of a block?",
         "invariance_flow": "Where invariances end up: flow, excess compression, control",
         "invariance_dynamics": "Forgetting, learning and accuracy while the target trains",
         "invariance_robustness": "Does the spread of forgetting follow robustness?",

@@ -30,6 +30,7 @@ from headstart.studies.invariance.params import (
     Invariance,
     Inversions,
     Robustness,
+    Tokens,
 )
 from headstart.tasks.batches import EvaluationBatches, Normalization
 from headstart.tasks.task import Task, TestImages
@@ -66,7 +67,8 @@ class Inverted:
         """Return the Grams of a network on X and on the X′ of this one, seed by seed."""
         parts = []
         for index, seed in enumerate(self.options.seeds):
-            stored = load(self.artifact.file(cell_name(epoch, kind, seed)))["pixels"]
+            name = cell_name(epoch, network.tokens, kind, seed)
+            stored = load(self.artifact.file(name))["pixels"]
             device = next(network.backbone.parameters()).device
             x, inverted = reference.pixels[index].to(device), stored.float().to(device)
             parts.append(
@@ -78,19 +80,18 @@ class Inverted:
         )
 
     def convergence(
-        self, epoch: int, kind: str, criterion: ConvergenceCriterion
+        self, epoch: int, tokens: str, kind: str, criterion: ConvergenceCriterion
     ) -> dict[int, Convergence]:
         """Return, for every layer, how many images of all seeds meet the criterion."""
-        mine = select(self.residuals, target_epoch=epoch, kind=kind)
+        mine = select(self.residuals, target_epoch=epoch, tokens=tokens, kind=kind)
         return {
             int(str(layer)): _convergence(rows, criterion) for layer, rows in mine.groupby("layer")
         }
 
-    def residual(self, epoch: int, kind: str, seed: int, layer: int) -> Tensor:
+    def residual(self, epoch: int, seed: int, layer: int, **reading: str) -> Tensor:
         """Return the relative residuals of the images of one seed and layer, in their order."""
-        rows = select(
-            self.residuals, target_epoch=epoch, kind=kind, inversion_seed=seed, layer=layer
-        )
+        cell = {"target_epoch": epoch, "inversion_seed": seed, "layer": layer, **reading}
+        rows = select(self.residuals, **cell)
         return torch.from_numpy(rows["residual"].to_numpy(copy=True))
 
 
@@ -139,17 +140,17 @@ class Subject:
         """Return the checkpoints of a network of this model."""
         return CheckpointSeries(artifact, self.model, self.shape, self.context.device)
 
-    def pixels(self, checkpoints: CheckpointSeries, epoch: int) -> Pixels:
+    def pixels(self, checkpoints: CheckpointSeries, epoch: int, tokens: Tokens) -> Pixels:
         """Return a checkpoint as a function of pixels, for the layers that are compared."""
-        return checkpoints.pixels(epoch, self.options.inversions.layers)
+        return checkpoints.pixels(epoch, self.options.inversions.layers, tokens)
 
     def inversions(self, arm: str, source_epoch: str, target_seed: str) -> Inverted:
         """Return the stored inversions of a run, or of the network that runs start from."""
         return self.inverted[arm, source_epoch, target_seed]
 
-    def _pretrained_grams(self, source_epoch: str, kind: str) -> TargetGrams:
+    def _pretrained_grams(self, source_epoch: str, tokens: Tokens, kind: str) -> TargetGrams:
         epoch = self.source.epoch(source_epoch)
-        network = self.pixels(self.source, epoch)
+        network = self.pixels(self.source, epoch, tokens)
         return self.inversions(PRETRAINED, source_epoch, "0").grams(
             network, self.reference, epoch, kind
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -11,8 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from headstart.figures.facets import panel_figure
 from headstart.figures.labels import write_caption
 from headstart.figures.style import GREY, paper_style
+from headstart.statistics.measurements import MEASURED, select
+from headstart.studies.invariance.columns import EMBEDDING, null
 from headstart.studies.invariance.figures.shared import (
     FORM_WORDS,
     Look,
@@ -26,7 +30,7 @@ from headstart.studies.invariance.figures.shared import (
     named,
     sample_words,
 )
-from headstart.studies.invariance.network_tables import at_end, complete_mean
+from headstart.studies.invariance.network_tables import at_end, complete_mean, of_form
 
 PANELS = {
     "forgetting": ("Forgetting", "STIR lost"),
@@ -138,4 +142,54 @@ def _caption(runs: pd.DataFrame, table: pd.DataFrame) -> str:
         f"{sample_words(runs)}. Lines: means over networks, small markers: each network; bars: 95% "
         f"intervals over images. {FORM_WORDS} Dotted: {dotted}, of other images and networks: compare "
         "the thin lines with them, by their shapes."
+    )
+
+
+READ = {"class": "Class token", "mean": "Mean over patches", "all": "All tokens"}
+REPLACED = {"the whole run": "", "its embedding alone": (2, 1.5)}
+
+
+def readings_figure(
+    measurements: pd.DataFrame, runs: pd.DataFrame
+) -> tuple[Figure, pd.DataFrame] | None:
+    """Draw forgetting by block for all that was read of blocks, and what the run's embedding alone does.
+
+    None where no run was compared with its embedding.
+    """
+    table = readings_table(measurements, runs)
+    if table.empty:
+        return None
+    looks = looks_of(table)
+
+    def panel(axis: Axes, rows: pd.DataFrame) -> None:
+        look: dict[str, Any] = {"style": "replaced", "dashes": REPLACED, "linewidth": 1.2}
+        draw_lines(axis, rows, looks, "layer", marked=False, **look)
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        axis.set_xticks(sorted(table["layer"].unique().astype(int)))
+
+    read = [(title, table[table["tokens"] == name]) for name, title in READ.items()]
+    caption = (
+        f"{sample_words(runs)}; means over networks, debiased CKA. Dashed: the start behind the embedding "
+        "of the run. Where lines are flat, or dashed ones lie on them, nothing is said about depth."
+    )
+    size = {"x": "block", "y": "forgetting (STIR lost)", "sharey": True, "size": (3.4, 2.6)}
+    figure = panel_figure([each for each in read if len(each[1])], panel, caption, **size)
+    with paper_style():
+        figure.legend(handles=legend_handles(looks, 0), loc="outside upper center", ncols=4)
+    return figure, table
+
+
+def readings_table(measurements: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return means over runs at their end. Columns: tokens, series, does, replaced, layer, value, runs."""
+    parts = []
+    conditions = dict(zip(REPLACED, (MEASURED, null(EMBEDDING)), strict=True))
+    forgotten = select(measurements, metric="forgetting")
+    for (_, mine), (words, condition) in product(forgotten.groupby("tokens"), conditions.items()):
+        rows = at_end(of_form(mine, condition=condition), runs)
+        rows = rows[rows["layer"] == rows["reference_layer"]]
+        parts.append(named(rows).assign(replaced=words))
+    both = pd.concat(parts, ignore_index=True)
+    keys = ["tokens", "series", "does", "replaced", "layer"]
+    return both.groupby(keys, as_index=False, sort=False).agg(
+        value=("value", complete_mean), runs=("value", "size")
     )

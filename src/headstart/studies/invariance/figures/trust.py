@@ -19,7 +19,7 @@ from headstart.studies.invariance.figures.shared import (
     sample_words,
     start_names,
 )
-from headstart.studies.invariance.network_tables import NETWORK, at_end
+from headstart.studies.invariance.network_tables import NETWORK, at_end, of_form
 
 METRICS = {
     "residual": ("Residual", "median share of the\ndistance to other images"),
@@ -67,7 +67,7 @@ def trust_table(
     rows = rows[rows["layer"] == rows["reference_layer"]]
     renamed = pd.DataFrame([COLUMNS[each] for each in rows["metric"]], index=rows.index)
     rows = rows.assign(metric=renamed[0], network=renamed[1])
-    groups = named(residuals[residuals["form"] == "debiased"])
+    groups = named(of_form(residuals))
     groups = groups.assign(metric="group", layer=float("nan"))
     both = pd.concat([rows, groups], ignore_index=True)
     start = both["network"] == "pt"
