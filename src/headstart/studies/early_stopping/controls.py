@@ -18,6 +18,7 @@ import pandas as pd
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError, UndecidableError
 from headstart.studies.early_stopping.claims import EVALUATORS, ClaimEvaluator
+from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.run_tables import (
     DIVERGED,
     FINAL,
@@ -47,8 +48,11 @@ def controls(
     columns = ["study", "judge", "control", "kind", "supported", "n"]
     try:
         opened = ClaimEvaluator(tables, params or {})
+        comparable(opened.table, opened.contrast)
         runs = _primary(opened)
     except (TableError, UndecidableError):
+        return pd.DataFrame(columns=columns)
+    if not (_pretrained(runs) & ~runs["best"]).any():
         return pd.DataFrame(columns=columns)
     changes: dict[tuple[str, str], Change] = {
         ("exchangeable checkpoints", "negative"): _exchanged,
@@ -135,16 +139,17 @@ def _planting(points: float) -> Change:
     """Return the change that levels all starts and plants a gain at an earlier one."""
 
     def change(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
-        runs = _pretrained(table) & (table["metric"] == HEADLINE)
-        mine = table[runs]
+        scored = (table["mode"] != PRETRAIN) & (table["metric"] == HEADLINE)
         keys = ["seed", "draw", "learning_rate", "split"]
-        at_best = mine[mine["best"]].set_index(keys)["value"]
+        at_best = table[scored & table["best"]].set_index(keys)["value"]
+        mine = table[scored & _pretrained(table)]
         reference = at_best.reindex(pd.MultiIndex.from_frame(mine[keys])).to_numpy(float)
-        gap = mine["value"] - reference
+        gap = mine["value"].astype(float) - reference
         mean = gap.groupby([mine["source_epoch"], mine["learning_rate"], mine["split"]]).transform(
             "mean"
         )
-        sign = mine["seed"].map({seed: generator.choice((-1, 1)) for seed in mine["seed"].unique()})
+        signs = {seed: generator.choice((-1.0, 1.0)) for seed in mine["seed"].unique()}
+        sign = mine["seed"].map(signs).astype(float)
         level = reference + (gap - mean).where(~mine["best"], 0.0) * sign
         earlier = sorted(mine.loc[~mine["best"], "source_epoch"].unique())
         chosen = earlier[len(earlier) // 2 - (len(earlier) > 1)]
