@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 
@@ -18,6 +19,13 @@ def test_every_public_name_is_there_and_documented(package: str) -> None:
         found = getattr(module, name)
         assert found.__module__.startswith(f"{package}."), name
         assert inspect.getdoc(found), name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_is_that_of_a_module_which_would_hide_it(package: str) -> None:
+    module = importlib.import_module(package)
+    modules = {found.name for found in pkgutil.iter_modules(module.__path__)}
+    assert not modules & set(module.__all__)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

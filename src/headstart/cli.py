@@ -197,7 +197,7 @@ def plan(preset: str | None = None, *, timing: bool = True, params: ParamsFile =
         params: params file.
     """
     presets = _imported("headstart.maintenance.presets")
-    chosen = parse(presets.read(presets.find(preset)), preset) if preset else load(params)
+    chosen = parse(presets.read(presets.find(preset, "plan")), preset) if preset else load(params)
     print(_imported("headstart.maintenance.estimate").plan_text(Plan(chosen), timing=timing))
 
 

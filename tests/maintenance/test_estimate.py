@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import done, refused
 from workflow import Project
 
 from headstart.artifacts.files import shared
@@ -84,6 +85,38 @@ def test_a_step_without_a_cost_is_counted_by_its_jobs(monkeypatch: pytest.Monkey
 def test_a_timed_estimate_gives_seconds_to_jobs_that_train() -> None:
     found = Estimate(planned("smoke"), torch.device("cpu"))
     assert all(0 < found.seconds(cost) < 600 for cost in found.costs["pretrain"])
+
+
+def test_the_largest_step_is_advice_only_where_networks_are_asked() -> None:
+    assert "figures takes" in (text := plan_text(planned("smoke")))
+    assert "whatever the params say" in text
+    raw = presets.read(presets.find("smoke"))
+    raw["pretrain"] = {name: {**each, "epochs": 10**6} for name, each in raw["pretrain"].items()}
+    assert "its section is what to change" in plan_text(Plan(parse(raw)))
+
+
+def test_recalibration_shows_the_training_images_once_more_every_epoch() -> None:
+    plan = planned("recommended")
+    arms = {"clipped": 0.0, "recalibrated": 0.0}
+    expected = 0
+    for job, cost in zip(plan.jobs("transfer"), Estimate(plan).costs["transfer"], strict=True):
+        if (arm := job.wildcards["arm"]) in arms:
+            arms[arm] += cost.evaluated
+        if arm == "recalibrated":
+            epochs = job.params["transfer"]["epochs"]
+            expected += cost.trained // epochs * (epochs + 1)
+    assert expected > 0
+    assert arms["recalibrated"] - arms["clipped"] == expected
+
+
+def test_the_command_needs_no_clone_and_refuses_what_is_no_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done("plan", "default", "--no-timing")
+    assert rows(capsys.readouterr().out)["transfer"][:2] == ["30", "808"]
+    refused("plan", "defalt", said=("plan: 'defalt' is no preset", "default"))
+    refused("plan", said=("params.yaml: no such file",))
 
 
 def test_images_that_are_not_there_are_said_to_be_assumed() -> None:

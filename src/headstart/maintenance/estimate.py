@@ -186,7 +186,8 @@ def _notes(estimate: Estimate, hours: dict[str, float], untimed: str) -> list[st
     """
     unsaid = [name for name, costs in estimate.costs.items() if costs and not STEPS[name].cost]
     lines = [
-        "Jobs are counted, the rest is estimated; memory is that of the largest job.",
+        "Jobs are counted, the rest is estimated; memory is that of the largest job. Runs from `best` count as "
+        "their own, though it may be an epoch that is listed too.",
         f"Only counted, with no estimate: {', '.join(unsaid)}.",
     ]
     if any(cost.guessed for costs in estimate.costs.values() for cost in costs):
@@ -199,7 +200,10 @@ def _notes(estimate: Estimate, hours: dict[str, float], untimed: str) -> list[st
     total = sum(hours.values())
     if total:
         share = hours[largest] / total
-        lines.append(f"{largest} takes {share:.0%} of the hours: its section is what to change.")
+        # What asks no network costs the same whatever its section says.
+        asks = any(cost.model for cost in estimate.costs[largest])
+        advice = ": its section is what to change." if asks else ", whatever the params say."
+        lines.append(f"{largest} takes {share:.0%} of the hours{advice}")
     return [
         *lines,
         f"Hours: passes timed on {estimate.device}, one job after another, without starting jobs, reading and "

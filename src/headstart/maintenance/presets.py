@@ -38,7 +38,7 @@ def use(preset: str, params: Path) -> str:
     return f"{params} is now the preset {preset!r}; run `snakemake --cores all`{said}"
 
 
-def find(preset: str) -> Path:
+def find(preset: str, command: str = "use") -> Path:
     """Return the file of a preset by its name, or the file of overrides at this path.
 
     Raises:
@@ -49,7 +49,7 @@ def find(preset: str) -> Path:
         return known[preset]
     if preset.endswith((".yaml", ".yml")) and Path(preset).is_file():
         return Path(preset)
-    raise ParamsError(f"use: {preset!r} is no preset; known are {', '.join(known)}")
+    raise ParamsError(f"{command}: {preset!r} is no preset; known are {', '.join(known)}")
 
 
 def complete_text(source: Path) -> str:

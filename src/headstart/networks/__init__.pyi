@@ -1,4 +1,3 @@
-from headstart.networks.build import build as build
 from headstart.networks.build import fresh_backbone as fresh_backbone
 from headstart.networks.build import new_head as new_head
 from headstart.networks.network import Network as Network

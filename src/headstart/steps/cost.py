@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,11 @@ def asked(job: Job, params: CoreParams, task: str, **more: Any) -> Cost:
     )
 
 
+def recalibrated(options: Mapping[str, Any], images: int) -> int:
+    """Return the images that every epoch shows once more, to estimate running statistics anew."""
+    return images if options["recalibrate_batch_norm"] else 0
+
+
 def data(job: Job, params: CoreParams) -> Cost:
     """Return the cost of a dataset: one byte per number of an image, read and written."""
     size = dataset_size(params.datasets[job.wildcards["dataset"]])
@@ -80,7 +86,9 @@ def pretrain(job: Job, params: CoreParams) -> Cost:
         checkpoints=len(job.params["keep"]),
         batch=options["batch_size"],
         trained=epochs * options["repeats"] * size.images,
-        evaluated=(epochs + 1) * size.validation + size.images + 2 * size.test,
+        evaluated=(epochs + 1) * (size.validation + recalibrated(options, size.images))
+        + size.images
+        + 2 * size.test,
     )
 
 
@@ -101,7 +109,9 @@ def trajectory(job: Job, params: CoreParams) -> Cost:
         checkpoints=len(job.params["keep"]),
         batch=options["batch_size"],
         trained=0 if probe else epochs * images,
-        evaluated=images + every * size.validation + 2 * size.test,
+        evaluated=images
+        + every * (size.validation + recalibrated(options, images))
+        + 2 * size.test,
     )
 
 

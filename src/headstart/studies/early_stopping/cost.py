@@ -2,7 +2,7 @@
 
 from headstart.artifacts.keys import Job
 from headstart.params.core import CoreParams
-from headstart.steps.cost import ROW, Cost, asked
+from headstart.steps.cost import ROW, Cost, asked, recalibrated
 from headstart.tasks.nominal import task_size
 
 
@@ -18,7 +18,8 @@ def transfer(job: Job, params: CoreParams) -> Cost:
             images = size.images if shots == "all" else min(size.images, shots * size.classes)
             trained += 0 if probe else each * epochs * images
             evaluated += each * images
-            evaluated += each * (1 if probe else epochs + 1) * size.validation
+            shown = size.validation + recalibrated(options, images)
+            evaluated += each * (1 if probe else epochs + 1) * shown
             evaluated += each * (1 if probe else tested + 1) * size.test
         runs += each * len(grid["shots"])
     return asked(
