@@ -92,7 +92,7 @@ class Accuracies:
         if self.n_units < LEAST_UNITS:
             causes.append(
                 f"{pluralize(self.n_units, 'source seed')} cannot give a p below "
-                f"{p_floor(self.n_units):.3g}, where {ALPHA:g} is requested for and {LEAST_UNITS} seeds "
+                f"{p_floor(self.n_units):.3g}, where {ALPHA:g} is the level and {LEAST_UNITS} seeds "
                 "are the least"
             )
         return causes
