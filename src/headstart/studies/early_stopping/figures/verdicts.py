@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from headstart.figures.facets import epoch_scale, mean_line, panel_figure
+from headstart.figures.facets import epoch_scale, mean_line, panel_figure, with_bars
 from headstart.figures.labels import panel_heading, sample_size, shots_words
 from headstart.figures.style import BLUE, GREY, ORANGE
 from headstart.statistics.errors import UndecidableError
@@ -136,11 +136,12 @@ def _panel(axis: Axes, panel: tuple[pd.DataFrame, pd.Series]) -> None:
     """Draw gains under the verdict on them, or the reason why there are none."""
     table, verdict = panel
     effect = format_interval(*verdict[EFFECT].astype(float), signed=True).replace("-", "−")
-    words = str(verdict["verdict"]) + (f": {effect}" if np.isfinite(verdict["effect"]) else "")
     fixed = "fixed" in verdict["hypothesis"]
-    axis.set_title(axis.get_title(loc="left"), pad=16)
+    words = str(verdict["verdict"])
+    if np.isfinite(verdict["effect"]):
+        words += f"\n{effect}" + (" at one rate" if fixed else "")
+    axis.set_title(axis.get_title(loc="left"), pad=26)
     at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    words += " at one rate" if fixed else ""
     line = axis.annotate(words, (0, 1), xytext=(0, 5), color=GREY, fontsize=7.5, **at)
     line.set_in_layout(False)
     if table.empty:
@@ -152,7 +153,10 @@ def _panel(axis: Axes, panel: tuple[pd.DataFrame, pd.Series]) -> None:
     margin = float(verdict["margin"])
     axis.axhspan(-margin, margin, color="#EDEDED", zorder=0)
     axis.axhline(0, color=ORANGE, linestyle=":", linewidth=1.3, zorder=1)
-    mean_line(axis, x, table, BLUE, marker="o", markersize=4)
+    if len(table) > 1:
+        mean_line(axis, x, table, BLUE, marker="o", markersize=4)
+    else:  # A band of no width would not be seen.
+        with_bars(axis, x, table, "mean", fmt="o", markersize=4, color=BLUE)
     chosen = table["source_epoch"] == verdict["chosen_epoch"]
     if not fixed:
         axis.plot(x[chosen], table["mean"][chosen], "o", markersize=9, mfc="none", color=BLUE)
@@ -172,7 +176,7 @@ def _signed_axis(axis: Axes, table: pd.DataFrame) -> None:
 
 def _caption(verdicts: pd.DataFrame, confidence: float) -> str:
     seeds = int(verdicts["n_seeds"].max())
-    band = f"Band: {confidence:.0%}, simultaneous over the epochs of a panel."
+    band = f"Band or bar: {confidence:.0%}, simultaneous over the epochs of a panel."
     star = " Star: the contrast chosen before looking." if verdicts["primary"].any() else ""
     return (
         f"{sample_size(seeds, int(verdicts['n_draws'].max()))}; learning rate of a tuned start chosen on validation images. "
