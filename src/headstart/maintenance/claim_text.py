@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from headstart.artifacts.files import read_table
 from headstart.artifacts.keys import Job
-from headstart.artifacts.store import open_artifact
+from headstart.artifacts.store import is_made, open_artifact
 from headstart.registry import STUDIES, study_of
+from headstart.statistics.controls import failures, readable
 from headstart.steps.claims import (
     Claims,
     StudyTables,
@@ -37,6 +39,7 @@ def checked_claims(path: Path | None = None) -> Claims:
 
 def claims_text(
     jobs: Iterable[Job],
+    controls: Iterable[Job],
     file: Path | None,
     primary: Iterable[str] = (),
     classes: int | None = None,
@@ -44,9 +47,10 @@ def claims_text(
 ) -> str:
     """Return every claim with its status on a file of runs, or on the studies' own, for a person.
 
-    `jobs` make the tables of the studies; they do not matter where a file is named. `primary` are
-    words such as `target=cyrillic` that name the contrast to evaluate; `classes` of the target let
-    the losses in a file tell which runs diverged.
+    `jobs` make the tables of the studies, `controls` say, where they are made, whose verdicts to
+    beware of; they do not matter where a file is named. `primary` are words such as
+    `target=cyrillic` that name the contrast to evaluate; `classes` of the target let the losses in a
+    file tell which runs diverged.
 
     Raises:
         TableError: the file cannot be read as runs, or holds several contrasts and none is named.
@@ -57,33 +61,36 @@ def claims_text(
     if file is not None:
         return "\n".join(_on_file(claims, file, requested, classes))
     tables = {job.name: (job, StudyTables(open_artifact(job))) for job in jobs}
+    failed = {job.name: failures(_controls(job)) for job in controls if is_made(job)}
     lines: list[str] = []
     for study in dict.fromkeys(claim.study for claim in claims.claims.values()):
         job, at_hand = tables.get(study, (None, None))
         evaluator = resolve(study_of(study).claims)
         params = job.params if job else {}
         about, found = evaluate(claims, study, evaluator, at_hand, params, requested)
-        lines += [*lines_of(claims, about, found), ""]
+        lines += [*lines_of(claims, about, found, failed.get(study, {})), ""]
     return "\n".join(lines).rstrip("\n")
 
 
 def controls_text(jobs: Iterable[Job]) -> str:
-    """Return how often the judges of claims support them on controls made from the studies' own tables.
+    """Return what the judges of claims said of the controls of finished studies, for a person.
 
-    `jobs` make the tables of the studies. A judge that supports a negative control is not to be believed.
+    `jobs` made the controls. A judge that supports a negative control is not to be believed.
 
     Raises:
-        ArtifactError: a study's tables are not made yet.
+        ArtifactError: a study's controls are not made yet.
     """
-    found = [
-        resolve(study_of(job.name).controls)(StudyTables(open_artifact(job)), job.params)
-        for job in jobs
-        if study_of(job.name).controls
-    ]
-    tables = [table for table in found if len(table)]
-    if not tables:
+    tables = [_controls(job) for job in jobs]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    if table.empty:
         return "no study has runs from which controls can be made"
-    return str(pd.concat(tables).to_string(index=False, float_format="{:.0%}".format))
+    claims = checked_claims().claims.items()
+    names = {claim.evaluated_by: name for name, claim in claims}
+    return str(readable(table, names).to_string(index=False))
+
+
+def _controls(job: Job) -> pd.DataFrame:
+    return read_table(open_artifact(job).file("controls.parquet"))
 
 
 def _on_file(
@@ -97,6 +104,5 @@ def _on_file(
     named = find_contrast(contrasts(table), requested) if several else requested
     opened = resolve(study.claims)({"measurements": table}, {}, named)
     mine = claims.of(study.name)
-    return lines_of(
-        claims, opened.about(), {name: result_of(opened, claim) for name, claim in mine.items()}
-    )
+    found = {name: result_of(opened, claim) for name, claim in mine.items()}
+    return lines_of(claims, opened.about(), found, {})
