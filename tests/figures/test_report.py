@@ -11,7 +11,7 @@ from headstart.artifacts.keys import Job
 from headstart.figures import page
 from headstart.plan import described_in_report
 from headstart.registry import STEPS
-from headstart.statistics.controls import ControlResult, control_table
+from headstart.statistics.control_results import ControlResult, control_table
 from headstart.steps import report
 from headstart.studies.early_stopping.figures.verdicts import sentence
 from headstart.studies.early_stopping.settings import settings

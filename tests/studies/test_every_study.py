@@ -15,7 +15,7 @@ from headstart.maintenance import presets
 from headstart.maintenance.claim_text import checked_claims
 from headstart.plan import Plan
 from headstart.registry import STEPS, STUDIES, parse
-from headstart.statistics.controls import COLUMNS
+from headstart.statistics.control_results import COLUMNS
 from headstart.statistics.measurements import IDENTITY, VALUE
 from headstart.steps.claims import evaluate
 from headstart.steps.step import resolve

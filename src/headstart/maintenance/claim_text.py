@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
-from headstart.artifacts.files import read_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import is_made, open_artifact
 from headstart.registry import STUDIES, study_of
-from headstart.statistics.controls import failures, readable
 from headstart.steps.claims import (
     Claims,
     StudyTables,
@@ -20,6 +16,7 @@ from headstart.steps.claims import (
     read_claims,
     result_of,
 )
+from headstart.steps.controls import failed, text
 from headstart.steps.step import resolve
 from headstart.studies.early_stopping.verdicts.run_tables import contrasts, find_contrast
 from headstart.studies.early_stopping.verdicts.study_verdicts import contrast_from_words
@@ -61,14 +58,14 @@ def claims_text(
     if file is not None:
         return "\n".join(_on_file(claims, file, requested, classes))
     tables = {job.name: (job, StudyTables(open_artifact(job))) for job in jobs}
-    failed = {job.name: failures(_controls(job)) for job in controls if is_made(job)}
+    beware = {job.name: failed(open_artifact(job)) for job in controls if is_made(job)}
     lines: list[str] = []
     for study in dict.fromkeys(claim.study for claim in claims.claims.values()):
         job, at_hand = tables.get(study, (None, None))
         evaluator = resolve(study_of(study).claims)
         params = job.params if job else {}
         about, found = evaluate(claims, study, evaluator, at_hand, params, requested)
-        lines += [*lines_of(claims, about, found, failed.get(study, {})), ""]
+        lines += [*lines_of(claims, about, found, beware.get(study, {})), ""]
     return "\n".join(lines).rstrip("\n")
 
 
@@ -80,17 +77,8 @@ def controls_text(jobs: Iterable[Job]) -> str:
     Raises:
         ArtifactError: a study's controls are not made yet.
     """
-    tables = [_controls(job) for job in jobs]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    if table.empty:
-        return "no study has runs from which controls can be made"
-    claims = checked_claims().claims.items()
-    names = {claim.evaluated_by: name for name, claim in claims}
-    return str(readable(table, names).to_string(index=False))
-
-
-def _controls(job: Job) -> pd.DataFrame:
-    return read_table(open_artifact(job).file("controls.parquet"))
+    names = {claim.evaluated_by: name for name, claim in checked_claims().claims.items()}
+    return text(map(open_artifact, jobs), names)
 
 
 def _on_file(

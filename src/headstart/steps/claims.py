@@ -22,8 +22,8 @@ from headstart.artifacts.files import read_table, shared, write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.claim_results import ClaimResult
-from headstart.statistics.controls import failures
 from headstart.statistics.errors import TableError, UndecidableError
+from headstart.steps.controls import failed
 from headstart.steps.step import resolve
 
 CLAIMS = shared("claims.yaml")
@@ -127,8 +127,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     evaluator = resolve(job.params["evaluator"])
     tables = StudyTables(context.input("tables"))
     about, found = evaluate(claims, study, evaluator, tables, job.params)
-    failed = failures(read_table(context.input("controls").file("controls.parquet")))
-    rows = [record(name, claims.claims[name], result, failed) for name, result in found.items()]
+    judges = failed(context.input("controls"))
+    rows = [record(name, claims.claims[name], result, judges) for name, result in found.items()]
     _log(rows, context)
     content = {"paper": claims.papers.get(study, ""), "evaluated_on": about, "claims": rows}
     write_json(context.out / "claims.json", content)
@@ -182,17 +182,17 @@ def result_of(opened: ClaimEvaluator, claim: Claim) -> ClaimResult:
 
 
 def record(
-    name: str, claim: Claim, result: ClaimResult, failed: Mapping[str, str]
+    name: str, claim: Claim, result: ClaimResult, beware: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return a claim with its result as one record, for JSON and tables; NaN is None.
 
-    `failed` says which evaluators failed a control, and how; the record has it as `control`.
+    `beware` says which evaluators failed a control, and how; the record has it as `control`.
     """
     values = {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in asdict(result).items()
     }
-    control = failed.get(claim.evaluated_by, "")
+    control = beware.get(claim.evaluated_by, "")
     return {"claim": name, **claim.model_dump(), **values, "control": control}
 
 
@@ -218,7 +218,7 @@ def read_claims(path: Path | None = None) -> Claims:
 
 
 def lines_of(
-    claims: Claims, about: str, found: Mapping[str, ClaimResult], failed: Mapping[str, str]
+    claims: Claims, about: str, found: Mapping[str, ClaimResult], beware: Mapping[str, str]
 ) -> list[str]:
     """Return results for a person to read in a terminal, with which evaluators failed a control."""
     lines = textwrap.wrap(about, WIDTH)
@@ -227,7 +227,7 @@ def lines_of(
         parts = {
             f"{name}  {one.status.upper()}": claim.statement,
             "    here": one.reason,
-            "    beware": failed.get(claim.evaluated_by, ""),
+            "    beware": beware.get(claim.evaluated_by, ""),
             "    published": f"{claim.published} [{claim.source}]",
             "    measured by": claim.statistic,
             "    needs": claim.needs,

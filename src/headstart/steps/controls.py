@@ -6,14 +6,34 @@ resamples each control has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from headstart.artifacts.files import write_table
+import pandas as pd
+
+from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
-from headstart.artifacts.store import JobContext
-from headstart.statistics.controls import control_table, failures
+from headstart.artifacts.store import Artifact, JobContext
+from headstart.statistics.control_results import control_table, failures, readable
 from headstart.steps.step import resolve
+
+
+def read(artifact: Artifact) -> pd.DataFrame:
+    """Return the controls of one study."""
+    return read_table(artifact.file("controls.parquet"))
+
+
+def failed(artifact: Artifact) -> dict[str, str]:
+    """Return which judges failed a control, and how: evaluator -> words."""
+    return failures(read(artifact))
+
+
+def text(artifacts: Iterable[Artifact], names: Mapping[str, str]) -> str:
+    """Return all controls for a person in a terminal; `names` has the claim of each judge."""
+    table = pd.concat([pd.DataFrame(), *map(read, artifacts)], ignore_index=True)
+    if table.empty:
+        return "no study has runs from which controls can be made"
+    return str(readable(table, names).to_string(index=False))
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.artifacts.files import read_json, read_table
+from headstart.artifacts.files import read_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, picture, section, table
-from headstart.statistics.controls import readable
+from headstart.statistics.control_results import readable
 from headstart.steps.claims import StudyTables
+from headstart.steps.controls import read
 from headstart.steps.expected import expected_rows
 from headstart.steps.step import resolve
 
@@ -92,7 +93,7 @@ def _claims(content: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _controls(made: Artifact | None, claims: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield how often the study's judges said yes to what nothing is in, and to what was planted."""
-    found = read_table(made.file("controls.parquet")) if made else pd.DataFrame()
+    found = read(made) if made else pd.DataFrame()
     if found.empty:
         return
     names = {one["evaluated_by"]: one["claim"] for one in (claims or {}).get("claims", [])}

@@ -21,7 +21,7 @@ from headstart.maintenance.claim_text import checked_claims, claims_text
 from headstart.maintenance.presets import find, read
 from headstart.registry import parse
 from headstart.statistics.claim_results import ClaimResult
-from headstart.statistics.controls import ControlResult, control_table
+from headstart.statistics.control_results import ControlResult, control_table
 from headstart.statistics.errors import TableError
 from headstart.steps.claims import CLAIMS, ClaimsError, evaluate, make, read_claims
 from headstart.studies.early_stopping.claims import ClaimEvaluator

@@ -8,7 +8,8 @@ from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart.artifacts.keys import Job
 from headstart.maintenance import claim_text
-from headstart.statistics.controls import control_table
+from headstart.statistics.control_results import control_table
+from headstart.steps import controls
 from headstart.studies.early_stopping.claims import EVALUATORS
 from headstart.studies.early_stopping.controls import NEGATIVE, results
 from headstart.studies.early_stopping.settings import COLUMNS
@@ -91,7 +92,8 @@ def test_the_command_prints_the_controls_that_are_made_by_claim_failures_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = controlled({"measurements": measurements(FLAT, seed_sd=0.06)})
-    monkeypatch.setattr(claim_text, "_controls", lambda job: found)
+    monkeypatch.setattr(controls, "read", lambda artifact: found)
+    monkeypatch.setattr(claim_text, "open_artifact", lambda job: job)
     lines = claim_text.controls_text([Job("controls", "early_stopping", "code")]).splitlines()
     assert lines[0].split()[:4] == ["claim", "judge", "control", "kind"]
     assert len(lines) == len(found) + 1

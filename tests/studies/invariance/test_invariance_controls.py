@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from invariance_tables import measurements, robustness, runs
 
-from headstart.statistics.controls import control_table
+from headstart.statistics.control_results import control_table
 from headstart.statistics.errors import UndecidableError
 from headstart.studies.invariance.claims import FUNCTIONS, ClaimEvaluator
 from headstart.studies.invariance.controls import CONTROLS, SERIES, Control, results

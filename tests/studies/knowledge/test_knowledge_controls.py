@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headstart.metrics.interactions.transform import orders, walsh_values
-from headstart.statistics.controls import control_table
+from headstart.statistics.control_results import control_table
 from headstart.steps.claims import read_claims
 from headstart.studies.knowledge.controls import of_comparison, of_gains
 from headstart.studies.knowledge.networks import Networks, Place, seeded

@@ -19,7 +19,7 @@ import pandas as pd
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.statistics.claim_results import Status
-from headstart.statistics.controls import ControlResult, Kind
+from headstart.statistics.control_results import ControlResult, Kind
 from headstart.statistics.errors import TableError, UndecidableError
 from headstart.steps.claims import StudyTables
 from headstart.studies.early_stopping.claims import EVALUATORS, ClaimEvaluator, Contrast

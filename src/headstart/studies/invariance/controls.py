@@ -17,7 +17,7 @@ import pandas as pd
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.statistics.claim_results import Status
-from headstart.statistics.controls import FIRM, ControlResult
+from headstart.statistics.control_results import FIRM, ControlResult
 from headstart.statistics.errors import UndecidableError
 from headstart.statistics.measurements import MEASURED
 from headstart.steps.claims import StudyTables
@@ -190,12 +190,16 @@ def _from_both(here: Planted, weights: Planted) -> Networks:
 
 
 def _embedding_swapped(lab: Laboratory) -> Networks:
-    """Return runs in which nothing but the embedding was replaced: they forget what the control forgets."""
+    """Return runs of two sources in which nothing but the embedding was replaced.
+
+    They forget what the control forgets.
+    """
     behind = {"forgetting": lab.behind, "learning": lab.behind, "cka_divergence": lab.behind}
-    found = lab.planted(classify=behind, reconstruct=behind, scratch=behind)
-    for name in (CLASSIFY, RECONSTRUCT, SCRATCH):
-        found.grids[name, "forgetting", null(EMBEDDING)] = lab.about(lab.diagonal(lab.behind))
-    return found
+    both = [lab.planted(classify=behind, reconstruct=behind, scratch=behind) for _ in range(2)]
+    for found in both:
+        for name in (CLASSIFY, RECONSTRUCT, SCRATCH):
+            found.grids[name, "forgetting", null(EMBEDDING)] = lab.about(lab.diagonal(lab.behind))
+    return _from_both(*both)
 
 
 def _one_profile(lab: Laboratory) -> Networks:

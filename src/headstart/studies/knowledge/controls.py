@@ -22,7 +22,7 @@ from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.resampling import Estimate, Resampling
 from headstart.metrics.interactions.shares import Share
 from headstart.statistics.claim_results import ClaimResult
-from headstart.statistics.controls import ControlResult, Kind
+from headstart.statistics.control_results import ControlResult, Kind
 from headstart.statistics.measurements import MEASURED
 from headstart.studies.knowledge.claims import ON_ONE, holds_everywhere
 from headstart.studies.knowledge.compare import Collected, collect, measures

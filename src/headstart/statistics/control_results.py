@@ -8,7 +8,7 @@ count contradicts the limit: binomial test, one-sided 5 %.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import pandas as pd
@@ -85,7 +85,7 @@ def failures(table: pd.DataFrame) -> dict[str, str]:
     return {judge: f"its control failed: {'; '.join(parts)}" for judge, parts in said.items()}
 
 
-def readable(table: pd.DataFrame, names: dict[str, str] | None = None) -> pd.DataFrame:
+def readable(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the table as text: shares in per cent, judges by the claims in `names`, failures first."""
     ordered = table.sort_values("passes", kind="stable")
     shown = pd.DataFrame({"claim": [(names or {}).get(j, "") for j in ordered["judge"]]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.statistics.controls import (
+from headstart.statistics.control_results import (
     COLUMNS,
     FIRM,
     ControlResult,
