@@ -237,8 +237,9 @@ def _planting(points: float, gaining: Callable[[Rows], pd.Series[bool]]) -> Chan
     """Return the change that levels all starts and plants a gain at some of them."""
 
     def change(table: Rows, generator: np.random.Generator) -> Rows:
-        scored = _pretrained(table) & (table["metric"] == HEADLINE)
-        runs = table[scored].drop(columns="value").assign(value=_levelled(table[scored], generator))
+        scored = table[(table["mode"] != PRETRAIN) & (table["metric"] == HEADLINE)]
+        runs = scored[_pretrained(scored)]
+        runs = runs.assign(value=_levelled(runs, scored[scored["best"]], generator))
         value = runs["value"] + points / 100 * gaining(runs)
         changed = table[~table["metric"].isin([DIVERGED, FINAL])].copy()
         changed.loc[value.index, "value"] = value.clip(0, 1)
@@ -247,9 +248,9 @@ def _planting(points: float, gaining: Callable[[Rows], pd.Series[bool]]) -> Chan
     return change
 
 
-def _levelled(runs: Rows, generator: np.random.Generator) -> pd.Series[float]:
+def _levelled(runs: Rows, best: Rows, generator: np.random.Generator) -> pd.Series[float]:
     """Return accuracies of which no start's mean differs from source-best, each network's sign its own."""
-    reference = runs[runs["best"]].set_index(RUN)["value"]
+    reference = best.set_index(RUN)["value"]
     level = runs["value"].astype(float)
     level[:] = reference.reindex(pd.MultiIndex.from_frame(runs[RUN])).to_numpy(float)
     gap = runs["value"] - level

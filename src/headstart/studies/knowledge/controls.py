@@ -133,12 +133,13 @@ def negatives(networks: Networks, init_epoch: str) -> Iterator[Control]:
     def shuffled(table: Tensor, generator: torch.Generator) -> Tensor:
         return table[torch.randperm(len(table), generator=generator)]
 
-    again = networks.replacing(probe=role("second"))
-    yield Control("second run as pretrained", "negative", (*OF_SHARES[:3], ALL), again)
+    if networks.entry(Place("second", networks.seeds[0], init_epoch)):
+        again = networks.replacing(probe=role("second"))
+        yield Control("second run as pretrained", "negative", (*OF_SHARES[:3], ALL), again)
+        tuned = networks.replacing(scratch=role("second", init_epoch))
+        yield Control("second run as scratch", "negative", OF_SHARES[3:], tuned)
     noise = networks.replacing(probe=changed("finetuned", noisy))
     yield Control("fine-tuned plus noise as pretrained", "negative", OF_SHARES[:3], noise)
-    tuned = networks.replacing(scratch=role("second", init_epoch))
-    yield Control("second run as scratch", "negative", OF_SHARES[3:], tuned)
     if len(networks.seeds) > 1:
         source = networks.replacing(scratch=other("finetuned", init_epoch))
         yield Control("other source network as scratch", "negative", OF_SHARES[3:], source)
