@@ -12,6 +12,7 @@ from headstart.statistics.control_results import (
     counts,
     failures,
     readable,
+    warning,
 )
 
 
@@ -57,10 +58,17 @@ def test_failures_say_how_often_and_the_table_shows_them_first() -> None:
     either = said("negative", 3, 2, counted=FIRM, comparison="net, a → b")
     table = control_table("study", [said("planted", 20), either, said("planted", 5)])
     assert counts(table).tolist() == [20, 5, 5]
-    assert failures(table) == {
-        "judge": "its control failed: noise (net, a → b), nothing is in it: supported or contradicted "
-        "in 5 of 20; noise, planted: supported in 5 of 20"
+    failed = failures(table)
+    assert failed == {
+        ("judge", "negative"): "noise (net, a → b): supported or contradicted in 5 of 20",
+        ("judge", "planted"): "noise: supported in 5 of 20",
     }
+    always = "its control failed, there nothing is in: noise (net, a → b): supported or contradicted in 5 of 20"
+    assert warning(failed, "judge", "supported") == always
+    for status in ("contradicted", "undetermined"):
+        planted = "what was planted is not found: noise: supported in 5 of 20"
+        assert warning(failed, "judge", status) == f"{always}; {planted}"
+    assert warning(failed, "other", "supported") == ""
     shown = readable(table, {"judge": "K1"})
     assert shown["passes"].tolist() == ["NO", "NO", "yes"]
     assert shown["claim"].tolist() == ["K1"] * 3

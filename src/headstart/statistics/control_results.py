@@ -71,18 +71,33 @@ def counts(table: pd.DataFrame) -> pd.Series:
     return (pd.Series(shares, table.index, dtype=float) * table["resamples"]).round().astype(int)
 
 
-def failures(table: pd.DataFrame) -> dict[str, str]:
-    """Return what the failed controls of each judge say, for people: judge -> words."""
-    said: dict[str, list[str]] = {}
+Failures = Mapping[tuple[str, str], str]
+"""(judge, kind of control) -> which of its controls a judge failed, and how often."""
+
+
+def failures(table: pd.DataFrame) -> Failures:
+    """Return what the failed controls of each judge say, for people."""
+    said: dict[tuple[str, str], list[str]] = {}
     failed = table[~table["passes"].astype(bool)]
     for row, n in zip(failed.to_dict("records"), counts(failed), strict=True):
-        nothing = row["kind"] == "negative"
         where = f" ({row['comparison']})" if row["comparison"] else ""
-        words = "nothing is in it" if nothing else "planted"
-        control = f"{row['control']}{where}, {words}"
-        text = f"{control}: {row['counted']} in {n} of {row['resamples']}"
-        said.setdefault(row["judge"], []).append(text)
-    return {judge: f"its control failed: {'; '.join(parts)}" for judge, parts in said.items()}
+        text = f"{row['control']}{where}: {row['counted']} in {n} of {row['resamples']}"
+        said.setdefault((row["judge"], row["kind"]), []).append(text)
+    return {key: "; ".join(parts) for key, parts in said.items()}
+
+
+def warning(failed: Failures, judge: str, status: Status) -> str:
+    """Return what the controls say against a verdict; empty where nothing does.
+
+    A judge that says yes to what nothing is in is not to be believed at all; one that misses what was
+    planted may have missed the effect, where it did not support the claim.
+    """
+    parts = []
+    if nothing := failed.get((judge, "negative")):
+        parts.append(f"its control failed, there nothing is in: {nothing}")
+    if status != "supported" and (planted := failed.get((judge, "planted"))):
+        parts.append(f"what was planted is not found: {planted}")
+    return "; ".join(parts)
 
 
 def readable(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:

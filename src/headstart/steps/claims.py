@@ -22,6 +22,7 @@ from headstart.artifacts.files import read_table, shared, write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.control_results import Failures, warning
 from headstart.statistics.errors import TableError, UndecidableError
 from headstart.steps.controls import failed
 from headstart.steps.step import resolve
@@ -181,18 +182,16 @@ def result_of(opened: ClaimEvaluator, claim: Claim) -> ClaimResult:
         return ClaimResult("undetermined", f"Not decided: {error}.")
 
 
-def record(
-    name: str, claim: Claim, result: ClaimResult, beware: Mapping[str, str]
-) -> dict[str, Any]:
+def record(name: str, claim: Claim, result: ClaimResult, judges: Failures) -> dict[str, Any]:
     """Return a claim with its result as one record, for JSON and tables; NaN is None.
 
-    `beware` says which evaluators failed a control, and how; the record has it as `control`.
+    `judges` says which evaluators failed a control; the record has what speaks against it as `control`.
     """
     values = {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in asdict(result).items()
     }
-    control = beware.get(claim.evaluated_by, "")
+    control = warning(judges, claim.evaluated_by, result.status)
     return {"claim": name, **claim.model_dump(), **values, "control": control}
 
 
@@ -218,7 +217,7 @@ def read_claims(path: Path | None = None) -> Claims:
 
 
 def lines_of(
-    claims: Claims, about: str, found: Mapping[str, ClaimResult], beware: Mapping[str, str]
+    claims: Claims, about: str, found: Mapping[str, ClaimResult], judges: Failures
 ) -> list[str]:
     """Return results for a person to read in a terminal, with which evaluators failed a control."""
     lines = textwrap.wrap(about, WIDTH)
@@ -227,7 +226,7 @@ def lines_of(
         parts = {
             f"{name}  {one.status.upper()}": claim.statement,
             "    here": one.reason,
-            "    beware": beware.get(claim.evaluated_by, ""),
+            "    beware": warning(judges, claim.evaluated_by, one.status),
             "    published": f"{claim.published} [{claim.source}]",
             "    measured by": claim.statistic,
             "    needs": claim.needs,

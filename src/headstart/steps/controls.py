@@ -14,7 +14,7 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
-from headstart.statistics.control_results import control_table, failures, readable
+from headstart.statistics.control_results import Failures, control_table, failures, readable
 from headstart.steps.step import resolve
 
 
@@ -23,8 +23,8 @@ def read(artifact: Artifact) -> pd.DataFrame:
     return read_table(artifact.file("controls.parquet"))
 
 
-def failed(artifact: Artifact) -> dict[str, str]:
-    """Return which judges failed a control, and how: evaluator -> words."""
+def failed(artifact: Artifact) -> Failures:
+    """Return which judges failed a control, and how."""
     return failures(read(artifact))
 
 
@@ -39,8 +39,8 @@ def text(artifacts: Iterable[Artifact], names: Mapping[str, str]) -> str:
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write `controls.parquet` and the same as `controls.csv`."""
     table = control_table(job.name, resolve(job.params["controls"])(job, context))
-    for judge, words in failures(table).items():
-        context.log(f"{judge}: {words}")
+    for (judge, kind), words in failures(table).items():
+        context.log(f"{judge} failed, {kind}: {words}", detail=True)
     write_table(context.out / "controls.parquet", table)
     table.to_csv(context.out / "controls.csv", index=False, float_format="%.6g")
     passed = int(table["passes"].sum())

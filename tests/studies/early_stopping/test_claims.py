@@ -210,7 +210,7 @@ def test_a_judge_that_fails_its_control_has_its_verdict_flagged(project: Path) -
     silent = ControlResult("late_fall", "noise", "negative", ["undetermined"] * 20)
     written = step_on({"measurements": measurements(EARLIER)}, said_yes, silent)
     flags = {claim["claim"]: claim["control"] for claim in written["claims"] if claim["control"]}
-    assert flags == {"C1": "its control failed: noise, nothing is in it: supported in 9 of 20"}
+    assert flags == {"C1": "its control failed, there nothing is in: noise: supported in 9 of 20"}
 
 
 def test_the_step_says_what_is_wrong_with_tables_that_cannot_be_statuses(project: Path) -> None:
