@@ -43,7 +43,7 @@ def modules(stage: str) -> set[Path]:
         entries += job.params.get("checks", [])
         for study in job.params.get("studies", {}).values():
             entries += [study["opening"].partition(":")[0]] if study["opening"] else []
-        named = {"claims": "evaluator", "tables": "gather"}.get(stage)
+        named = {"claims": "evaluator", "tables": "gather", "controls": "controls"}.get(stage)
         entries += [job.params[named].partition(":")[0]] if named else []
     for notebook in (dep for dep in STAGES[stage]["deps"] if dep.endswith(".ipynb")):
         entries += notebook_imports(ROOT / notebook)
@@ -141,7 +141,7 @@ def test_a_learning_rate_of_transfer_changes_transfer_and_what_follows_alone() -
     }
     assert fresh == {f"latin-convnet-cyrillic-finetune-seed{seed}" for seed in (0, 1)}
     others = {job.full_key for job in PLAN.jobs() if job.name in ("knowledge", "invariance")}
-    for step in ("tables", "claims", "figures", "report", "publish"):
+    for step in ("tables", "controls", "claims", "figures", "report", "publish"):
         assert keys(edited, step) & keys(PLAN, step) <= others
 
     assert keys(edited, "plasticity") == keys(PLAN, "plasticity")
@@ -199,7 +199,7 @@ def test_another_primary_contrast_changes_tables_and_what_follows_alone() -> Non
     other = {"source": "latin", "model": "vit", "target": "digits", "arm": "finetune", "shots": 3}
     edited = changed("statistics", "primary", value=other)
     different = {step for step in STEPS if keys(edited, step) != keys(PLAN, step)}
-    assert different == {"tables", "claims", "figures", "report", "publish"}
+    assert different == {"tables", "controls", "claims", "figures", "report", "publish"}
     stated = changed("statistics", "margin", value=1.0)
     assert keys(stated, "tables") == keys(PLAN, "tables")
 
@@ -239,7 +239,7 @@ def test_an_edit_of_published_values_changes_the_tables_that_hold_them_and_what_
     other = Plan(parse(presets.read(presets.find("smoke"))))
     known = {job.full_key for job in PLAN.jobs()}
     different = {(job.step, job.name) for job in other.jobs() if job.full_key not in known}
-    study = {(step, "early_stopping") for step in ("tables", "claims", "figures")}
+    study = {(step, "early_stopping") for step in ("tables", "controls", "claims", "figures")}
     assert different == study | {("report", "all"), ("publish", "all")}
 
 

@@ -275,7 +275,8 @@ def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFra
     judged = tables["verdicts"]
     assert judged["primary"].sum() == 1
     assert judged.loc[judged["primary"], "arm"].item() == "finetune"
-    (job,) = plan.jobs("claims")
+    for job in plan.jobs("controls", "claims"):
+        done(job)
     claims = pd.read_csv(done(job).file("claims.csv")).set_index("claim")
     claims = claims[claims["study"] == "early_stopping"]
     assert set(claims["status"]) == {"undetermined", "not measured here"}

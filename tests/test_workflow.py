@@ -61,7 +61,9 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     assert said[1].startswith("*")
     assert "cyrillic" in said[1]
     assert "No pretrained epoch beside the source-best one" in " ".join(" ".join(said).split())
-    assert "judge" in finished.headstart("controls")
+    controlled = finished.headstart("controls")
+    assert re.search(r"^ *K1 +little_survives .*scratch", controlled, re.MULTILINE)
+    assert re.search(r"^ *I9 +compression .*unchanged networks", controlled, re.MULTILINE)
     told = finished.headstart("claims")
     assert told.count("MEASURED HERE") >= 2
     claims = json.loads((finished.folder / "claims.json").read_text())["claims"]
@@ -92,6 +94,7 @@ def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
         in page
     )
     assert page.count("<td>not measured here</td>") >= 3
+    assert page.count("<h3>Controls</h3>") >= 2
     assert "torch " in page
     for outside in ("http:", "https:", "<script", "<link", str(finished.folder)):
         assert outside not in page

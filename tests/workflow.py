@@ -99,6 +99,7 @@ class Project:
                 "inversions",
                 "invariance",
                 "tables",
+                "controls",
                 "figures",
                 "claims",
             )

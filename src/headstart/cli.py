@@ -19,6 +19,7 @@ from headstart.maintenance import external, housekeeping
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import STEPS, function_of, load, parse
+from headstart.steps.step import FOR_PEOPLE
 
 PARAMS = Path("params.yaml")
 app = App(
@@ -66,7 +67,7 @@ def _add_step(step: str) -> None:
     command.__doc__ = f"Do one {step} job, named by its key (used by the workflow)."
     if step == "data":
         data.default(command)
-    elif step != "claims":  # that one is for people, too: below
+    elif step not in FOR_PEOPLE:  # below
         app.command(command, name=step, group="Steps of the workflow")
 
 
@@ -134,23 +135,29 @@ def claims(
     if key:
         run_step("claims", key, params, log)
         return
-    jobs = [] if file else Plan(load(params)).jobs("tables")
+    steps = ("tables", "controls")
+    made = ([], []) if file else map(Plan(load(params)).jobs, steps)
     text = _imported("headstart.maintenance.claim_text").claims_text
-    print(text(jobs, file, primary or (), classes))
+    print(text(*made, file, primary or (), classes))
 
 
 @app.command
-def controls(*, params: ParamsFile = PARAMS) -> None:
-    """Say how often the judges of claims support them on controls: never on negative ones, on planted effects always.
+def controls(
+    *,
+    params: ParamsFile = PARAMS,
+    key: Annotated[str | None, Parameter(help="do this job (used by the workflow)")] = None,
+    log: LogFile = None,
+) -> None:
+    """Say what the judges of claims said of controls: never yes on negative ones, on planted effects always.
 
     Args:
         params: params file.
     """
-    print(
-        _imported("headstart.maintenance.claim_text").controls_text(
-            Plan(load(params)).jobs("tables")
-        )
-    )
+    if key:
+        run_step("controls", key, params, log)
+        return
+    jobs = Plan(load(params)).jobs("controls")
+    print(_imported("headstart.maintenance.claim_text").controls_text(jobs))
 
 
 def _imported(name: str) -> Any:

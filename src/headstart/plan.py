@@ -50,7 +50,7 @@ class Plan:
             "all",
             code=source_hash(STEPS["report"].module, *modules),
             params={"studies": described, "steps": list(STEPS), **_expected(params)},
-            inputs=jobs.of("tables", "figures", "claims"),
+            inputs=jobs.of("tables", "controls", "figures", "claims"),
         )
         jobs.add("publish", "all", inputs=jobs.of("figures", "report", "claims"))
 
@@ -84,7 +84,7 @@ def _expected(params: CoreParams) -> dict[str, Any]:
 
 
 def _add_products(jobs: Jobs, study: Study) -> None:
-    """Add tables, figures and claims of a study, where it has anything to tabulate."""
+    """Add tables, controls, figures and claims of a study, where it has anything to tabulate."""
     inputs = jobs.of(*study.tabulated)
     if not any(inputs.values()):
         return
@@ -96,6 +96,14 @@ def _add_products(jobs: Jobs, study: Study) -> None:
         code=source_hash(STEPS["tables"].module, study.tables.partition(":")[0]),
         params={**decided, "gather": study.tables, "published": published},
         inputs=inputs,
+    )
+    resamples = jobs.params.section("statistics").control_resamples
+    controls = jobs.add(
+        "controls",
+        study.name,
+        code=source_hash(STEPS["controls"].module, study.controls.partition(":")[0]),
+        params={**decided, "controls": study.controls, "resamples": resamples},
+        inputs={"tables": (tables,), **jobs.of(*study.controlled)},
     )
     notebook = NOTEBOOKS / f"{study.name}.ipynb"
     jobs.add(
@@ -111,7 +119,7 @@ def _add_products(jobs: Jobs, study: Study) -> None:
         code=source_hash(STEPS["claims"].module, study.claims.partition(":")[0]),
         wildcards={"study": study.name},
         params={**decided, "evaluator": study.claims, "claims": claims_source(study.name, CLAIMS)},
-        inputs={"tables": (tables,)},
+        inputs={"tables": (tables,), "controls": (controls,)},
     )
 
 

@@ -71,8 +71,9 @@ def _steps() -> tuple[Step, ...]:
     every = tuple(name for name in Params.model_fields if name not in ("figures", "runtime"))
     checked = [name for study in STUDIES for name in study.sections if name not in study.decided_by]
     last = [replace(step, sections=(*every, *step.sections)) for step in LAST]
-    tabulated = dict.fromkeys(name for study in STUDIES for name in study.tabulated)
-    last[0] = replace(last[0], reads=tuple(tabulated))
+    for place, field in enumerate(("tabulated", "controlled")):
+        read = dict.fromkeys(name for study in STUDIES for name in getattr(study, field))
+        last[place] = replace(last[place], reads=(*last[place].reads, *read))
     first = [
         replace(step, sections=(*step.sections, *checked)) if step.name == "check" else step
         for step in FIRST

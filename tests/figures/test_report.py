@@ -11,6 +11,7 @@ from headstart.artifacts.keys import Job
 from headstart.figures import page
 from headstart.plan import described_in_report
 from headstart.registry import STEPS
+from headstart.statistics.control_results import ControlResult, control_table
 from headstart.steps import report
 from headstart.studies.early_stopping.figures.verdicts import sentence
 from headstart.studies.early_stopping.settings import settings
@@ -25,6 +26,8 @@ CLAIM = {
     "status": "supported",
     "reason": "Because.",
     "unit": "points",
+    "evaluated_by": "earlier_start",
+    "control": "its control failed: 2 points, planted: supported in 0 of 20",
     "value": 3.04,
     "low": 1.96,
     "high": 4.0,
@@ -58,11 +61,21 @@ def written() -> str:
         write_json(context.out / "claims.json", content)
         return {}
 
+    def controls(_: Job, context: store.JobContext) -> dict:
+        silent = ControlResult(
+            "earlier_start", "shuffled epochs", "negative", ["undetermined"] * 20
+        )
+        weak = ControlResult("earlier_start", "2 points", "planted", ["undetermined"] * 20)
+        table = control_table("early_stopping", [silent, weak])
+        write_table(context.out / "controls.parquet", table)
+        return {}
+
     gathered, drawn = (Job(step, "early_stopping", "code") for step in ("tables", "figures"))
-    judged = Job("claims", "early_stopping", "code")
-    for job, function in ((gathered, tables), (drawn, figures), (judged, claims)):
+    evaluated, controlled = (Job(step, "early_stopping", "code") for step in ("claims", "controls"))
+    made = {gathered: tables, drawn: figures, evaluated: claims, controlled: controls}
+    for job, function in made.items():
         store.run(job, function)
-    inputs = {"tables": (gathered,), "figures": (drawn,), "claims": (judged,)}
+    inputs = {job.step: (job,) for job in made}
     params = {"studies": {STUDY.name: described_in_report(STUDY)}, "steps": list(STEPS)}
     job = Job("report", "all", "code", {}, params, inputs)
     return store.run(job, report.make).file("report.html").read_text(encoding="utf-8")
@@ -84,6 +97,19 @@ def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_version
     assert 'href="figures/gains_net.csv"' in text
     assert "gains_net.pdf" not in text
     assert "numpy " in text
+
+
+def test_the_page_begins_with_the_first_claim_and_says_which_controls_failed(project) -> None:
+    text = written()
+    first = text[: text.index("<h2>")]
+    assert "<b>C1 supported: Earlier &lt; later &amp; so on.</b> Because." in first
+    assert first.count("Beware: its control failed: 2 points, planted: supported in 0 of 20.") == 1
+    assert "<h3>Controls</h3>" in text
+    assert (
+        "1 of 1 judges stayed silent where nothing is in. "
+        "0 of 1 judges found what was planted; not those of C1."
+    ) in text
+    assert "<td>supported ≥ 80%</td><td>NO</td>" in text
 
 
 def test_the_same_artifacts_give_the_same_bytes(project) -> None:

@@ -15,6 +15,7 @@ from headstart.maintenance import presets
 from headstart.maintenance.claim_text import checked_claims
 from headstart.plan import Plan
 from headstart.registry import STEPS, STUDIES, parse
+from headstart.statistics.control_results import COLUMNS
 from headstart.statistics.measurements import IDENTITY, VALUE
 from headstart.steps.claims import evaluate
 from headstart.steps.step import resolve
@@ -38,8 +39,8 @@ def test_a_study_is_one_folder_with_its_object_params_jobs_claims_and_notebook(
     assert (folder / "figures").is_dir() or (folder / "figures.py").is_file()
     assert (ROOT / "notebooks" / f"{study.name}.ipynb").is_file()
     inside = f"headstart.studies.{study.name}."
-    functions = [study.problems, study.jobs, study.tables, study.claims, study.opening]
-    functions += [study.closing, *(step.run for step in study.steps)]
+    functions = [study.problems, study.jobs, study.tables, study.claims, study.controls]
+    functions += [study.opening, study.closing, *(step.run for step in study.steps)]
     for function in filter(None, functions):
         assert function.startswith(inside)
         assert callable(resolve(function))
@@ -55,7 +56,7 @@ def test_the_default_study_and_the_smoke_study_ask_its_question(study: Study) ->
         plan = Plan(parse(presets.read(presets.find(preset))))
         for step in study.steps:
             assert plan.jobs(step.name), f"{preset} has no job of {step.name}"
-        for step in ("tables", "claims", "figures"):
+        for step in ("tables", "controls", "claims", "figures"):
             assert study.name in {job.name for job in plan.jobs(step)}
 
 
@@ -106,6 +107,16 @@ def test_its_claims_are_evaluated_on_what_it_measured_and_on_nothing(
     tables = {name: table.iloc[:0] for name, table in tables_of(study, finished).items()}
     _, nothing = evaluate(claims, study.name, evaluator, tables, job["params"])
     assert {result.status for result in nothing.values()} <= {"undetermined", "not measured here"}
+
+
+def test_every_judge_of_its_claims_is_controlled_where_its_runs_allow_it(
+    study: Study, finished: Project
+) -> None:
+    (folder,) = (finished.folder / "results" / "controls").glob(f"{study.name}-*")
+    table = pd.read_parquet(folder / "controls.parquet")
+    assert list(table) == COLUMNS
+    assert set(table["judge"]) <= set(resolve(study.claims).evaluators)
+    assert len(table) or study.name == "early_stopping"
 
 
 def finished_jobs(finished: Project) -> list[dict]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
 from headstart.artifacts.keys import Job
-from headstart.artifacts.store import open_artifact
+from headstart.artifacts.store import is_made, open_artifact
 from headstart.registry import STUDIES, study_of
 from headstart.steps.claims import (
     Claims,
@@ -18,6 +16,7 @@ from headstart.steps.claims import (
     read_claims,
     result_of,
 )
+from headstart.steps.controls import failed, text
 from headstart.steps.step import resolve
 from headstart.studies.early_stopping.verdicts.run_tables import contrasts, find_contrast
 from headstart.studies.early_stopping.verdicts.study_verdicts import contrast_from_words
@@ -37,6 +36,7 @@ def checked_claims(path: Path | None = None) -> Claims:
 
 def claims_text(
     jobs: Iterable[Job],
+    controls: Iterable[Job],
     file: Path | None,
     primary: Iterable[str] = (),
     classes: int | None = None,
@@ -44,9 +44,10 @@ def claims_text(
 ) -> str:
     """Return every claim with its status on a file of runs, or on the studies' own, for a person.
 
-    `jobs` make the tables of the studies; they do not matter where a file is named. `primary` are
-    words such as `target=cyrillic` that name the contrast to evaluate; `classes` of the target let
-    the losses in a file tell which runs diverged.
+    `jobs` make the tables of the studies, `controls` say, where they are made, whose verdicts to
+    beware of; they do not matter where a file is named. `primary` are words such as
+    `target=cyrillic` that name the contrast to evaluate; `classes` of the target let the losses in a
+    file tell which runs diverged.
 
     Raises:
         TableError: the file cannot be read as runs, or holds several contrasts and none is named.
@@ -57,33 +58,27 @@ def claims_text(
     if file is not None:
         return "\n".join(_on_file(claims, file, requested, classes))
     tables = {job.name: (job, StudyTables(open_artifact(job))) for job in jobs}
+    beware = {job.name: failed(open_artifact(job)) for job in controls if is_made(job)}
     lines: list[str] = []
     for study in dict.fromkeys(claim.study for claim in claims.claims.values()):
         job, at_hand = tables.get(study, (None, None))
         evaluator = resolve(study_of(study).claims)
         params = job.params if job else {}
         about, found = evaluate(claims, study, evaluator, at_hand, params, requested)
-        lines += [*lines_of(claims, about, found), ""]
+        lines += [*lines_of(claims, about, found, beware.get(study, {})), ""]
     return "\n".join(lines).rstrip("\n")
 
 
 def controls_text(jobs: Iterable[Job]) -> str:
-    """Return how often the judges of claims support them on controls made from the studies' own tables.
+    """Return what the judges of claims said of the controls of finished studies, for a person.
 
-    `jobs` make the tables of the studies. A judge that supports a negative control is not to be believed.
+    `jobs` made the controls. A judge that supports a negative control is not to be believed.
 
     Raises:
-        ArtifactError: a study's tables are not made yet.
+        ArtifactError: a study's controls are not made yet.
     """
-    found = [
-        resolve(study_of(job.name).controls)(StudyTables(open_artifact(job)), job.params)
-        for job in jobs
-        if study_of(job.name).controls
-    ]
-    tables = [table for table in found if len(table)]
-    if not tables:
-        return "no study has runs from which controls can be made"
-    return str(pd.concat(tables).to_string(index=False, float_format="{:.0%}".format))
+    names = {claim.evaluated_by: name for name, claim in checked_claims().claims.items()}
+    return text(map(open_artifact, jobs), names)
 
 
 def _on_file(
@@ -97,6 +92,5 @@ def _on_file(
     named = find_contrast(contrasts(table), requested) if several else requested
     opened = resolve(study.claims)({"measurements": table}, {}, named)
     mine = claims.of(study.name)
-    return lines_of(
-        claims, opened.about(), {name: result_of(opened, claim) for name, claim in mine.items()}
-    )
+    found = {name: result_of(opened, claim) for name, claim in mine.items()}
+    return lines_of(claims, opened.about(), found, {})

@@ -109,6 +109,8 @@ def _sources(step: Step) -> list[str]:
     if step.name == "tables":
         entries += [study.tables.partition(":")[0] for study in STUDIES]
         files = [f"published/{name}" for study in STUDIES for name in study.published]
+    elif step.name == "controls":
+        entries += [study.controls.partition(":")[0] for study in STUDIES]
     elif step.name == "claims":
         entries += [study.claims.partition(":")[0] for study in STUDIES]
         files = ["claims.yaml"]

@@ -22,7 +22,9 @@ from headstart.artifacts.files import read_table, shared, write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.control_results import Failures, warning
 from headstart.statistics.errors import TableError, UndecidableError
+from headstart.steps.controls import failed
 from headstart.steps.step import resolve
 
 CLAIMS = shared("claims.yaml")
@@ -126,7 +128,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     evaluator = resolve(job.params["evaluator"])
     tables = StudyTables(context.input("tables"))
     about, found = evaluate(claims, study, evaluator, tables, job.params)
-    rows = [record(name, claims.claims[name], result) for name, result in found.items()]
+    judges = failed(context.input("controls"))
+    rows = [record(name, claims.claims[name], result, judges) for name, result in found.items()]
     _log(rows, context)
     content = {"paper": claims.papers.get(study, ""), "evaluated_on": about, "claims": rows}
     write_json(context.out / "claims.json", content)
@@ -140,6 +143,8 @@ def _log(rows: list[dict[str, Any]], context: JobContext) -> None:
     for row in rows:
         detail = row["claim"] in silent
         context.log(f"{row['claim']} {row['status']}: {row['statement']}", detail=detail)
+        if row["control"] and not detail:
+            context.log(f"{row['claim']}: {row['control']}")
         context.log(row["reason"], detail=True)
     if silent:
         context.log(f"not measured here: {', '.join(silent)}; claims.json says what each one needs")
@@ -177,13 +182,17 @@ def result_of(opened: ClaimEvaluator, claim: Claim) -> ClaimResult:
         return ClaimResult("undetermined", f"Not decided: {error}.")
 
 
-def record(name: str, claim: Claim, result: ClaimResult) -> dict[str, Any]:
-    """Return a claim with its result as one record, for JSON and tables; NaN is None."""
+def record(name: str, claim: Claim, result: ClaimResult, judges: Failures) -> dict[str, Any]:
+    """Return a claim with its result as one record, for JSON and tables; NaN is None.
+
+    `judges` says which evaluators failed a control; the record has what speaks against it as `control`.
+    """
     values = {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in asdict(result).items()
     }
-    return {"claim": name, **claim.model_dump(), **values}
+    control = warning(judges, claim.evaluated_by, result.status)
+    return {"claim": name, **claim.model_dump(), **values, "control": control}
 
 
 def read_claims(path: Path | None = None) -> Claims:
@@ -207,20 +216,25 @@ def read_claims(path: Path | None = None) -> Claims:
         raise ClaimsError(f"{path}: {where}: {reason[0].lower()}{reason[1:]}") from None
 
 
-def lines_of(claims: Claims, about: str, found: Mapping[str, ClaimResult]) -> list[str]:
-    """Return results for a person to read in a terminal."""
+def lines_of(
+    claims: Claims, about: str, found: Mapping[str, ClaimResult], judges: Failures
+) -> list[str]:
+    """Return results for a person to read in a terminal, with which evaluators failed a control."""
     lines = textwrap.wrap(about, WIDTH)
     for name, one in found.items():
         claim = claims.claims[name]
         parts = {
             f"{name}  {one.status.upper()}": claim.statement,
             "    here": one.reason,
+            "    beware": warning(judges, claim.evaluated_by, one.status),
             "    published": f"{claim.published} [{claim.source}]",
             "    measured by": claim.statistic,
             "    needs": claim.needs,
         }
         lines.append("")
         for head, text in parts.items():
+            if not text:
+                continue
             lines += textwrap.wrap(
                 f"{head}: {text}", WIDTH, subsequent_indent="      ", break_on_hyphens=False
             )

@@ -120,6 +120,11 @@ def tables(_: Job, __: CoreParams) -> Cost:
     return Cost(files=7, disk=150_000)
 
 
+def controls(job: Job, _: CoreParams) -> Cost:
+    """Return the cost of the controls of a study: about a second for each resample of all."""
+    return Cost(files=3, disk=15_000, seconds=job.params["resamples"])
+
+
 def figures(_: Job, __: CoreParams) -> Cost:
     """Return the cost of the figures of a study: about ten, in three formats, and its notebook."""
     return Cost(files=40, disk=2_500_000, seconds=12)

@@ -16,29 +16,32 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, picture, section, table
+from headstart.statistics.control_results import readable
 from headstart.steps.claims import StudyTables
+from headstart.steps.controls import read
 from headstart.steps.expected import expected_rows
 from headstart.steps.step import resolve
 
 TITLE = "Why and when does pre-training help?"
+KINDS = {
+    "negative": "judges stayed silent where nothing is in",
+    "planted": "judges found what was planted",
+}
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write `report.html`."""
-    studies = dict(
-        zip([one.name for one in job.inputs["tables"]], context.inputs["tables"], strict=True)
+    studies, drawn, evaluated, controls = (
+        dict(zip([one.name for one in job.inputs[role]], context.inputs[role], strict=True))
+        for role in ("tables", "figures", "claims", "controls")
     )
-    drawn = dict(
-        zip([one.name for one in job.inputs["figures"]], context.inputs["figures"], strict=True)
-    )
-    claims = dict(
-        zip([one.name for one in job.inputs["claims"]], context.inputs["claims"], strict=True)
-    )
-    parts = [f"<h1>{TITLE}</h1>"]
+    claims = {name: read_json(one.file("claims.json")) for name, one in evaluated.items()}
+    parts = [f"<h1>{TITLE}</h1>", *_first(claims)]
     for name, described in job.params["studies"].items():
         parts.append(f"<h2>{escape(described['question'])}</h2>")
         parts += _of_study(described["opening"], studies.get(name))
         parts += _claims(claims.get(name))
+        parts += _controls(controls.get(name), claims.get(name))
         parts += _expected(name, job.params.get("expected", {}), studies.get(name))
         parts += _figures(drawn.get(name), described["figures"])
         parts += _of_study(described["closing"], studies.get(name))
@@ -55,13 +58,24 @@ def _of_study(function: str, tables: Artifact | None) -> Iterator[str]:
         yield from resolve(function)(StudyTables(tables))
 
 
-def _claims(evaluated: Artifact | None) -> Iterator[str]:
-    if evaluated is None:
+def _first(claims: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what is found of the first claim of every study that has results."""
+    for content in claims.values():
+        for claim in content["claims"][:1]:
+            head = f"{claim['claim']} {claim['status']}: {claim['statement']}"
+            yield f"<p class=primary><b>{escape(head)}</b> {escape(_why(claim))}</p>"
+
+
+def _why(claim: Mapping[str, Any]) -> str:
+    """Return the reason of a result, and what its controls say against it."""
+    beware = claim["control"] and f" Beware: {claim['control']}."
+    return f"{claim['reason']}{beware}"
+
+
+def _claims(content: Mapping[str, Any] | None) -> Iterator[str]:
+    if content is None or not content["claims"]:
         return
-    content = read_json(evaluated.file("claims.json"))
     mine = content["claims"]
-    if not mine:
-        return
     rows = pd.DataFrame(
         {
             "": [claim["claim"] for claim in mine],
@@ -69,12 +83,33 @@ def _claims(evaluated: Artifact | None) -> Iterator[str]:
             "published": [f"{claim['published']} ({claim['source']})" for claim in mine],
             "here": [_ours(claim) for claim in mine],
             "result": [claim["status"] for claim in mine],
-            "why": [claim["reason"] for claim in mine],
+            "why": [_why(claim) for claim in mine],
         }
     )
     paper = f"<p class=note>{escape(content['paper'])}</p>"
     about = f"<p>{escape(content['evaluated_on'])}</p>"
     yield from section("Claims of the paper", [paper, about, table(rows, "claims")])
+
+
+def _controls(made: Artifact | None, claims: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield how often the study's judges said yes to what nothing is in, and to what was planted."""
+    found = read(made) if made else pd.DataFrame()
+    if found.empty:
+        return
+    names = {one["evaluated_by"]: one["claim"] for one in (claims or {}).get("claims", [])}
+    sentences = []
+    for kind, words in KINDS.items():
+        mine = found[found["kind"] == kind]
+        failed = sorted({names.get(each, each) for each in mine.loc[~mine["passes"], "judge"]})
+        listed = f"; not those of {', '.join(failed)}" if failed else ""
+        sentences.append(f"{mine['passes'].sum()} of {len(mine)} {words}{listed}.")
+    note = (
+        "Every judge of a claim is asked about tables without what the claim says, made from the study's own "
+        "networks, and about tables in which it was planted. A judge fails where its count contradicts the limit "
+        "(binomial test, one-sided 5 %); beware of its verdict then."
+    )
+    shown = [f"<p>{escape(' '.join(sentences))}</p>", table(readable(found, names), "controls")]
+    yield from section("Controls", [*shown, f"<p class=note>{note}</p>"])
 
 
 def _expected(study: str, expected: Mapping[str, Any], tables: Artifact | None) -> Iterator[str]:

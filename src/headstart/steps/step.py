@@ -6,6 +6,9 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+FOR_PEOPLE = ("claims", "controls")
+"""Steps whose commands print, for a person, what was made."""
+
 
 def resolve(name: str) -> Any:
     """Import what `module:attribute` names."""
@@ -53,8 +56,8 @@ class Step:
 
     @property
     def command(self) -> str:
-        """The command that does one of its jobs; `claims` alone is for people."""
-        return "claims --key" if self.name == "claims" else self.name
+        """The command that does one of its jobs; two are for people, too."""
+        return f"{self.name} --key" if self.name in FOR_PEOPLE else self.name
 
 
 PRETRAINED = ("datasets", "tasks", "models", "pretrain")
@@ -105,7 +108,7 @@ FIRST = (
     ),
 )
 
-# Which artifacts tables read, the studies say.
+# Which artifacts tables and controls read, the studies say.
 LAST = (
     # At once: the longest figures should not be the last to start.
     Step(
@@ -115,7 +118,16 @@ LAST = (
         versioned=False,
         priority=12,
     ),
-    Step("claims", "headstart.steps.claims:make", reads=("tables",), versioned=False),
+    # Before transfers, as tables: they last longest of what follows.
+    Step(
+        "controls",
+        "headstart.steps.controls:make",
+        cost="headstart.steps.cost:controls",
+        reads=("tables",),
+        versioned=False,
+        priority=12,
+    ),
+    Step("claims", "headstart.steps.claims:make", reads=("tables", "controls"), versioned=False),
     # Kernels that start at the same moment can claim the same port.
     Step(
         "figures",
@@ -130,7 +142,7 @@ LAST = (
         "report",
         "headstart.steps.report:make",
         cost="headstart.steps.cost:products",
-        reads=("tables", "figures", "claims"),
+        reads=("tables", "controls", "figures", "claims"),
         sections=("figures",),
         versioned=False,
     ),

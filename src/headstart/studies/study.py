@@ -29,8 +29,8 @@ class Study:
         tables: gathers its tables: `(job, context) -> summary`.
         tabulated: steps whose artifacts its tables read.
         claims: its evaluator of claims, see `headstart.steps.claims`.
-        controls: how often its judges support claims on controls, `(tables, params) -> table` with the columns
-            study, judge, control, kind, supported, n; may be empty.
+        controls: what its judges say of controls, `(job, context) -> results`, see `headstart.steps.controls`.
+        controlled: steps whose artifacts its controls read, beside its tables.
         opening: what the report shows of its tables before the claims, `(tables) -> HTML`; may be empty.
         closing: the same, after the figures.
         figures: titles by the first words of their files' names, in the order in which a reader wants them.
@@ -49,8 +49,9 @@ class Study:
     tables: str
     tabulated: tuple[str, ...]
     claims: str
+    controls: str
     figures: Mapping[str, str]
-    controls: str = ""
+    controlled: tuple[str, ...] = ()
     opening: str = ""
     closing: str = ""
     checks: str = ""

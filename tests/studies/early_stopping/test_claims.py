@@ -21,6 +21,7 @@ from headstart.maintenance.claim_text import checked_claims, claims_text
 from headstart.maintenance.presets import find, read
 from headstart.registry import parse
 from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.control_results import ControlResult, control_table
 from headstart.statistics.errors import TableError
 from headstart.steps.claims import CLAIMS, ClaimsError, evaluate, make, read_claims
 from headstart.studies.early_stopping.claims import ClaimEvaluator
@@ -102,7 +103,7 @@ def test_one_seed_or_a_hole_in_the_crossing_decides_no_claim() -> None:
 def test_another_protocol_is_never_called_a_replication(tmp_path: Path) -> None:
     file = tmp_path / "runs.parquet"
     measurements(EARLIER).to_parquet(file)
-    text = " ".join(claims_text([], file).split())
+    text = " ".join(claims_text([], [], file).split())
     assert "does not tell its protocol" in text
     assert "replicates nothing" in text
     for preset, said in (("smoke", "differs"), ("gutstein_mini", "is that of experiment E2")):
@@ -166,21 +167,26 @@ def test_the_default_study_compares_two_amounts_of_source_training() -> None:
     assert level.status in ("contradicted", "undetermined")
 
 
-def step_on(tables: Mapping[str, pd.DataFrame]) -> dict:
-    """Run the step on tables that another job made; return what it wrote."""
+def step_on(tables: Mapping[str, pd.DataFrame], *controls: ControlResult) -> dict:
+    """Run the step on tables and controls that other jobs made; return what it wrote."""
 
     def made(_: Job, context: store.JobContext) -> dict:
         for name, table in tables.items():
             write_table(context.out / f"{name}.parquet", table)
         return {}
 
-    gathered = Job("tables", "early_stopping", "code")
+    def controlled(_: Job, context: store.JobContext) -> dict:
+        write_table(context.out / "controls.parquet", control_table(STUDY.name, controls))
+        return {}
+
+    gathered, judged = (Job(step, STUDY.name, "code") for step in ("tables", "controls"))
     store.run(gathered, made)
+    store.run(judged, controlled)
     asked = {"primary": {"source": "latin", "model": "net", "target": "cyrillic"}}
     asked["primary"] |= {"arm": "finetune", "shots": 5}
     params = {"statistics": asked, "evaluator": STUDY.claims}
-    wildcards = {"study": STUDY.name}
-    job = Job("claims", STUDY.name, "code", wildcards, params, {"tables": (gathered,)})
+    wildcards, inputs = {"study": STUDY.name}, {"tables": (gathered,), "controls": (judged,)}
+    job = Job("claims", STUDY.name, "code", wildcards, params, inputs)
     artifact = store.run(job, make)
     written = read_json(artifact.file("claims.json"))
     table = pd.read_csv(artifact.file("claims.csv"))
@@ -195,6 +201,16 @@ def test_the_step_writes_every_claim_with_number_interval_and_judgement(project:
     assert first["low"] < first["value"] < first["high"]
     assert (last["status"], last["value"]) == ("not measured here", None)
     assert "target cyrillic" in written["evaluated_on"]
+
+
+def test_a_judge_that_fails_its_control_has_its_verdict_flagged(project: Path) -> None:
+    said_yes = ControlResult(
+        "earlier_start", "noise", "negative", ["supported"] * 9 + ["undetermined"] * 11
+    )
+    silent = ControlResult("late_fall", "noise", "negative", ["undetermined"] * 20)
+    written = step_on({"measurements": measurements(EARLIER)}, said_yes, silent)
+    flags = {claim["claim"]: claim["control"] for claim in written["claims"] if claim["control"]}
+    assert flags == {"C1": "its control failed, there nothing is in: noise: supported in 9 of 20"}
 
 
 def test_the_step_says_what_is_wrong_with_tables_that_cannot_be_statuses(project: Path) -> None:
@@ -215,8 +231,8 @@ def test_a_file_of_several_contrasts_needs_one_to_be_named(tmp_path: Path) -> No
     file = tmp_path / "runs.parquet"
     joined(measurements(EARLIER), measurements(FLAT, shots="1")).to_parquet(file)
     with pytest.raises(TableError, match="2 contrasts fit"):
-        claims_text([], file)
-    assert "shots 1" in claims_text([], file, ["shots=1"]).splitlines()[0]
+        claims_text([], [], file)
+    assert "shots 1" in claims_text([], [], file, ["shots=1"]).splitlines()[0]
 
 
 def test_a_broken_claims_file_is_named_with_its_key(tmp_path: Path) -> None:

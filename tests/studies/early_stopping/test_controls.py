@@ -8,55 +8,99 @@ from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart.artifacts.keys import Job
 from headstart.maintenance import claim_text
-from headstart.studies.early_stopping.controls import controls
+from headstart.statistics.control_results import control_table
+from headstart.steps import controls
+from headstart.studies.early_stopping.claims import EVALUATORS
+from headstart.studies.early_stopping.controls import NEGATIVE, results
+from headstart.studies.early_stopping.settings import COLUMNS
 
 RATES = {"rates": (0.01, 0.1), "drop_at_last_rate": 6.0}
 
 
-def shares(table: pd.DataFrame, repeats: int = 12) -> dict[tuple[str, str], float]:
-    found = controls({"measurements": table}, repeats=repeats)
-    assert set(found["study"]) == {"early_stopping"}
-    assert (found["n"] == repeats).all()
+def controlled(
+    tables: dict[str, pd.DataFrame], resamples: int = 12, **statistics: object
+) -> pd.DataFrame:
+    params = {"statistics": statistics}
+    table = control_table("early_stopping", results(tables, params, resamples))
+    assert (table["resamples"] == resamples).all()
+    return table
+
+
+def shares(table: pd.DataFrame, resamples: int = 12) -> dict[tuple[str, str], float]:
+    found = controlled({"measurements": table}, resamples)
     return found.set_index(["judge", "control"])["supported"].to_dict()
+
+
+def gain(points: int) -> str:
+    return f"{points} points for an earlier start"
 
 
 @pytest.mark.parametrize("gains", [EARLIER, FLAT])
 def test_judges_refuse_controls_without_an_effect_and_find_planted_gains(gains) -> None:
     found = shares(measurements(gains, **RATES))
-    assert {judge for judge, _ in found} == {"C1", "C1T"}
-    for judge in ("C1", "C1T"):
+    for judge in ("earlier_start", "earlier_start_tuned"):
         # More than 2 of 12 happen once in 300 at the level of 2.5 %.
         assert found[judge, "exchangeable checkpoints"] <= 2 / 12
         assert found[judge, "shuffled epochs"] <= 2 / 12
-        assert found[judge, "planted gain of 2 points"] >= 0.75
-        assert found[judge, "planted gain of 5 points"] == 1.0
+        assert found[judge, gain(2)] >= 0.75
+        assert found[judge, gain(5)] == 1.0
+
+
+def settings() -> pd.DataFrame:
+    """Return the settings of two models that differ in the amount of source training alone."""
+    same = dict.fromkeys(COLUMNS, "") | {"source": "latin", "arm": "finetune", "source_repeats": 1}
+    models = {"net": "all", "few": "20 per class"}
+    rows = [same | {"model": model, "source_images": n} for model, n in models.items()]
+    return pd.DataFrame([row | {"target": t} for row in rows for t in ("cyrillic", "latin")])
+
+
+def test_every_judge_has_negative_and_planted_controls_where_its_runs_are_there() -> None:
+    tables = {
+        "measurements": joined(
+            measurements(FLAT, **RATES),
+            measurements(FLAT, **RATES, target="latin", arm="relearn", mode="relearn", seed=1),
+            measurements(FLAT, **RATES, shots="20", seed=2),
+            measurements(FLAT, **RATES, model="few", seed=3),
+        ),
+        "settings": settings(),
+    }
+    names = {"source": "latin", "model": "net", "target": "cyrillic", "arm": "finetune", "shots": 5}
+    found = controlled(tables, 20, primary=names)
+    judged = {kind: {*rows["judge"]} for kind, rows in found.groupby("kind")}
+    assert judged == {"negative": {*EVALUATORS}, "planted": {*EVALUATORS}}
+    assert set(found.loc[found["kind"] == "negative", "control"]) == set(NEGATIVE)
+    assert found["passes"].all(), found[~found["passes"]].to_string()
+    largest = found[(found["kind"] == "planted") & ~found["control"].str.startswith("2 points")]
+    assert (largest["supported"] >= 0.8).all()
 
 
 def test_a_wide_spread_hides_a_planted_gain_of_two_points_and_the_controls_say_so() -> None:
-    found = shares(measurements(FLAT, seed_sd=0.06))
-    assert {judge for judge, _ in found} == {"C1"}
-    assert found["C1", "planted gain of 2 points"] <= 0.4
+    found = controlled({"measurements": measurements(FLAT, seed_sd=0.06)})
+    assert "earlier_start_tuned" not in set(found["judge"])
+    hidden = found[(found["judge"] == "earlier_start") & (found["control"] == gain(2))]
+    assert hidden["supported"].item() <= 0.4
+    assert not hidden["passes"].item()
 
 
 def test_controls_speak_of_the_contrast_of_the_claims_and_of_nothing_else() -> None:
     both = joined(measurements(FLAT, **RATES), measurements(EARLIER, target="greek", seed=1))
-    alone = controls({"measurements": measurements(FLAT, **RATES)}, repeats=3)
-    assert controls({"measurements": both}, repeats=3).equals(alone)
+    alone = controlled({"measurements": measurements(FLAT, **RATES)}, 3)
+    assert controlled({"measurements": both}, 3).equals(alone)
 
 
-def test_the_command_prints_the_controls_of_tables_that_are_made(
+def test_the_command_prints_the_controls_that_are_made_by_claim_failures_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = Job("tables", "early_stopping", "code", params={"statistics": {}})
-    monkeypatch.setattr(claim_text, "open_artifact", lambda one: one)
-    made = {"measurements": measurements(EARLIER)}
-    monkeypatch.setattr(claim_text, "StudyTables", lambda artifact: made)
-    lines = claim_text.controls_text([job]).splitlines()
-    assert lines[0].split() == ["study", "judge", "control", "kind", "supported", "n"]
-    assert len(lines) == 5
-    assert any("planted gain of 5 points positive" in line and "100%" in line for line in lines)
+    found = controlled({"measurements": measurements(FLAT, seed_sd=0.06)})
+    monkeypatch.setattr(controls, "read", lambda artifact: found)
+    monkeypatch.setattr(claim_text, "open_artifact", lambda job: job)
+    lines = claim_text.controls_text([Job("controls", "early_stopping", "code")]).splitlines()
+    assert lines[0].split()[:4] == ["claim", "judge", "control", "kind"]
+    assert len(lines) == len(found) + 1
+    assert lines[1].split()[:2] == ["C1", "earlier_start"]
+    assert lines[1].endswith("NO")
 
 
 def test_runs_that_allow_no_comparison_have_no_controls() -> None:
     table = measurements(EARLIER)
-    assert controls({"measurements": table[table["mode"] == "pretrain"]}).empty
+    assert controlled({"measurements": table[table["mode"] == "pretrain"]}).empty

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from invariance_tables import measurements, robustness, runs
-from scipy.stats import binomtest
 
+from headstart.statistics.control_results import control_table
+from headstart.statistics.errors import UndecidableError
 from headstart.studies.invariance.claims import FUNCTIONS, ClaimEvaluator
-from headstart.studies.invariance.controls import CONTROLS, SERIES, Control, controls, shares
+from headstart.studies.invariance.controls import CONTROLS, SERIES, Control, results
 from headstart.studies.invariance.identifiability import self_similarity, spread
 from headstart.studies.invariance.layer_dynamics import correlations, papers_aggregate, transients
 
@@ -25,15 +26,16 @@ NETWORKS = ClaimEvaluator(TABLES, {}).networks
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda each: f"{each.judge}: {each.name}")
 def test_negatives_get_no_verdict_and_positives_the_planted_one(control: Control) -> None:
     resamples = 20 if control.judge in SERIES else 100
-    (row,) = shares(NETWORKS, [control], resamples)
-    assert row["n"] == resamples
-    if row["kind"] == "negative":
-        # A t-interval of 95 % errs in one of twenty: no more than that, as far as so many draws can tell.
-        assert (
-            binomtest(round(row["supported"] * resamples), resamples, 0.05, "greater").pvalue > 0.05
-        )
+    table = control_table("invariance", results(NETWORKS, [control], resamples))
+    (row,) = table.to_dict("records")
+    assert row["resamples"] == resamples
+    # A t-interval of 95 % errs in one of twenty: no more than that, as far as so many draws can tell.
+    assert row["passes"]
+    if row["kind"] == "planted":
+        assert row[row["counted"]] >= 0.8
     else:
-        assert row["supported"] >= 0.8
+        assert row["counted"] == "supported or contradicted"
+        assert row["limit"] == 0.05
 
 
 def test_every_judge_that_can_decide_has_a_negative_and_a_positive_control() -> None:
@@ -43,11 +45,17 @@ def test_every_judge_that_can_decide_has_a_negative_and_a_positive_control() -> 
 
 
 def test_controls_are_a_table_of_shares() -> None:
-    found = controls(TABLES, resamples=1)
-    assert list(found) == ["study", "judge", "control", "kind", "supported", "n"]
+    found = control_table("invariance", results(NETWORKS, CONTROLS, 1))
     assert len(found) == len(CONTROLS)
-    assert set(found["kind"]) == {"negative", "positive"}
+    assert set(found["kind"]) == {"negative", "planted"}
     assert found["supported"].isin([0.0, 1.0]).all()
+
+
+def test_runs_of_which_forgetting_is_unknown_have_no_controls() -> None:
+    unknown = MEASURED.assign(value=MEASURED["value"].where(MEASURED["metric"] != "forgetting"))
+    networks = ClaimEvaluator({**TABLES, "measurements": unknown}, {}).networks
+    with pytest.raises(UndecidableError, match="forgetting is known at every layer"):
+        next(results(networks, CONTROLS, 1))
 
 
 def test_a_flat_profile_is_told_from_one_that_networks_share() -> None:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from headstart.metrics.interactions.transform import orders, walsh_values
-from headstart.studies.knowledge.controls import controls
+from headstart.statistics.control_results import control_table
+from headstart.steps.claims import read_claims
+from headstart.studies.knowledge.controls import of_comparison, of_gains
 from headstart.studies.knowledge.networks import Networks, Place, seeded
 from headstart.studies.knowledge.params import Analysis
 
@@ -26,6 +28,9 @@ NEGATIVE = {
     "shuffled images": {"K1", "K2", "K3", "K4", "K5"},
     "scores permuted over masks": {"K8"},
 }
+
+
+NAMES = {name: claim.evaluated_by for name, claim in read_claims().of("knowledge").items()}
 
 
 class Trained(Networks):
@@ -61,17 +66,21 @@ class Trained(Networks):
 def table(request: pytest.FixtureRequest) -> pd.DataFrame:
     headline, repeats = request.param
     options = Analysis(headline=headline, permutations=4)
-    return controls([("networks", Trained(), options)], repeats)
+    found = of_comparison("networks", Trained(), options, repeats)
+    return control_table("knowledge", [*found, *of_gains(repeats)])
 
 
 def test_no_claim_is_supported_on_its_negative_controls(table: pd.DataFrame) -> None:
     found = table[table["kind"] == "negative"]
-    by_control = found[found["judge"] != "K6"].groupby("control")["judge"].agg(set).to_dict()
-    assert by_control == NEGATIVE
+    rest = found[found["judge"] != NAMES["K6"]]
+    by_control = rest.groupby("control")["judge"].agg(set).to_dict()
+    assert by_control == {key: {NAMES[name] for name in names} for key, names in NEGATIVE.items()}
+    assert found["passes"].all()
     assert (found["supported"] <= 0.05).all(), found[found["supported"] > 0.05]
 
 
 def test_every_claim_is_supported_where_its_effect_is_planted(table: pd.DataFrame) -> None:
-    found = table[table["kind"] == "positive"]
-    assert set(found["judge"]) == {f"K{number}" for number in range(1, 9)}
+    found = table[table["kind"] == "planted"]
+    assert set(found["judge"]) == set(NAMES.values())
+    assert found["passes"].all()
     assert (found["supported"] >= 0.8).all(), found[found["supported"] < 0.8]

@@ -38,7 +38,8 @@ class ClaimEvaluator:
     """What the runs say of each claim, about one contrast.
 
     `tables` are `measurements` and, where the study's own are at hand, `settings` and `published`.
-    `requested` names the contrast; without it the first one that fine-tunes speaks.
+    `requested` names the contrast; without it the first one that fine-tunes speaks. `verdicts` may be
+    given where they are known, or none of the claims to evaluate reads one.
 
     Raises:
         TableError: there are no runs, they cannot be read, or `requested` does not name one contrast.
@@ -51,6 +52,7 @@ class ClaimEvaluator:
         tables: Mapping[str, pd.DataFrame],
         params: Mapping[str, Any],
         requested: Mapping[str, object] | None = None,
+        verdicts: list[Verdict] | None = None,
     ) -> None:
         self.tables = tables
         self.statistics = statistics = Statistics.model_validate(params.get("statistics", {}))
@@ -62,9 +64,10 @@ class ClaimEvaluator:
             )
         named = requested or primary_of(statistics)
         self.contrast: Contrast = find_contrast(found, named) if named else _first(found)
-        self.verdicts = verdict_table(
-            self.table, self.contrast, statistics.margin, statistics.seed, statistics.fixed_rate
-        )
+        if verdicts is None:
+            options = statistics.margin, statistics.seed, statistics.fixed_rate
+            verdicts = verdict_table(self.table, self.contrast, *options)
+        self.verdicts = verdicts
 
     def about(self) -> str:
         """Return which runs speak, and whether anything here may be called a replication."""
@@ -95,7 +98,7 @@ class ClaimEvaluator:
         if "settings" not in self.tables:
             reason = "A table of runs does not say how much source training they had."
             return ClaimResult("not measured here", reason)
-        amounts = {name: self._runs(one, "tuned") for name, one in self._amounts().items()}
+        amounts = {name: self._runs(one, "tuned") for name, one in self.by_amount().items()}
         by_amount = self._at_one_rate(amounts)
         return findings.source_amount(by_amount, self.statistics.margin, self.statistics.seed)
 
@@ -105,16 +108,10 @@ class ClaimEvaluator:
 
     def relearning(self, question: Question = "fixed") -> ClaimResult:
         """C5 and C5T, as C1 and C1T, on the same source network with its own task as the target."""
-        found = [
-            verdict
-            for verdict in self.verdicts
-            if verdict.contrast["target"] == verdict.contrast["source"] == self.contrast["source"]
-            and verdict.contrast["model"] == self.contrast["model"]
-        ]
+        found = self.relearnt()
         if not found:
             return ClaimResult("not measured here", "No run relearns its source task.")
-        same = [v for v in found if v.contrast["shots"] == self.contrast["shots"]]
-        return self._earlier_start(same or found, question)
+        return self._earlier_start([v for v in self.verdicts if v.contrast in found], question)
 
     @staticmethod
     def _earlier_start(verdicts: list[Verdict], question: Question) -> ClaimResult:
@@ -125,15 +122,36 @@ class ClaimEvaluator:
 
     def target_size(self) -> ClaimResult:
         """C6."""
-        counted = [c for c in self._like("shots") if str(c["shots"]).isdigit()]
-        by_shots = {int(str(c["shots"])): self._runs(c, "tuned") for c in counted}
+        by_shots = {n: self._runs(one, "tuned") for n, one in self.by_shots().items()}
         if not by_shots:
             return findings.target_size({}, self.statistics.seed)
-        same = self._at_one_rate(dict(sorted(by_shots.items())))
-        return findings.target_size(same, self.statistics.seed)
+        return findings.target_size(self._at_one_rate(by_shots), self.statistics.seed)
 
-    def _amounts(self) -> dict[str, Contrast]:
+    def relearnt(self) -> list[Contrast]:
+        """Return the contrasts whose target is this one's source task, those of as many shots if any."""
+        source, model, shots = (self.contrast[name] for name in ("source", "model", "shots"))
+        found = [
+            contrast
+            for contrast in contrasts(self.table)
+            if contrast["target"] == contrast["source"] == source and contrast["model"] == model
+        ]
+        return [contrast for contrast in found if contrast["shots"] == shots] or found
+
+    def by_shots(self) -> dict[int, Contrast]:
+        """Return the contrasts that differ from this one in their number of shots alone, itself too."""
+        names = [name for name in self.contrast if name != "shots"]
+        found = {
+            int(str(contrast["shots"])): contrast
+            for contrast in contrasts(self.table)
+            if all(contrast[name] == self.contrast[name] for name in names)
+            and str(contrast["shots"]).isdigit()
+        }
+        return dict(sorted(found.items()))
+
+    def by_amount(self) -> dict[str, Contrast]:
         """Return the contrasts that differ from this one in the amount of source training, itself too."""
+        if "settings" not in self.tables:
+            return {}
         settings = self.tables["settings"]
         same = [name for name in settings.columns if name not in FREE]
         rows = settings.to_dict("records")
@@ -172,15 +190,6 @@ class ClaimEvaluator:
             f"The protocol is that of experiment {', '.join(experiments)}, as far as its logs tell; "
             "docs/presets.md lists the known differences."
         )
-
-    def _like(self, free: str) -> list[Contrast]:
-        """Return the contrasts that differ from this one in `free` alone, itself included."""
-        names = [name for name in self.contrast if name != free]
-        return [
-            contrast
-            for contrast in contrasts(self.table)
-            if all(contrast[name] == self.contrast[name] for name in names)
-        ]
 
     def _runs(self, contrast: Contrast, question: Question = "fixed") -> Accuracies:
         runs = comparable(self.table, contrast, self.statistics.fixed_rate)

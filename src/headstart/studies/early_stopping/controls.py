@@ -1,161 +1,261 @@
-"""Controls of the judges of early starts: tables on which they must say no, and planted gains for a yes.
+"""Controls of the judges of early starts: tables on which they must say no, and planted effects for a yes.
 
 Every control is made from what the study measured and goes the whole way, from a table of runs through
-verdicts to claims. Negative: within each network accuracies are permuted over the pretrained starts, the
-whole starts ("shuffled epochs") or every run by itself ("exchangeable checkpoints"). Positive: all starts
-are levelled to source-best, what is left of each network is kept or turned in sign, and one earlier start
-gets 2 or 5 points.
+verdicts to claims. Negative: within each network and contrast accuracies are permuted over the
+pretrained starts, the whole starts ("shuffled epochs") or every run by itself ("exchangeable
+checkpoints"). Planted: all starts are levelled to source-best, what is left of each network is kept or
+turned in sign, and those starts gain points of which the claim speaks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from headstart.statistics.claim_results import ClaimResult
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import JobContext
+from headstart.statistics.claim_results import Status
+from headstart.statistics.control_results import ControlResult, Kind
 from headstart.statistics.errors import TableError, UndecidableError
-from headstart.studies.early_stopping.claims import EVALUATORS, ClaimEvaluator
+from headstart.steps.claims import StudyTables
+from headstart.studies.early_stopping.claims import EVALUATORS, ClaimEvaluator, Contrast
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.run_tables import (
+    CONTRAST_KEY,
     DIVERGED,
     FINAL,
     HEADLINE,
     IMAGES,
     PRETRAIN,
+    REQUIRED_COLUMNS,
     rows_of,
 )
 from headstart.studies.early_stopping.verdicts.source_best import source_best_epochs
 
-REPEATS = 20
-PLANTED = (2.0, 5.0)
-JUDGES = {"C1": "earlier_start", "C1T": "earlier_start_tuned"}
-Change = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
+NETWORK = ["source", "model", "seed"]
+RUN = [*CONTRAST_KEY, "seed", "draw", "learning_rate", "split"]
+MARKS = ["best", "early", "late", "fixed", "last"]
+Rows = pd.DataFrame
+Change = Callable[[Rows, np.random.Generator], Rows]
 
 
-def controls(
-    tables: Mapping[str, pd.DataFrame],
-    params: Mapping[str, Any] | None = None,
-    repeats: int = REPEATS,
-) -> pd.DataFrame:
-    """Return how often the judges support their claims on controls made from the primary contrast.
+@dataclass(frozen=True)
+class Effect:
+    """What is planted for some judges: points that certain pretrained starts gain over source-best."""
 
-    Columns: study, judge, control, kind (negative, positive), supported (share of the repeats), n. Empty
-    where the runs allow no comparison, so that there is nothing to make controls from.
+    name: str
+    judges: tuple[str, ...]
+    gaining: Callable[[Rows], pd.Series[bool]]
+    points: tuple[float, ...] = (5.0,)
+
+
+EARLIER = Effect(
+    "an earlier start", ("earlier_start", "earlier_start_tuned"), lambda r: r["early"], (2.0, 5.0)
+)
+RELEARNING = Effect(
+    "an earlier start", ("relearning", "relearning_tuned"), lambda r: r["early"], (2.0, 5.0)
+)
+FALL = Effect("all starts before the last", ("late_fall", "late_fall_tuned"), lambda r: ~r["late"])
+RATE = Effect(
+    "an earlier start at the fixed rate alone",
+    ("learning_rate",),
+    lambda r: r["early"] & r["fixed"],
+)
+AMOUNT = Effect(
+    "an earlier start after one amount of source training alone",
+    ("source_amount",),
+    lambda r: r["early"] & r["last"],
+)
+SHOTS = Effect(
+    "an earlier start with most images alone", ("target_size",), lambda r: r["early"] & r["last"]
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs that some judges read together, and the effects that they look for in them.
+
+    `table` has columns of marks: a run from its network's source-best epoch, from the earlier epoch
+    that effects are planted at, from the last epoch; at the fixed rate; of the last contrast.
     """
-    columns = ["study", "judge", "control", "kind", "supported", "n"]
+
+    table: Rows
+    contrast: Contrast
+    effects: tuple[Effect, ...]
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """All judges of the part."""
+        return tuple(judge for effect in self.effects for judge in effect.judges)
+
+
+def controls(job: Job, context: JobContext) -> list[ControlResult]:
+    """Return what every judge says of its controls; of judges whose runs allow no comparison, nothing."""
+    tables = StudyTables(context.input("tables"))
+    return [*results(tables, job.params, job.params["resamples"])]
+
+
+def results(
+    tables: Mapping[str, Rows], params: Mapping[str, Any], resamples: int
+) -> Iterator[ControlResult]:
+    """Yield what the judges say of the controls of every part, resample by resample."""
     try:
-        opened = ClaimEvaluator(tables, params or {})
-        comparable(opened.table, opened.contrast)
-        runs = _primary(opened)
-    except (TableError, UndecidableError):
-        return pd.DataFrame(columns=columns)
-    if not (_pretrained(runs) & ~runs["best"]).any():
-        return pd.DataFrame(columns=columns)
-    changes: dict[tuple[str, str], Change] = {
-        ("exchangeable checkpoints", "negative"): _exchanged,
-        ("shuffled epochs", "negative"): _shuffled,
-    }
-    for points in PLANTED:
-        changes[f"planted gain of {points:g} points", "positive"] = _planting(points)
+        opened = ClaimEvaluator(tables, params, verdicts=[])
+    except TableError:
+        return
     generator = np.random.default_rng(opened.statistics.seed)
-    rows = []
-    for (control, kind), change in changes.items():
-        found = [_judged(change(runs, generator), opened, params or {}) for _ in range(repeats)]
-        for judge in JUDGES:
-            results = [one[judge] for one in found]
-            if any(result.status == "not measured here" for result in results):
-                continue
-            share = float(np.mean([result.status == "supported" for result in results]))
-            rows.append(("early_stopping", judge, control, kind, share, repeats))
-    return pd.DataFrame(rows, columns=columns)
+    more = {name: tables[name] for name in ("settings",) if name in tables}
+
+    def judged(
+        part: Part, judges: Sequence[str], control: str, kind: Kind, change: Change
+    ) -> Iterator[ControlResult]:
+        found: dict[str, list[Status]] = {judge: [] for judge in judges}
+        for _ in range(resamples):
+            table = change(part.table, generator).drop(columns=MARKS)
+            for judge, status in _statuses({**more, "measurements": table}, part, judges, params):
+                found[judge].append(status)
+        for judge, statuses in found.items():
+            yield ControlResult(judge, control, kind, statuses)
+
+    for part in parts(opened):
+        for name, change in NEGATIVE.items():
+            yield from judged(part, part.judges, name, "negative", change)
+        for effect in part.effects:
+            for points in effect.points:
+                name = f"{points:g} points for {effect.name}"
+                change = _planting(points, effect.gaining)
+                yield from judged(part, effect.judges, name, "planted", change)
 
 
-def _judged(
-    table: pd.DataFrame, opened: ClaimEvaluator, params: Mapping[str, Any]
-) -> dict[str, ClaimResult]:
-    """Return the result of every judge on a table of one contrast."""
-    evaluator = ClaimEvaluator({"measurements": table}, params, opened.contrast)
-    results = {}
-    for judge, name in JUDGES.items():
+def _statuses(
+    tables: Mapping[str, Rows], part: Part, judges: Sequence[str], params: Mapping[str, Any]
+) -> Iterator[tuple[str, Status]]:
+    """Yield what judges say of one table; only those of verdicts wait for them."""
+    reading = {*EARLIER.judges, *RELEARNING.judges} & set(judges)
+    opened = ClaimEvaluator(tables, params, part.contrast, None if reading else [])
+    for judge in judges:
         try:
-            results[judge] = EVALUATORS[name](evaluator)
-        except UndecidableError as error:
-            results[judge] = ClaimResult("undetermined", str(error))
-    return results
+            yield judge, EVALUATORS[judge](opened).status
+        except UndecidableError:
+            yield judge, "undetermined"
 
 
-def _primary(opened: ClaimEvaluator) -> pd.DataFrame:
-    """Return the rows of the contrast that the claims speak of, those of its source networks too.
+def parts(opened: ClaimEvaluator) -> Iterator[Part]:
+    """Yield the runs of the contrast that claims speak of, of its relearning, and of what it is compared with."""
+    mine, again = opened.contrast, opened.relearnt()[:1]
+    compared = [*opened.by_amount().values()][::-1], [*opened.by_shots().values()]
+    wanted: list[tuple[Contrast, list[Contrast], tuple[Effect, ...]]] = [
+        (mine, [mine], (EARLIER, FALL, RATE)),
+        *((contrast, [contrast], (RELEARNING,)) for contrast in again),
+        *((mine, c, (e,)) for c, e in zip(compared, (AMOUNT, SHOTS), strict=True) if len(c) > 1),
+    ]
+    for contrast, contrasts, effects in wanted:
+        try:
+            yield Part(_marked(opened, contrasts), contrast, effects)
+        except UndecidableError:
+            continue
 
-    Runs lose what tells that they diverged: their scores are those that verdicts give them. A column
-    `best` marks runs from their network's source-best epoch.
+
+def _marked(opened: ClaimEvaluator, compared: Sequence[Contrast]) -> Rows:
+    """Return the rows of contrasts and of their source networks that decide, with marks.
+
+    Raises:
+        UndecidableError: some runs allow no comparison, or have no earlier start.
     """
-    table, contrast = opened.table, opened.contrast
-    kept = [HEADLINE, FINAL, DIVERGED, IMAGES]
-    runs = rows_of(table[table["metric"].isin(kept)], contrast)
-    same = (table["source"] == contrast["source"]) & (table["model"] == contrast["model"])
-    source = table[same & (table["mode"] == PRETRAIN)]
+    table = opened.table
+    metrics = [HEADLINE, FINAL, DIVERGED, IMAGES]
+    if not table.loc[table["metric"] == DIVERGED, "value"].any():
+        metrics = [HEADLINE, IMAGES]  # no run is scored by its last epoch
+    kept = table.loc[table["metric"].isin(metrics), REQUIRED_COLUMNS]
+    kept = kept[(kept["metric"] != IMAGES) | ~kept.duplicated([*CONTRAST_KEY, "metric"])]
+    found = []
+    for contrast in compared:
+        runs = comparable(table, contrast, opened.statistics.fixed_rate)
+        rows = rows_of(kept, contrast)
+        fixed = rows["learning_rate"] == runs.learning_rates[runs.fixed_index]
+        late = rows["source_epoch"] == rows["source_epoch"].max()
+        best, last = _from_best(table, rows), contrast == compared[-1]
+        found.append(rows.assign(best=best, late=late, fixed=fixed, last=last))
+    earlier = set.intersection(
+        *({*rows.loc[_pretrained(rows) & ~rows["best"], "source_epoch"]} for rows in found)
+    )
+    if not earlier:
+        raise UndecidableError("no earlier start that all contrasts share")
+    early = sorted(earlier)[len(earlier) // 2 - (len(earlier) > 1)]
+    runs_of = pd.concat(found, ignore_index=True)
+    runs_of = runs_of.assign(early=(runs_of["source_epoch"] == early) & ~runs_of["best"])
+    sources = table.loc[table["mode"] == PRETRAIN, REQUIRED_COLUMNS]
+    started = runs_of[[*NETWORK, "source_epoch"]].drop_duplicates()
+    both = pd.concat([runs_of, sources.merge(started)], ignore_index=True)
+    return both.assign(**{mark: both[mark].eq(True) for mark in MARKS})
+
+
+def _from_best(table: Rows, rows: Rows) -> pd.Series[bool]:
+    """Return which rows of a contrast are runs from their network's source-best epoch."""
+    source, model = rows[["source", "model"]].iloc[0]
     started: dict[object, Any] = {
-        seed: part["source_epoch"].unique().astype(int) for seed, part in runs.groupby("seed")
+        seed: mine.unique().astype(int) for seed, mine in rows.groupby("seed")["source_epoch"]
     }
-    best = source_best_epochs(table, contrast["source"], contrast["model"], started)
-    epochs = runs["seed"].map(dict(zip(started, best.epochs, strict=True)))
-    runs = runs.assign(best=(runs["source_epoch"] == epochs).astype(bool))
-    return pd.concat([runs, source.assign(best=False)], ignore_index=True)
+    best = source_best_epochs(table, source, model, started)
+    return rows["source_epoch"] == rows["seed"].map(dict(zip(started, best.epochs, strict=True)))
 
 
-def _pretrained(table: pd.DataFrame) -> pd.Series:
+def _pretrained(table: Rows) -> pd.Series[bool]:
     """Return which rows are runs from a pretrained start."""
     return (table["mode"] != PRETRAIN) & (table["source_epoch"] > 0)
 
 
-def _exchanged(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
-    """Permute every run of a network over its pretrained starts, by itself; both splits move together."""
-    return _permuted(table, ["seed", "draw", "learning_rate"], generator)
+def _permuted(*more: str) -> Change:
+    """Return the change that permutes pretrained starts of a network and contrast, or of each of its runs."""
+    cell = [*CONTRAST_KEY, "seed", *more]
 
-
-def _shuffled(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
-    """Permute the pretrained starts of a network, with all that was measured from each."""
-    return _permuted(table, ["seed"], generator)
-
-
-def _permuted(table: pd.DataFrame, cell: list[str], generator: np.random.Generator) -> pd.DataFrame:
-    runs = _pretrained(table)
-    starts = table.loc[runs, [*cell, "source_epoch"]].drop_duplicates()
-    moved = starts.groupby(cell)["source_epoch"].transform(
-        lambda epochs: generator.permutation(epochs.to_numpy())
-    )
-    names = [*cell, "source_epoch"]
-    new = table.loc[runs, names].merge(starts.assign(moved=moved), on=names, how="left")["moved"]
-    changed = table.copy()
-    changed.loc[runs, "source_epoch"] = new.to_numpy()
-    return changed.drop(columns="best")
-
-
-def _planting(points: float) -> Change:
-    """Return the change that levels all starts and plants a gain at an earlier one."""
-
-    def change(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
-        scored = (table["mode"] != PRETRAIN) & (table["metric"] == HEADLINE)
-        keys = ["seed", "draw", "learning_rate", "split"]
-        at_best = table[scored & table["best"]].set_index(keys)["value"]
-        mine = table[scored & _pretrained(table)]
-        reference = at_best.reindex(pd.MultiIndex.from_frame(mine[keys])).to_numpy(float)
-        gap = mine["value"].astype(float) - reference
-        mean = gap.groupby([mine["source_epoch"], mine["learning_rate"], mine["split"]]).transform(
-            "mean"
-        )
-        signs = {seed: generator.choice((-1.0, 1.0)) for seed in mine["seed"].unique()}
-        sign = mine["seed"].map(signs).astype(float)
-        level = reference + (gap - mean).where(~mine["best"], 0.0) * sign
-        earlier = sorted(mine.loc[~mine["best"], "source_epoch"].unique())
-        chosen = earlier[len(earlier) // 2 - (len(earlier) > 1)]
-        planted = level + points / 100 * ((mine["source_epoch"] == chosen) & ~mine["best"])
-        changed = table[~table["metric"].isin([DIVERGED, FINAL])].copy()
-        changed.loc[mine.index, "value"] = planted.clip(0, 1)
-        return changed.drop(columns="best")
+    def change(table: Rows, generator: np.random.Generator) -> Rows:
+        names = [*cell, "source_epoch"]
+        runs = _pretrained(table)
+        starts = table.loc[runs, names].drop_duplicates()
+        order = starts.assign(key=generator.random(len(starts))).sort_values([*cell, "key"])
+        moved = starts.sort_values(names).assign(moved=order["source_epoch"].to_numpy())
+        new = table.loc[runs, names].merge(moved, on=names, how="left")["moved"]
+        changed = table.copy()
+        changed.loc[runs, "source_epoch"] = new.to_numpy()
+        return changed
 
     return change
+
+
+NEGATIVE: Mapping[str, Change] = {
+    "exchangeable checkpoints": _permuted("draw", "learning_rate"),
+    "shuffled epochs": _permuted(),
+}
+
+
+def _planting(points: float, gaining: Callable[[Rows], pd.Series[bool]]) -> Change:
+    """Return the change that levels all starts and plants a gain at some of them."""
+
+    def change(table: Rows, generator: np.random.Generator) -> Rows:
+        scored = table[(table["mode"] != PRETRAIN) & (table["metric"] == HEADLINE)]
+        runs = scored[_pretrained(scored)]
+        runs = runs.assign(value=_levelled(runs, scored[scored["best"]], generator))
+        value = runs["value"] + points / 100 * gaining(runs)
+        changed = table[~table["metric"].isin([DIVERGED, FINAL])].copy()
+        changed.loc[value.index, "value"] = value.clip(0, 1)
+        return changed
+
+    return change
+
+
+def _levelled(runs: Rows, best: Rows, generator: np.random.Generator) -> pd.Series[float]:
+    """Return accuracies of which no start's mean differs from source-best, each network's sign its own."""
+    reference = best.set_index(RUN)["value"]
+    level = runs["value"].astype(float)
+    level[:] = reference.reindex(pd.MultiIndex.from_frame(runs[RUN])).to_numpy(float)
+    gap = runs["value"] - level
+    cells = [*CONTRAST_KEY, "source_epoch", "learning_rate", "split"]
+    rest = gap - gap.groupby([runs[name] for name in cells]).transform("mean")
+    numbers = runs.groupby(NETWORK).ngroup()
+    signs = generator.choice((-1.0, 1.0), numbers.max() + 1)[numbers]
+    return level + (rest * signs).where(~runs["best"], 0.0)

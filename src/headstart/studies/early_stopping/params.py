@@ -182,6 +182,10 @@ class Statistics(Section):
         description="the one rate of all starts on the second question, the largest up to it where a "
         "grid lacks it; none given: the highest of each grid",
     )
+    control_resamples: Count = Field(
+        default=20,
+        description="of each control of every judge, in all studies; see `headstart controls`",
+    )
     seed: Natural = Field(default=0, description="of the bootstrap, and of sign flips beyond 12")
 
 

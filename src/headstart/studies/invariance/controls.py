@@ -14,8 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import JobContext
 from headstart.statistics.claim_results import Status
+from headstart.statistics.control_results import FIRM, ControlResult
+from headstart.statistics.errors import UndecidableError
 from headstart.statistics.measurements import MEASURED
+from headstart.steps.claims import StudyTables
 from headstart.studies.invariance.claims import FUNCTIONS, ClaimEvaluator
 from headstart.studies.invariance.columns import EMBEDDING, null
 from headstart.studies.invariance.layer_dynamics import transients
@@ -28,7 +33,6 @@ from headstart.studies.invariance.network_tables import (
     Networks,
 )
 
-RESAMPLES = 200
 EPOCHS = 60
 EARLIER = ("excess_over_random", f"excess_over_{EMBEDDING}", "excess_compression")
 
@@ -63,9 +67,7 @@ class Laboratory:
         own = networks.grid(CLASSIFY, "stir_pt_given_pt")
         forgetting = networks.diagonal(CLASSIFY, "forgetting")
         if own is None or forgetting is None or not np.isfinite(forgetting).all():
-            raise ValueError(
-                "controls need fine-tuned runs whose forgetting is known at every layer"
-            )
+            raise UndecidableError("no fine-tuned run whose forgetting is known at every layer")
         self.runs = networks.runs
         self.own, self.forgetting = own.mean(axis=0), forgetting.mean(axis=0)
         self.networks, self.layers = max(3, len(own)), own.shape[1]
@@ -188,12 +190,16 @@ def _from_both(here: Planted, weights: Planted) -> Networks:
 
 
 def _embedding_swapped(lab: Laboratory) -> Networks:
-    """Return runs in which nothing but the embedding was replaced: they forget what the control forgets."""
+    """Return runs of two sources in which nothing but the embedding was replaced.
+
+    They forget what the control forgets.
+    """
     behind = {"forgetting": lab.behind, "learning": lab.behind, "cka_divergence": lab.behind}
-    found = lab.planted(classify=behind, reconstruct=behind, scratch=behind)
-    for name in (CLASSIFY, RECONSTRUCT, SCRATCH):
-        found.grids[name, "forgetting", null(EMBEDDING)] = lab.about(lab.diagonal(lab.behind))
-    return found
+    both = [lab.planted(classify=behind, reconstruct=behind, scratch=behind) for _ in range(2)]
+    for found in both:
+        for name in (CLASSIFY, RECONSTRUCT, SCRATCH):
+            found.grids[name, "forgetting", null(EMBEDDING)] = lab.about(lab.diagonal(lab.behind))
+    return _from_both(*both)
 
 
 def _one_profile(lab: Laboratory) -> Networks:
@@ -294,38 +300,35 @@ CONTROLS = (
       for j in (SERIES[0], SERIES[2])),
     Control(SERIES[1], f"related in the first 12 of {EPOCHS} epochs", _related_at_first, "supported"),
 )  # fmt: skip
-FIRM = ("supported", "contradicted")
 
 
-def controls(tables: Mapping[str, pd.DataFrame], resamples: int = RESAMPLES) -> pd.DataFrame:
-    """Return how often every judge is firm on tables without what it looks for, and finds what is planted.
+def controls(job: Job, context: JobContext) -> list[ControlResult]:
+    """Return what every judge says of its controls; none where no run's forgetting is known at every layer."""
+    networks = ClaimEvaluator(StudyTables(context.input("tables")), {}).networks
+    try:
+        return [*results(networks, CONTROLS, job.params["resamples"])]
+    except UndecidableError as error:
+        context.log(f"no controls: {error}")
+        return []
 
-    Columns: study, judge, control, kind (negative, positive), supported (the share of resamples with a
-    firm verdict, of a positive control with the planted one), n (resamples).
+
+def results(
+    networks: Networks, chosen: Iterable[Control], resamples: int
+) -> Iterator[ControlResult]:
+    """Yield what the judge of each control says, resample by resample; a negative one allows no firm verdict.
 
     Raises:
-        ValueError: the tables hold no fine-tuned run whose forgetting is known at every layer.
+        UndecidableError: no fine-tuned run whose forgetting is known at every layer.
     """
-    networks = ClaimEvaluator(tables, {}).networks
-    return pd.DataFrame(shares(networks, CONTROLS, resamples))
-
-
-def shares(
-    networks: Networks, chosen: Iterable[Control], resamples: int
-) -> Iterator[dict[str, Any]]:
-    """Yield the row of each control: how often its judge says what it should say, or is firm where it should not."""
     judges = {judge.__name__: judge for judge in FUNCTIONS}
     for build, group in groupby(chosen, lambda control: control.build):
         mine, lab = [*group], Laboratory(networks)
         drawn = [build(lab) for _ in range(resamples)]
         for control in mine:
             found = [judges[control.judge](tables).status for tables in drawn]
-            wanted = (control.expected,) if control.expected else FIRM
-            yield {
-                "study": "invariance",
-                "judge": control.judge,
-                "control": control.name,
-                "kind": "positive" if control.expected else "negative",
-                "supported": float(np.mean([status in wanted for status in found])),
-                "n": resamples,
-            }
+            if control.expected:
+                yield ControlResult(
+                    control.judge, control.name, "planted", found, (control.expected,)
+                )
+            else:
+                yield ControlResult(control.judge, control.name, "negative", found, FIRM)

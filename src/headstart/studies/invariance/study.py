@@ -40,6 +40,7 @@ STUDY = Study(
     tables="headstart.studies.invariance.tables:make",
     tabulated=("invariance",),
     claims="headstart.studies.invariance.claims:ClaimEvaluator",
+    controls="headstart.studies.invariance.controls:controls",
     figures={
         "invariance_tasks": "What classifying and reconstructing forget and learn, by depth",
         "invariance_starts": "What is forgotten and learnt from the pretrained start and from scratch",

@@ -8,7 +8,7 @@ Networks and images of each control are drawn with replacement, and every draw i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,46 +17,35 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.resampling import Estimate, Resampling
 from headstart.metrics.interactions.shares import Share
 from headstart.statistics.claim_results import ClaimResult
+from headstart.statistics.control_results import ControlResult, Kind
 from headstart.statistics.measurements import MEASURED
-from headstart.studies.knowledge.claims import (
-    complex_is_discarded,
-    complex_is_new,
-    few_and_matching,
-    finetuning_is_direct,
-    holds_everywhere,
-    little_survives,
-    scratch_finds_little,
-)
+from headstart.studies.knowledge.claims import ON_ONE, holds_everywhere
 from headstart.studies.knowledge.compare import Collected, collect, measures
-from headstart.studies.knowledge.gains import correlated
+from headstart.studies.knowledge.gains import correlated, ratio_explains_accuracy
 from headstart.studies.knowledge.learning_dynamics import Path, gaps, path_of, scalars
 from headstart.studies.knowledge.networks import PATHS, Networks, Place, Role, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.planted import SIZES, planted, planted_sparse
-from headstart.studies.knowledge.shares import VARIANTS, conditions, group_of
+from headstart.studies.knowledge.shares import CEILINGS, VARIANTS, conditions, group_of
 from headstart.studies.knowledge.sparsity import ROLES, explained, few, of_a_tenth, scores_permuted
 from headstart.studies.knowledge.tables import PERCENT, Comparison, Number
 
-REPEATS = 200
-RESAMPLES = 200
-"""Of the interval in every repeat."""
+BOOTSTRAP = 200
+"""Draws of the interval in every resample."""
+OF_SHARES = ("little_survives", "complex_is_discarded", "complex_is_new", "scratch_finds_little")
+DIRECT, ALL, FEW = "finetuning_is_direct", "holds_everywhere", "few_and_matching"
 JUDGES: Mapping[str, Callable[[Any], ClaimResult]] = {
-    "K1": little_survives,
-    "K2": complex_is_discarded,
-    "K3": complex_is_new,
-    "K4": scratch_finds_little,
-    "K5": finetuning_is_direct,
-    "K7": lambda drawn: holds_everywhere([drawn, drawn]),
-    "K8": few_and_matching,
+    **{function.__name__: function for function in ON_ONE},
+    ALL: lambda drawn: holds_everywhere([drawn, drawn]),
 }
-OF_SHARES = ("K1", "K2", "K3", "K4", "K7")
 NEEDED = ("preserved_of_pretrained", "discarded_of_pretrained", "new_of_finetuned", "exclusivity")
+STAND_INS = ("null_permuted", *CEILINGS)
+"""Nulls and ceilings that the judges read."""
 NOISE = 0.01
 """Of the standard deviation of v over masks."""
 POINTS = 24
@@ -64,66 +53,56 @@ POINTS = 24
 
 
 class Control(NamedTuple):
-    """Networks, and the claims that they are a control of."""
+    """Networks, and the judges that they are a control of."""
 
     name: str
-    kind: str
+    kind: Kind
     judges: tuple[str, ...]
     networks: Networks
 
 
-def make(job: Job, context: JobContext) -> Mapping[str, Any]:
-    """Write the controls of one comparison, as a step with the inputs and params of `knowledge` does."""
-    title = Comparison(*(job.wildcards[name] for name in Comparison._fields)).title
-    options = Analysis.model_validate(job.params["analysis"])
-    table = controls([(title, Networks(job, context), options)])
-    write_table(context.out / "controls.parquet", table)
-    return {"summary": {"controls": len(table)}}
+def controls(job: Job, context: JobContext) -> Iterator[ControlResult]:
+    """Yield what every judge says of the controls of each comparison, and K6 of correlated numbers."""
+    values = dict(zip(job.inputs["values"], context.inputs["values"], strict=True))
+    resamples = job.params["resamples"]
+    for compared in job.inputs["knowledge"]:
+        names = (compared.wildcards[name] for name in Comparison._fields)
+        networks = Networks(
+            compared.params["roles"], [values[v] for v in compared.inputs["values"]]
+        )
+        options = Analysis.model_validate(compared.params["analysis"])
+        yield from of_comparison(Comparison(*names).title, networks, options, resamples)
+    yield from of_gains(resamples)
 
 
-def controls(
-    comparisons: Sequence[tuple[str, Networks, Analysis]], repeats: int = REPEATS
-) -> pd.DataFrame:
-    """Return how often each claim is supported on its controls, over resampled networks and images.
+def of_comparison(
+    title: str, networks: Networks, options: Analysis, resamples: int
+) -> Iterator[ControlResult]:
+    """Yield what the judges say of the controls of one comparison, over resampled networks and images."""
+    init_epoch = main_of(networks)
+    for control in (*negatives(networks, init_epoch), *positives(networks)):
+        data = Data.of(control, options, init_epoch)
+        generator = seeded("controls", options.seed, title, control.name)
+        drawn = [data.drawn(title, options, generator) for _ in range(resamples)]
+        for judge in control.judges:
+            statuses = [JUDGES[judge](each).status for each in drawn]
+            yield ControlResult(judge, control.name, control.kind, statuses, comparison=title)
 
-    `comparisons` have a title, networks and options each. Columns: study, comparison, judge, control,
-    kind (negative or positive), supported (a share of the repeats), n.
-    """
-    rows = []
-    for title, networks, options in comparisons:
-        init_epoch = main_of(networks)
-        for control in (*negatives(networks, init_epoch), *positives(networks)):
-            data = Data.of(control, options, init_epoch)
-            generator = seeded("controls", options.seed, title, control.name)
-            drawn = [data.drawn(title, options, generator) for _ in range(repeats)]
-            for judge in control.judges:
-                results = [JUDGES[judge](each) for each in drawn]
-                rows.append(_row(title, judge, control.name, control.kind, results))
-    for rho, kind in ((0.0, "negative"), (-0.8, "positive")):
-        results = [correlated(_points(rho, repeat)) for repeat in range(repeats)]
+
+def of_gains(resamples: int) -> Iterator[ControlResult]:
+    """Yield what the judge of K6 says where exclusivity and gain in accuracy correlate, or do not."""
+    judge = ratio_explains_accuracy.__name__
+    kinds: tuple[tuple[float, Kind], ...] = ((0.0, "negative"), (-0.8, "planted"))
+    for rho, kind in kinds:
+        statuses = [correlated(_points(rho, seed)).status for seed in range(resamples)]
         name = f"ratio and gain correlated by {rho:g}, {POINTS} networks"
-        rows.append(_row("planted", "K6", name, kind, results))
-    return pd.DataFrame(rows)
+        yield ControlResult(judge, name, kind, statuses)
 
 
 def main_of(networks: Networks) -> str:
     """Return the source epoch that claims are evaluated at: `best`, else the last."""
     known = networks.roles["init_epochs"]
     return "best" if "best" in known else str(max(map(int, known)))
-
-
-def _row(
-    title: str, judge: str, control: str, kind: str, results: Sequence[ClaimResult]
-) -> dict[str, Any]:
-    supported = sum(result.status == "supported" for result in results) / len(results)
-    row = {
-        "study": "knowledge",
-        "comparison": title,
-        "judge": judge,
-        "control": control,
-        "kind": kind,
-    }
-    return {**row, "supported": supported, "n": len(results)}
 
 
 def negatives(networks: Networks, init_epoch: str) -> Iterator[Control]:
@@ -154,30 +133,30 @@ def negatives(networks: Networks, init_epoch: str) -> Iterator[Control]:
     def shuffled(table: Tensor, generator: torch.Generator) -> Tensor:
         return table[torch.randperm(len(table), generator=generator)]
 
-    again = networks.replacing(probe=role("second"))
-    yield Control("second run as pretrained", "negative", ("K1", "K2", "K3", "K7"), again)
+    if networks.entry(Place("second", networks.seeds[0], init_epoch)):
+        again = networks.replacing(probe=role("second"))
+        yield Control("second run as pretrained", "negative", (*OF_SHARES[:3], ALL), again)
+        tuned = networks.replacing(scratch=role("second", init_epoch))
+        yield Control("second run as scratch", "negative", OF_SHARES[3:], tuned)
     noise = networks.replacing(probe=changed("finetuned", noisy))
-    yield Control("fine-tuned plus noise as pretrained", "negative", ("K1", "K2", "K3"), noise)
-    tuned = networks.replacing(scratch=role("second", init_epoch))
-    yield Control("second run as scratch", "negative", ("K4",), tuned)
+    yield Control("fine-tuned plus noise as pretrained", "negative", OF_SHARES[:3], noise)
     if len(networks.seeds) > 1:
         source = networks.replacing(scratch=other("finetuned", init_epoch))
-        yield Control("other source network as scratch", "negative", ("K4",), source)
+        yield Control("other source network as scratch", "negative", OF_SHARES[3:], source)
         twice = {"finetuned": other("scratch", "0"), "second": other("second_scratch", "0")}
-        yield Control("scratch against scratch", "negative", ("K5",), networks.replacing(**twice))
+        yield Control("scratch against scratch", "negative", (DIRECT,), networks.replacing(**twice))
     roles: tuple[Role, ...] = ("probe", "second", "scratch", "second_scratch")
     anywhere = networks.replacing(**{name: changed(name, shuffled) for name in roles})
-    yield Control("shuffled images", "negative", ("K1", "K2", "K3", "K4", "K5"), anywhere)
+    yield Control("shuffled images", "negative", (*OF_SHARES, DIRECT), anywhere)
     permuted = networks.replacing(**{name: changed(name, scores_permuted) for name in ROLES})
-    yield Control("scores permuted over masks", "negative", ("K8",), permuted)
+    yield Control("scores permuted over masks", "negative", (FEW,), permuted)
 
 
 def positives(networks: Networks) -> Iterator[Control]:
     """Yield planted networks of the study's numbers of networks, images and players."""
-    judges = ("K1", "K2", "K3", "K4", "K5", "K7")
-    yield Control(f"planted: {SIZES}", "positive", judges, planted(networks))
+    yield Control(SIZES, "planted", (*OF_SHARES, DIRECT, ALL), planted(networks))
     sparse = planted_sparse(networks)
-    yield Control("planted: 5 % of the AND terms, 1 % noise", "positive", ("K8",), sparse)
+    yield Control("5 % of the AND terms, 1 % noise", "planted", (FEW,), sparse)
 
 
 @dataclass(frozen=True)
@@ -223,18 +202,21 @@ class Data:
         networks, change = control.networks, VARIANTS[options.headline]
         size = len(networks.seeds), len(networks.labels)
         found: dict[str, Any] = {"size": size}
-        if set(control.judges) & set(OF_SHARES):
+        if set(OF_SHARES) & set(control.judges):
             groups = [group_of(networks, init_epoch, seed).map(change) for seed in networks.seeds]
-            made = [conditions(g, options, seeded("control", options.seed)) for g in groups]
+            made = [
+                conditions(g, options, seeded("control", options.seed), STAND_INS) for g in groups
+            ]
             found["shares"] = {
                 condition: {metric: share for metric, share in shares.items() if metric in NEEDED}
                 for condition, shares in collect(made).items()
-                if condition not in ("null_other_image", "null_random_backbone")
             }
-        if {"K5", "K7"} & set(control.judges):
-            paths = {role: path_of(networks, options, role, init_epoch, change) for role in PATHS}
-            found["paths"] = {role: path.towards("second_end") for role, path in paths.items()}
-        if "K8" in control.judges:
+        if {DIRECT, ALL} & set(control.judges):
+            found["paths"] = {
+                role: path_of(networks, options, role, init_epoch, change, ("second_end",))
+                for role in PATHS
+            }
+        if FEW in control.judges:
             found["terms"] = _terms(networks, init_epoch, options)
         return cls(**found)
 
@@ -245,7 +227,7 @@ class Data:
         def part(table: Tensor) -> Tensor:
             return table[networks][:, images]
 
-        resampling = Resampling(self.size[1], RESAMPLES, generator, self.size[0])
+        resampling = Resampling(self.size[1], BOOTSTRAP, generator, self.size[0])
         found = {
             condition: {metric: Share(*map(part, share)) for metric, share in shares.items()}
             for condition, shares in self.shares.items()

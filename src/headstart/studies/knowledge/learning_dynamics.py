@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,13 +52,14 @@ class Path(NamedTuple):
     straight: dict[str, tuple[Tensor, Tensor]]
     """Condition -> part and whole of directness [seeds, images, 1]."""
 
-    def towards(self, target: str) -> Path:
-        """Return the path without the curves to other targets."""
-        return self._replace(curves={key: j for key, j in self.curves.items() if key[0] == target})
-
 
 def path_of(
-    networks: Networks, options: Analysis, role: Role, init_epoch: str, change: Change
+    networks: Networks,
+    options: Analysis,
+    role: Role,
+    init_epoch: str,
+    change: Change,
+    towards: Sequence[str] = TARGETS,
 ) -> Path:
     """Return the curves of the fine-tuned network from a source epoch, or of the one from scratch."""
     first_epoch, seeds = init_epoch if role == "finetuned" else SCRATCH, networks.seeds
@@ -80,7 +81,7 @@ def path_of(
     still = [change(values) for values in nulls if values is not None]
     curves = {}
     for target, ends in targets.items():
-        if not ends:
+        if not ends or target not in towards:
             continue
         generator = seeded("paths", options.seed, init_epoch)
         curves[target, "measured"] = _curve(paths, ends, weighted_jaccard)

@@ -42,7 +42,7 @@ from headstart.studies.knowledge.tables import HEADLINE, headline_of, main_init_
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write measurements, curves of sparsity, and one image with its strongest interactions."""
     options = Analysis.model_validate(job.params["analysis"])
-    networks = Networks(job, context)
+    networks = Networks(job.params["roles"], context.inputs["values"])
     names = {name: job.wildcards[name] for name in ("source", "model", "target")}
     rows = Rows(options.confidence, networks.source_epochs(), device=networks.device, **names)
     images = len(networks.labels)

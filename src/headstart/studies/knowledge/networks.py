@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.files import read_json, read_table
-from headstart.artifacts.keys import Job, derive_seed
-from headstart.artifacts.store import Artifact, JobContext
+from headstart.artifacts.keys import derive_seed
+from headstart.artifacts.store import Artifact
 from headstart.metrics.interactions.transform import mobius, walsh
 from headstart.studies.knowledge import KnowledgeError
 from headstart.training.checkpoints import load
@@ -46,17 +46,17 @@ class Networks:
         players: [players, height, width], or one such for every image.
     """
 
-    def __init__(self, job: Job, context: JobContext) -> None:
-        """Read what the values say of themselves.
+    def __init__(self, roles: Mapping[str, Any], values: Sequence[Artifact]) -> None:
+        """Read what the values of a comparison say of themselves; `roles` says which runs are what.
 
         Raises:
             KnowledgeError: two networks were evaluated on other images, players or classes.
         """
-        self.roles: Mapping[str, Any] = job.params["roles"]
+        self.roles = roles
         self._artifacts: dict[tuple[str, str, int], Artifact] = {}
         self._states: dict[tuple[str, str, int], Sequence[Mapping[str, Any]]] = {}
         first: tuple[Artifact, Any, dict[str, Tensor]] | None = None
-        for artifact in context.inputs["values"]:
+        for artifact in values:
             names = artifact.manifest["wildcards"]
             key = names["model"], names["arm"], int(names["seed"])
             contents = read_json(artifact.file("states.json"))
@@ -71,7 +71,7 @@ class Networks:
         self.classes: tuple[str, ...] = tuple(first[1])
         self.pixels, self.labels = images["pixels"], images["labels"]
         self.players = images["players"].bool()
-        self.device = str(context.inputs["values"][0].manifest["device"])
+        self.device = str(values[0].manifest["device"])
         self._tables = lru_cache(maxsize=8)(self._read)
         self._replaced: Mapping[Role, Callable[[Place], Tensor | None]] = {}
 

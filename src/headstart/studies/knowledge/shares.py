@@ -116,7 +116,10 @@ GENERALISING = ("generalising_preserved", "generalising_new")
 
 
 def conditions(
-    group: Group, options: Analysis, generator: torch.Generator
+    group: Group,
+    options: Analysis,
+    generator: torch.Generator,
+    wanted: Sequence[str] = (*NULLS, *CEILINGS),
 ) -> dict[str, Shares | None]:
     """Return every share as measured, under the nulls and at the ceilings; None where it cannot be.
 
@@ -143,19 +146,24 @@ def conditions(
             ]
         )
 
+    def random_backbone(null: Tensor) -> Shares:
+        return shares(match_scale(null, pre), tuned, match_scale(null, scratch), None)
+
+    def other_sources() -> Shares:
+        return _mean([shares(other, tuned, other, other) for other in group.others])
+
     null = group.null
-    return {
-        "measured": shares(pre, tuned, scratch, second) | _strengths(group, options),
-        "null_permuted": drawn(permute_within_orders),
-        "null_other_image": drawn(pair_other_image),
-        "null_random_backbone": None
-        if null is None
-        else shares(match_scale(null, pre), tuned, match_scale(null, scratch), None),
-        "ceiling_second_run": None if second is None else shares(second, tuned, second, None),
-        "ceiling_other_source": _mean([shares(o, tuned, o, o) for o in group.others])
-        if group.others
-        else None,
+    found: dict[str, Callable[[], Shares | None]] = {
+        "null_permuted": lambda: drawn(permute_within_orders),
+        "null_other_image": lambda: drawn(pair_other_image),
+        "null_random_backbone": lambda: None if null is None else random_backbone(null),
+        "ceiling_second_run": lambda: (
+            None if second is None else shares(second, tuned, second, None)
+        ),
+        "ceiling_other_source": lambda: other_sources() if group.others else None,
     }
+    measured = shares(pre, tuned, scratch, second) | _strengths(group, options)
+    return {"measured": measured} | {name: found[name]() for name in wanted}
 
 
 def _decomposition(pre: Tensor, tuned: Tensor, options: Analysis) -> Shares:

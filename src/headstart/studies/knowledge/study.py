@@ -39,6 +39,8 @@ STUDY = Study(
     tables="headstart.studies.knowledge.tables:make",
     tabulated=("knowledge",),
     claims="headstart.studies.knowledge.claims:ClaimEvaluator",
+    controls="headstart.studies.knowledge.controls:controls",
+    controlled=("knowledge", "values"),
     figures={
         "knowledge_orders": "Preserved, discarded and new interactions by order",
         "knowledge_exclusivity": "What training from scratch finds too of the preserved",

@@ -1,0 +1,50 @@
+"""Step `controls`: every judge of one study on controls made from its networks, before its verdicts are believed.
+
+A study names a function `(job, context) -> results` (`Study.controls`); the job's params say how many
+resamples each control has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from headstart.artifacts.files import read_table, write_table
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Artifact, JobContext
+from headstart.statistics.control_results import Failures, control_table, failures, readable
+from headstart.steps.step import resolve
+
+
+def read(artifact: Artifact) -> pd.DataFrame:
+    """Return the controls of one study."""
+    return read_table(artifact.file("controls.parquet"))
+
+
+def failed(artifact: Artifact) -> Failures:
+    """Return which judges failed a control, and how."""
+    return failures(read(artifact))
+
+
+def text(artifacts: Iterable[Artifact], names: Mapping[str, str]) -> str:
+    """Return all controls for a person in a terminal; `names` has the claim of each judge."""
+    table = pd.concat([pd.DataFrame(), *map(read, artifacts)], ignore_index=True)
+    if table.empty:
+        return "no study has runs from which controls can be made"
+    return str(readable(table, names).to_string(index=False))
+
+
+def make(job: Job, context: JobContext) -> Mapping[str, Any]:
+    """Write `controls.parquet` and the same as `controls.csv`."""
+    table = control_table(job.name, resolve(job.params["controls"])(job, context))
+    for (judge, kind), words in failures(table).items():
+        context.log(f"{judge} failed, {kind}: {words}", detail=True)
+    write_table(context.out / "controls.parquet", table)
+    table.to_csv(context.out / "controls.csv", index=False, float_format="%.6g")
+    passed = int(table["passes"].sum())
+    context.log(
+        f"{passed} of {len(table)} controls passed, {job.params['resamples']} resamples each"
+    )
+    return {"summary": {"controls": len(table), "passed": passed}}
