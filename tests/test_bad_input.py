@@ -12,6 +12,7 @@ from photos import PARAMS, write_photos
 from workflow import Project
 
 from headstart import cli
+from headstart.artifacts.files import file_sha256
 from headstart.maintenance import external
 from headstart.plan import Plan
 from headstart.registry import load
@@ -130,6 +131,25 @@ def test_a_user_network_that_changed_is_refused(project: Project) -> None:
     shutil.rmtree(project.folder / "results" / "check")
     said = ("models.convnet: nets.py: its sha256 is", "undo the edit, or", "headstart data add")
     refused("check", key_of("check"), said=said)
+
+
+def test_weights_in_a_package_are_added_by_its_name_and_what_is_known_of_them_stays(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = project.folder / "theirs.pth"
+    theirs.write_bytes(b"weights")
+    monkeypatch.setattr("headstart.networks.weights.file_of", lambda package: theirs)
+    known = "{kind: convnet, width: 4, weights: {path: old.pth, sha256: %s, in_order: true}}" % (
+        "0" * 64
+    )
+    project.edit("params.yaml", "{kind: convnet, width: 4}", known)
+    external.add("convnet", "package:their-weights", None, Path("params.yaml"))
+    weights = load("params.yaml").models["convnet"].weights
+    assert weights.model_dump(exclude_defaults=True) == {
+        "package": "their-weights",
+        "sha256": file_sha256(theirs),
+        "in_order": True,
+    }
 
 
 @pytest.mark.parametrize("step", ["check", "pretrain"])

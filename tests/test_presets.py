@@ -179,21 +179,26 @@ def test_snakemake_plans_a_preset_on_knowledge_without_its_data_and_weights(
         assert re.search(rf"^{step} +{len(plan.jobs(step))}$", output, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", JIANG)
+@pytest.mark.parametrize("name", [*JIANG, "efficientnet_cifar"])
 def test_the_numbers_of_a_preset_on_knowledge_stand_in_its_comment(name: str) -> None:
     plan = Plan(preset(name))
     comment = (ROOT / "presets" / f"{name}.yaml").read_text().split("\n\n")[0]
     assert f"Runs: {len(plan.jobs('trajectory'))} trajectories;" in comment
     masked = 0
     for job in plan.jobs("values"):
-        scores = plan.params.section("knowledge")["vgg16"]
+        scores = next(iter(plan.params.section("knowledge").values()))
         networks = sum(len(set(epochs) - {"last"}) for epochs in job.params["epochs"])
         masked += networks * scores.images * 2**scores.players.count
     assert f" {masked / 1e6:.0f} million masked images" in comment
 
 
 @pytest.mark.parametrize(
-    ("preset", "model"), [("jiang_cifar10", "vgg16"), ("jiang_fine_grained", "vit_small")]
+    ("preset", "model"),
+    [
+        ("jiang_cifar10", "vgg16"),
+        ("jiang_fine_grained", "vit_small"),
+        ("efficientnet_cifar", "efficientnet"),
+    ],
 )
 def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weights(
     preset: str, model: str, project: Path

@@ -81,8 +81,9 @@ def data_add(name: str, path: str, *, size: int | None = None, params: ParamsFil
 
     Args:
         name: name of the dataset or model in the params.
-        path: a folder of images, a safetensors file with weights, `file.py:function`, or the word
-            `timm` for the weights that timm publishes under the model's name.
+        path: a folder of images, a file of weights (safetensors, or a state dict that torch saved),
+            `file.py:function`, `package:NAME` for the weights in an installed Python package, or the
+            word `timm` for those that timm publishes under the model's name.
         size: side of the images in pixels, for a new dataset.
         params: params file.
     """

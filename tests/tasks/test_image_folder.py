@@ -50,6 +50,20 @@ def test_a_folder_of_class_folders_becomes_a_dataset(folder: Path, tmp_path: Pat
     assert count(target).shape == (3, 4, 4)
 
 
+def test_only_so_many_images_of_a_class_are_read_and_fewer_are_among_more(folder: Path) -> None:
+    for index in range(5):
+        save(folder / "cat" / f"{index}.png", (index, 0, 0))
+
+    def cats(number: int) -> set[int]:
+        few = section(folder, train_per_class=number, test_per_class=1, test_fraction=0.4)
+        contents = make("datasets.pets", few)
+        assert contents.labels[contents.test == 0].tolist() == [0] * number + [1] * number
+        assert contents.labels[contents.test == 1].tolist() == [0, 1]
+        return set(contents.images[(contents.labels == 0) & (contents.test == 0), 0, 0, 0].tolist())
+
+    assert cats(1) < cats(2) < cats(3) < {0, 1, 2, 3, 4}
+
+
 def test_train_and_test_folders_are_the_parts(tmp_path: Path) -> None:
     for part, number in (("train", 3), ("test", 2)):
         for index in range(number):

@@ -14,6 +14,8 @@ from headstart.registry import load, parse
 
 # In place of a path: the weights that timm publishes under the model's name and tag.
 TIMM = "timm"
+# Before the name of an installed Python package that holds a file of weights.
+PACKAGE = "package:"
 
 
 def add(name: str, path: str, size: int | None, params: Path) -> str:
@@ -22,7 +24,8 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
     Comments and order of the file stay. Returns what was written.
     """
     file, _, function = path.partition(":")
-    if path != TIMM and not Path(file).exists():
+    package = path.startswith(PACKAGE)
+    if path != TIMM and not package and not Path(file).exists():
         raise ParamsError(f"data add: {file}: no such file or folder")
     load(params)
     yaml = YAML()
@@ -36,7 +39,7 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
     elif file.endswith(".py"):
         where, entry = f"models.{name}", _network(document, name, file, function)
     else:
-        where, entry = f"models.{name}.weights", _weights(document, name, file)
+        where, entry = f"models.{name}.weights", _weights(document, name, path)
     parse(_plain(document), params)
     write_atomically(params, _dump(yaml, document))
     return f"{params}: {where} = {entry}"
@@ -82,8 +85,19 @@ def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
         known = ", ".join(document["models"])
         raise ParamsError(f"data add: models.{name} does not exist; known are {known}")
     model = document["models"][name]
+    # What is known of the weights at hand stays.
+    given = model.get("weights") or {}
+    kept = {option: given[option] for option in ("in_order", "pixels") if option in given}
+    if file.startswith(PACKAGE):
+        # Not at the top: the other uses of this command need no torch.
+        from headstart.networks.weights import file_of
+
+        package = file.removeprefix(PACKAGE)
+        found = {"package": package, "sha256": file_sha256(file_of(package))}
+        model["weights"] = found | kept
+        return dict(model["weights"])
     if file != TIMM:
-        model["weights"] = {"path": file, "sha256": file_sha256(Path(file))}
+        model["weights"] = {"path": file, "sha256": file_sha256(Path(file))} | kept
         return dict(model["weights"])
     if model.get("kind") != "timm":
         raise ParamsError(f"data add: models.{name} is of kind {model.get('kind')!r}, not timm")

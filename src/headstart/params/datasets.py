@@ -65,6 +65,10 @@ class ImageFolder(Section):
         description="crop: shorter side to `size`, then centre crop; squash: both sides",
     )
     test_fraction: Fraction = Field(default=0.2, description="used where there is no test/ folder")
+    train_per_class: Count | None = Field(
+        default=None, description="keep only so many images of the training part, drawn by `seed`"
+    )
+    test_per_class: Count | None = Field(default=None, description="the same of the test part")
     seed: Natural = 0
     groups: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="named sets of classes"

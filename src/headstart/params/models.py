@@ -6,14 +6,51 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from headstart.params.types import Count, Fraction, Section, Sha256, located, no_boolean
+from headstart.params.types import (
+    Count,
+    Fraction,
+    Positive,
+    Section,
+    Sha256,
+    Share,
+    located,
+    no_boolean,
+)
+
+
+class Pixels(Section):
+    """How the pixels were normalised that given weights were trained on, white = 1."""
+
+    mean: Share
+    deviation: Positive
 
 
 class Weights(Section):
     """Weights to start from instead of random ones; their content is part of every key."""
 
-    path: str | None = located("a safetensors file; null: those of the timm tag", default=None)
+    path: str | None = located(
+        "a safetensors file, or a state dict that torch saved; null: those of `package` or of the "
+        "timm tag",
+        default=None,
+    )
+    package: str | None = located(
+        "an installed Python package that holds the one file", default=None
+    )
     sha256: Sha256
+    in_order: bool = Field(
+        default=False,
+        description="the names are another implementation's: tensors are taken in the order in "
+        "which torch saved them, and must have the network's shapes",
+    )
+    pixels: Pixels | None = Field(
+        default=None, description="null: the source's training images give them"
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Weights:
+        if self.path is not None and self.package is not None:
+            raise ValueError(f"path {self.path!r} and package {self.package!r}: give one of them")
+        return self
 
 
 class ConvNet(Section):

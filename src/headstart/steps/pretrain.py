@@ -12,13 +12,22 @@ from typing import Any
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.networks.build import build
+from headstart.params.models import Model
 from headstart.steps.progress import Reporter
 from headstart.steps.run_files import finish_run
 from headstart.steps.sections import model_of, pretrain_of, read_task
-from headstart.tasks.batches import normalization
+from headstart.tasks.batches import Normalization, normalization
 from headstart.tasks.task import repeated
 from headstart.training.assembly import RunImages, RunSeeds, train_run
 from headstart.training.checkpoint_series import Keeper
+
+
+def given_normalization(model: Model, channels: int) -> Normalization | None:
+    """Return how pixels were normalised for given weights; None: as the source's images say."""
+    pixels = model.weights and model.weights.pixels
+    if not pixels:
+        return None
+    return Normalization((pixels.mean,) * channels, (pixels.deviation,) * channels)
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -35,7 +44,10 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         f"{context.device}, {len(task.train.labels):,} images of {len(task.classes)} classes, "
         f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
     )
-    images = RunImages(repeated(task.train, options.repeats), task, normalization(task.train))
+    given = given_normalization(model_of(job.params), channels)
+    images = RunImages(
+        repeated(task.train, options.repeats), task, given or normalization(task.train)
+    )
     outcome = train_run(
         network,
         images,

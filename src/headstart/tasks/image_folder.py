@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
+from headstart.artifacts.keys import derive_seed
 from headstart.params.datasets import ImageFolder
 from headstart.tasks import TaskError
 from headstart.tasks.storage import Contents, stratified_test
@@ -93,23 +94,38 @@ def make(path: str, dataset: ImageFolder) -> Contents:
     _verify(path, dataset, content_hash(folder))
     files = find_images(folder)
     classes = sorted({file.class_name for file in files})
-    images = np.empty((len(files), dataset.channels, dataset.size, dataset.size), dtype=np.uint8)
-    for index, file in enumerate(files):
-        picture = open_picture(file.path)
-        images[index] = to_array(picture, dataset.channels, dataset.size, dataset.resize)
     labels = np.array([classes.index(file.class_name) for file in files], dtype=np.int64)
     test = np.array([file.part == "test" for file in files], dtype=np.uint8)
     if not test.any():
         test = stratified_test(labels, dataset.test_fraction, dataset.seed)
+    kept = _kept(dataset, labels, test)
+    images = np.empty((len(kept), dataset.channels, dataset.size, dataset.size), dtype=np.uint8)
+    for index, position in enumerate(kept):
+        picture = open_picture(files[position].path)
+        images[index] = to_array(picture, dataset.channels, dataset.size, dataset.resize)
     return Contents(
         images=images,
-        labels=labels,
-        test=test,
+        labels=labels[kept],
+        test=test[kept],
         classes=tuple(classes),
         groups=dataset.groups,
         licence="that of the images",
         source=f"image folder {dataset.path}",
     )
+
+
+def _kept(
+    dataset: ImageFolder, labels: Int64[np.ndarray, " files"], test: UInt8[np.ndarray, " files"]
+) -> Int64[np.ndarray, " images"]:
+    """Return the positions of the images that are read, ascending; fewer are among more."""
+    kept = []
+    for part, limit in enumerate((dataset.train_per_class, dataset.test_per_class)):
+        for label in np.unique(labels):
+            members = np.flatnonzero((labels == label) & (test == part))
+            seed = derive_seed("images of a class", dataset.seed, part, int(label))
+            order = members if limit is None else np.random.default_rng(seed).permutation(members)
+            kept.append(order[:limit])
+    return np.sort(np.concatenate(kept))
 
 
 def _verify(path: str, dataset: ImageFolder, found: str) -> None:

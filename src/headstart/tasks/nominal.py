@@ -64,7 +64,9 @@ def dataset_size(dataset: Dataset) -> Size:
     found = [path for path in Path(dataset.path).rglob("*") if path.suffix.lower() in ENDINGS]
     if found:
         classes = len({path.parent.name for path in found})
-        return Size(len(found), classes, dataset.channels, dataset.size)
+        limits = dataset.train_per_class, dataset.test_per_class
+        most = classes * sum(limit or len(found) for limit in limits)
+        return Size(min(len(found), most), classes, dataset.channels, dataset.size)
     return Size(*UNKNOWN, dataset.channels, dataset.size, guessed=True)
 
 
@@ -77,8 +79,8 @@ def task_size(name: str, params: CoreParams) -> Size:
     share = getattr(dataset, "test_fraction", None) or 1 / 6
     each = whole.images / max(whole.classes, 1)
     train, test = each * (1 - share), each * share
-    if dataset.kind == "glyphs":
-        train, test = dataset.train_per_class, dataset.test_per_class
+    if dataset.kind in ("glyphs", "image_folder"):
+        train, test = dataset.train_per_class or train, dataset.test_per_class or test
     held = task.validation_per_class
     train = max(1, min(int(train) - held, task.train_per_class or int(train)))
     found = (round(each * classes) for each in (train, held, test))

@@ -29,6 +29,23 @@ def masked_scores(
     return subset_scores(network, inputs, labels, len(CELLS), chunk_size, classes)
 
 
+def test_more_than_sixteen_players_need_masks_and_masks_are_scored_as_the_table_is() -> None:
+    network, shown = small_network(), membership(len(CELLS)).T[5:23]
+    inputs = pixel_inputs(IMAGES, PLAYERS, BASELINE)
+    some = subset_scores(network, inputs, LABELS, len(CELLS), chunk_size=7, masks=shown)
+    torch.testing.assert_close(some, masked_scores(network)[:, 5:23])
+    many = grid_players(8, 8, 8, 8, [(row, column) for row in range(8) for column in range(8)])
+    inputs = pixel_inputs(IMAGES, many, BASELINE)
+    with pytest.raises(ValueError, match="at most 16"):
+        subset_scores(network, inputs, LABELS, 64)
+    halves = torch.arange(64).expand(2, 64) < torch.tensor([[0], [64]])
+    by_hand = log_odds(
+        network.eval()(torch.cat([torch.zeros_like(IMAGES), IMAGES])), LABELS.repeat(2)
+    )
+    scored = subset_scores(network, inputs, LABELS, 64, masks=halves)
+    torch.testing.assert_close(scored, by_hand.unflatten(0, (2, -1)).T)
+
+
 def small_network(classes: int = 3) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(

@@ -16,6 +16,7 @@ from tiny_study import STUDY
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json
 from headstart.artifacts.keys import Job
+from headstart.metrics.interactions.transform import orders, walsh
 from headstart.plan import Plan
 from headstart.registry import Params
 from headstart.steps import check, data, pretrain, trajectory
@@ -105,6 +106,46 @@ def test_values_are_the_log_odds_of_the_network_on_images_masked_by_hand() -> No
             assert float(tensors["values"][index, subset]) == pytest.approx(expected, abs=1e-4)
     torch.testing.assert_close(tensors["repeat"], tensors["values"][:2])
     assert torch.equal(images["pixels"], task.test.images[images["positions"]])
+
+
+SOME = {
+    "players": {"kind": "grid", "rows": 2, "columns": 3},
+    "masks": 48,
+    "max_order": 2,
+    "images": 2,
+}
+
+
+def test_a_table_from_some_of_the_masks_has_the_fitted_coefficients_and_their_r2() -> None:
+    """Of order 1 and 2 alone, and close to the table of all masks."""
+
+    def tables(**options: Any) -> list[dict[str, torch.Tensor]]:
+        artifact = store.run(of_arm(planned(**options), "finetune"), values.make)
+        states = read_json(artifact.file("states.json"))["states"]
+        return [load(artifact.file(state["file"])) for state in states]
+
+    fitted = tables(**SOME, least_r2=0.01)
+    every = tables(players=SOME["players"], images=2)
+    for some, known in zip(fitted, every, strict=True):
+        assert not walsh(some["values"])[:, orders(6) > 2].abs().gt(1e-6).any()
+        error = (some["values"] - known["values"]).square().sum()
+        varied = (known["values"] - known["values"].mean(1, keepdim=True)).square().sum()
+        assert error < 0.5 * varied
+        assert torch.equal(some["logits"], known["logits"])
+        assert some["r2"].shape == (2,)
+
+
+def test_coefficients_that_explain_too_little_of_unseen_masks_are_refused_with_the_number() -> None:
+    few = SOME | {"max_order": 1, "least_r2": 0.9999}
+    with pytest.raises(
+        KnowledgeError, match=r"up to order 1, .*48 masks, explain \d+\.\d% .*give more"
+    ):
+        store.run(of_arm(planned(**few), "finetune"), values.make)
+
+
+def test_more_masks_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="masks 65: 6 players have 64"):
+        planned(**SOME | {"masks": 65})
 
 
 def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what_is_new(

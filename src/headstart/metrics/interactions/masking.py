@@ -12,13 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.metrics.interactions.transform import check_player_count
-
 MaskedInputs = Callable[[Tensor, Tensor], Tensor]
 """Makes network inputs for every pair of the given samples and subsets, sample by sample.
 
 It takes sample indices [samples] and subset indices [subsets], bit i of which says whether player i
-is visible, and returns inputs [samples · subsets, …]. Players need not be pixels: words do as well.
+is visible, or masks [subsets, players] of any number of players, and returns inputs [samples · subsets, …]. Players need not be pixels: words do as well.
 """
 
 
@@ -66,11 +64,10 @@ def segmentation_players(
 
 
 def check_players(players: Bool[Tensor, "*images players height width"]) -> None:
-    """Raise `ValueError` for no or over 16 players, one without pixels, or pixels with two."""
+    """Raise `ValueError` for no players, one without pixels, or pixels with two."""
     count = players.shape[-3]
     if not count:
         raise ValueError("there are no players: name at least one cell or one mask")
-    check_player_count(count)
     empty = (~players.any(dim=(-2, -1))).nonzero().tolist()
     if empty:
         *image, player = empty[0]
@@ -86,8 +83,10 @@ def check_players(players: Bool[Tensor, "*images players height width"]) -> None
 
 def _keep(players: Tensor, subsets: Tensor, dtype: torch.dtype) -> Tensor:
     """Return 1 at pixels of x_T that are those of x (players in T, and outside all), 0 at others; exact."""
-    numbers = torch.arange(players.shape[-3], device=players.device)
-    hidden = 1 - ((subsets.to(players.device)[:, None] >> numbers) & 1).to(dtype)
+    visible = subsets.to(players.device)
+    if visible.dtype != torch.bool:
+        visible = (visible[:, None] >> torch.arange(players.shape[-3], device=players.device)) & 1
+    hidden = 1 - visible.to(dtype)
     pixels = players.flatten(-2).to(dtype)
     return (1 - hidden @ pixels).unflatten(-1, players.shape[-2:])
 

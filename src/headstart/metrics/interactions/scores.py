@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from headstart.metrics.interactions.masking import MaskedInputs
@@ -67,8 +67,9 @@ def subset_scores(
     players: int,
     chunk_size: int = 256,
     classes: int | None = None,
+    masks: Bool[Tensor, "masks players"] | None = None,
 ) -> Float[Tensor, "samples subsets"]:
-    """Return v(x_T) for every sample and all 2^n subsets T of n players of any kind.
+    """Return v(x_T) for every sample and all 2^n subsets T of n players of any kind, or for some masks.
 
     The network maps inputs to logits. It runs in evaluation mode, which is undone afterwards, with
     autocast and TF32 off and without gradients, on `chunk_size` inputs at a time: a matter of
@@ -76,16 +77,18 @@ def subset_scores(
     is the number of logits that every network of the comparison must have. Raises `ValueError` for
     weights in less than 32 bits.
     """
-    check_player_count(players)
     if chunk_size < 1:
         raise ValueError(f"the chunk size is {chunk_size}: choose 1 or more inputs at a time")
-    rows, alike = [], []
+    if masks is None:
+        check_player_count(players)
+    every = torch.arange(2**players) if masks is None else masks
+    every, rows, alike = every.to(labels.device), [], []
     with torch.no_grad(), precise_evaluation_mode(network), full_precision(labels.device):
         for samples in torch.arange(len(labels), device=labels.device).split(
-            max(1, chunk_size >> players)
+            max(1, chunk_size // len(every))
         ):
             scores = []
-            for subsets in torch.arange(2**players, device=labels.device).split(chunk_size):
+            for subsets in every.split(chunk_size):
                 logits = network(masked_inputs(samples, subsets))
                 _check_shape(logits, len(samples) * len(subsets), classes)
                 alike.append(_like_probabilities(logits))
@@ -94,7 +97,7 @@ def subset_scores(
             rows.append(torch.cat(scores, dim=1))
     if len(labels) and bool(torch.stack(alike).all()):
         raise ValueError(PROBABILITIES)
-    return torch.cat(rows) if rows else torch.empty(0, 2**players)
+    return torch.cat(rows) if rows else torch.empty(0, len(every))
 
 
 def _check_shape(logits: Tensor, expected: int, classes: int | None) -> None:

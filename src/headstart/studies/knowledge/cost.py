@@ -11,7 +11,7 @@ def values(job: Job, params: CoreParams) -> Cost:
     scores = Scores.model_validate(job.params["scores"])
     # The last epoch is one of the listed ones.
     networks = sum(len(set(epochs) - {"last"}) for epochs in job.params["epochs"])
-    masked = networks * scores.images * 2**scores.players.count
+    masked = networks * scores.images * (scores.masks or 2**scores.players.count)
     return asked(
         job,
         params,

@@ -161,9 +161,27 @@ class Scores(Section):
     )
     baseline: Baseline = Baseline()
     chunk_size: Count = Field(default=256, description="masked images per forward pass")
+    masks: Several | None = Field(
+        default=None,
+        description="so many of the 2^n masks, drawn at random, from which Walsh coefficients of low "
+        "order are fitted; null: all",
+    )
+    max_order: Count = Field(default=3, description="of the coefficients that `masks` give")
+    least_r2: Fraction = Field(
+        default=0.9,
+        description="share of the variance over masks that the fit never saw, which the coefficients "
+        "of every network must explain",
+    )
     repeat_images: Natural = Field(
         default=4, description="evaluated again with a third of the chunk size: the noise floor"
     )
+
+    @model_validator(mode="after")
+    def _masks(self) -> Scores:
+        n = self.players.count
+        if self.masks is not None and not 40 <= self.masks <= 2**n:
+            raise ValueError(f"masks {self.masks}: {n} players have {2**n}; give 40 to {2**n}")
+        return self
 
 
 class Analysis(Section):

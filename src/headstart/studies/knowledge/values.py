@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from headstart.artifacts.files import read_table, write_json, write_table
-from headstart.artifacts.keys import Job, sha256_of
+from headstart.artifacts.keys import Job, derive_seed, sha256_of
 from headstart.artifacts.runs import RUNS, run_key
 from headstart.artifacts.store import JobContext, package_versions
 from headstart.metrics.interactions.masking import MaskedInputs
+from headstart.metrics.interactions.sampled import draw_masks, fit_walsh
 from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.passes import full_precision, precise_evaluation_mode
 from headstart.params.types import canonical
@@ -52,7 +53,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     states = evaluation.states()
     context.log(
         f"{context.device}, {len({state.digest for state in states})} networks × {len(subjects.labels)} "
-        f"images × {2**subjects.count:,} masks"
+        f"images × {evaluation.options.masks or 2**subjects.count:,} masks"
     )
     entries = []
     for index, state in enumerate(states):
@@ -145,12 +146,27 @@ class Evaluation:
         """
         images = torch.arange(len(self.subjects.labels))
         parts = [self._part(state, part, self.options.chunk_size) for part in images.split(PART)]
-        found = {name: torch.cat([part[name] for part in parts]) for name in ("values", "logits")}
+        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if "r2" in found:
+            self._check_fit(state, float(found["r2"].nanmean()))
         if state.best and self.options.repeat_images:
             chunk = another_chunk(self.options.chunk_size)
             again = self._part(state, images[: self.options.repeat_images], chunk)
             found["repeat"] = again["values"]
         return found
+
+    def _check_fit(self, state: State, r2: float) -> None:
+        """Refuse coefficients that explain too little of masks that their fit never saw."""
+        place = f"{self.trajectories[state.trajectory].artifact.path}, epoch {state.target_epoch}"
+        options = self.options
+        if r2 < options.least_r2:
+            raise KnowledgeError(
+                f"{place}: Walsh coefficients up to order {options.max_order}, fitted to "
+                f"{options.masks} masks, explain {r2:.1%} of the variance over masks that the fit never "
+                f"saw, {options.least_r2:.0%} are needed (`least_r2`): give more `masks`, a higher "
+                "`max_order`, or all masks"
+            )
+        self.context.log(f"{place}: {r2:.1%} of the variance over unseen masks explained")
 
     def _part(self, state: State, images: Tensor, chunk: int) -> dict[str, Tensor]:
         path = self._place(state, images, chunk)
@@ -182,6 +198,8 @@ class Evaluation:
             "device": self.context.device.partition(":")[0],
             "packages": package_versions(),
         }
+        if self.options.masks is not None:
+            identity["fit"] = [self.options.masks, self.options.max_order]
         key = run_key(identity)
         return RUNS / key[:2] / f"{key}.safetensors"
 
@@ -194,10 +212,14 @@ class Evaluation:
         def inputs(samples: Tensor, subsets: Tensor) -> Tensor:
             return self.inputs(images.to(samples.device)[samples], subsets)
 
-        labels = self.labels[images.to(device)]
+        labels, count, masks = self.labels[images.to(device)], self.subjects.count, None
+        if self.options.masks is not None:
+            # The same for all networks of a comparison, and fewer are among more.
+            generator = torch.Generator().manual_seed(derive_seed("masks", count))
+            masks = draw_masks(count, self.options.masks, generator)
         try:
             values = subset_scores(
-                network, inputs, labels, self.subjects.count, chunk, len(self.subjects.classes)
+                network, inputs, labels, count, chunk, len(self.subjects.classes), masks
             )
         except ValueError as error:
             where = f"{trajectory.artifact.path}, epoch {state.target_epoch}"
@@ -209,7 +231,11 @@ class Evaluation:
             full_precision(torch.device(device)),
         ):
             logits = network(inputs(torch.arange(len(images), device=device), everything))
-        return {"values": values.cpu(), "logits": logits.cpu()}
+        found = {"values": values.cpu(), "logits": logits.cpu()}
+        if masks is None:
+            return found
+        fit = fit_walsh(found["values"], masks, self.options.max_order)
+        return found | {"values": fit.table().float(), "r2": fit.r2}
 
 
 def another_chunk(size: int) -> int:
