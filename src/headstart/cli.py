@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -159,6 +159,34 @@ def controls(
         return
     jobs = Plan(load(params)).jobs("controls")
     print(_imported("headstart.maintenance.claim_text").controls_text(jobs))
+
+
+@app.command(name="compare")
+def compare_networks(
+    one: str,
+    other: str,
+    *,
+    images: Path,
+    count: int = 200,
+    size: int | None = None,
+    steps: int = 200,
+    tokens: Literal["all", "class", "mean"] = "all",
+    out: Path = Path("comparison"),
+) -> None:
+    """Compare two networks, layer by layer: CKA, STIR, Procrustes, RSA, neighbours, subspaces, invariances.
+
+    Args:
+        one: a timm name, `random:` and a name, weights.safetensors:NAME, file.py:function, or a checkpoint.
+        other: another of these.
+        images: folder with JPEG or PNG images; those in folders below count.
+        count: how many of them.
+        size: side of the images in pixels, where the networks do not agree or say none.
+        steps: of the inversions for STIR, the most costly part; 0 leaves STIR out.
+        tokens: what is read of a block, as in docs/invariance_study.md.
+        out: folder for tables (CSV, parquet) and figures (PDF, PNG, SVG).
+    """
+    module = _imported("headstart.studies.invariance.two_networks")
+    print(module.compare((one, other), module.Request(images, count, size, steps, tokens, out)))
 
 
 def _imported(name: str) -> Any:

@@ -146,7 +146,7 @@ def _find_classes(root: Path, part: Literal["train", "test"] | None) -> list[Ima
         raise TaskError(f"{root}: no class folders in it; {expected}")
     images = []
     for name in names:
-        found = _image_files(root / name)
+        found = image_files(root / name)
         if not found:
             raise TaskError(f"{root / name}: no image of this class; {expected}")
         images += [ImageFile(path, name, part) for path in found]
@@ -157,7 +157,8 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Return the images below a folder by their paths; hidden ones, and those in hidden folders, do not count."""
     relative = (path.relative_to(folder) for path in folder.rglob("*"))
     images = [
         path

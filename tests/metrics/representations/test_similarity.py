@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from headstart.metrics.representations import layer_cka
 from headstart.metrics.representations.similarity import (
     cka_grid,
     double_centered,
@@ -208,3 +209,39 @@ def test_too_few_directions_are_nan_with_a_reason_and_impossible_requests_an_err
         subspace_similarity(flat, flat, 9)
     with pytest.raises(ValueError, match="8 and 5 features"):
         subspace_similarity(flat, flat[:, :5], 2)
+
+
+def grid_by(route: str, xs: list[Tensor], ys: list[Tensor], debiased: bool) -> Tensor:
+    """The grid by one route, whatever it costs."""
+    layers = [*xs, *ys]
+    products, squared, _ = getattr(layer_cka, f"_by_{route}")(layers, len(xs), debiased)
+    lengths = squared.sqrt()
+    return products / torch.outer(lengths[: len(xs)], lengths[len(xs) :])
+
+
+@FORMS
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+@pytest.mark.parametrize(("images", "widths"), [(40, (300, 7)), (300, (20, 33)), (700, (5, 5))])
+def test_both_routes_of_a_grid_equal_the_grid_of_float64_grams(
+    debiased: bool, offset: float, images: int, widths: tuple[int, int]
+) -> None:
+    xs = [normal(images, width, seed=width).float() + offset for width in (*widths, 9)]
+    ys = [xs[0] + normal(images, widths[0], seed=1).float(), 2 * xs[1], normal(images, 4).float()]
+    expected = cka_grid(linear_grams(xs), linear_grams(ys), debiased)
+    for route in ("grams", "features"):
+        found = grid_by(route, xs, ys, debiased)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(layer_cka.layer_cka(xs, ys, debiased), expected, atol=1e-6, rtol=0)
+
+
+def test_the_cheaper_route_is_taken_and_knows_what_is_undefined() -> None:
+    grams, features = layer_cka.costs(5000, [64] * 12, [64] * 12)
+    assert features < grams
+    grams, features = layer_cka.costs(100, [40_000] * 4, [40_000] * 4)
+    assert grams < features
+    layers = [normal(40, 50).float(), torch.full((40, 3), 0.1), torch.eye(40)]
+    for debiased, expected in ((True, [False, True, True]), (False, [False, True, False])):
+        grid = layer_cka.layer_cka(layers, layers[:1], debiased)
+        assert grid.isnan()[:, 0].tolist() == expected
+    with pytest.raises(ValueError, match="at least 4 images, found 3"):
+        layer_cka.layer_cka([normal(3, 5)], [normal(3, 5)])

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from headstart.metrics.representations.transformations import affine
+
 Images = Float[Tensor, "images channels height width"]
 
 # Luminance quantisation of the JPEG standard (ITU-T T.81, table K.1), for quality 50.
@@ -85,9 +87,7 @@ def resampled(images: Images, shifts: Float[Tensor, "images 2 height width"]) ->
 
 def zoomed(images: Images, zoom: float) -> Images:
     """Return images magnified about their centre, cropped to their size."""
-    matrix = (torch.eye(2, 3) / zoom).to(images).expand(len(images), 2, 3)
-    positions = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, positions, padding_mode="border", align_corners=False)
+    return affine(images, torch.eye(2, 3) / zoom)
 
 
 def pixelated(images: Images, block: float) -> Images:
