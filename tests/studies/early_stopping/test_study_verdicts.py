@@ -11,10 +11,13 @@ from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart import cli
 from headstart.maintenance import presets
+from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
-from headstart.studies.early_stopping.verdicts.text import one_line
+from headstart.studies.early_stopping.verdicts.text import one_line, read_runs
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
+ROOT = Path(__file__).parents[3]
 PRIMARY = {"source": "latin", "model": "net", "target": "cyrillic", "arm": "finetune", "shots": 5}
 ASKED = Statistics.model_validate({"primary": PRIMARY})
 
@@ -170,3 +173,14 @@ def test_without_a_file_and_without_tables_the_command_says_what_to_run(project:
     (project / "params.yaml").write_text(presets.complete_text(presets.find("smoke")))
     for command in ("verdict", "claims"):
         assert "not made yet; run `snakemake" in refused(command)
+
+
+def test_photographs_decide_as_docs_early_stopping_says() -> None:
+    runs = read_runs(ROOT / "published/photographs.csv")
+    verdicts = verdict_table(runs, primary={"target": "vehicles", "shots": 10})
+    found = {verdict.question: verdict for verdict in verdicts}
+    assert found["tuned"].verdict == "learning-rate-dependent"
+    fixed = found["fixed"]
+    assert (fixed.verdict, fixed.learning_rate, fixed.n_seeds) == ("earlier-better", 0.8, 12)
+    said = format_interval(fixed.effect, fixed.interval.low, fixed.interval.high, signed=True)
+    assert said in (ROOT / "docs/early_stopping.md").read_text()
