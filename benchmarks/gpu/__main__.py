@@ -76,58 +76,62 @@ class Sections:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def run(self, *sections: Section, command: list[str] | None = None) -> None:
-        """Run sections at the same time, each until its cap."""
-        running = {
-            section: self._start(section, command)
-            for section in sections
-            if self._left() > 8 or self._skip(section)
-        }
+    def run(self, *groups: tuple[Section, ...], command: list[str] | None = None) -> None:
+        """Run groups at the same time, each a process that does its sections in turn until their caps."""
         began = time.monotonic()
+        running = {group: self._start(group, command) for group in groups if self._left() > 8}
+        for group in groups:
+            if group not in running:
+                self._keep(group, "no time left")
         while running:
             time.sleep(0.1)
             taken = time.monotonic() - began
-            for section, process in list(running.items()):
-                late = taken > section.cap or self._left() < 0
+            for group, process in list(running.items()):
+                late = taken > sum(section.cap for section in group) or self._left() < 0
                 if late and process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
                 if process.poll() is not None:
-                    del running[section]
-                    if not section.compiling:
-                        self._keep(section, process.returncode, taken, late)
+                    del running[group]
+                    stopped = f"stopped after {taken:.0f} s" if late else ""
+                    code = process.returncode
+                    self._keep(group, stopped or (f"exit code {code}" if code else ""))
 
     def _left(self) -> float:
         return self.deadline - (time.monotonic() - self.began)
 
-    def _skip(self, section: Section) -> bool:
-        self.found[section.name] = {"rows": [], "errors": ["no time left"], "seconds": 0.0}
-        return False
-
-    def _start(self, section: Section, command: list[str] | None) -> subprocess.Popen[bytes]:
-        print(f"{time.monotonic() - self.began:4.0f} s  {section.file}", flush=True)
-        file = self.folder / f"{section.file}.json"
-        own = [sys.executable, str(HERE), "--section", section.module, section.name, str(file)]
-        more = {"HEADSTART_ONLY_COMPILE": "1"} if section.compiling else {}
-        with (self.folder / f"{section.file}.log").open("wb") as log:
+    def _start(
+        self, group: tuple[Section, ...], command: list[str] | None
+    ) -> subprocess.Popen[bytes]:
+        names = " ".join(section.file for section in group)
+        print(f"{time.monotonic() - self.began:4.0f} s  {names}", flush=True)
+        wanted = [f"{section.module}.{section.name}" for section in group]
+        own = [sys.executable, str(HERE), "--out", str(self.folder), "--sections", *wanted]
+        environment = self.environment
+        if group[0].compiling:
+            own[3] = tempfile.mkdtemp(dir=self.folder)
+            environment = environment | {"HEADSTART_ONLY_COMPILE": "1"}
+        with (self.folder / f"{group[0].file}.log").open("wb") as log:
             return subprocess.Popen(
                 command or own,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self.environment | more,
+                env=environment,
                 start_new_session=True,
             )
 
-    def _keep(self, section: Section, code: int, taken: float, late: bool) -> None:
-        file = self.folder / f"{section.name}.json"
-        content = json.loads(file.read_text()) if file.exists() else {"rows": [], "errors": []}
-        if late:
-            content["errors"].append(f"stopped after {taken:.0f} s")
-        elif code:
-            content["errors"].append(f"exit code {code}")
-        self.found[section.name] = {**content, "seconds": round(taken, 1)}
-        for error in content["errors"]:
-            print(f"!!! {section.name}: {error}", flush=True)
+    def _keep(self, group: tuple[Section, ...], error: str) -> None:
+        for section in group:
+            if section.compiling:
+                continue
+            file = self.folder / f"{section.name}.json"
+            content = {"rows": [], "errors": [], "seconds": 0.0}
+            if file.exists():
+                content = json.loads(file.read_text())
+            content["errors"] += [error] if error else []
+            self.found[section.name] = content
+            for each in content["errors"]:
+                print(f"!!! {section.name}: {each}", flush=True)
         self.write()
 
     def write(self) -> None:
@@ -172,13 +176,13 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run_section(module: str, name: str, file: Path) -> None:
+def run_section(module: str, name: str, folder: Path) -> None:
     """Do one section in this process."""
     import importlib
 
     from measuring import Report
 
-    report = Report(name, file)
+    report = Report(name, folder / f"{name}.json")
     try:
         getattr(importlib.import_module(module), name)(report)
     except Exception as error:
@@ -191,21 +195,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gpu"), help="folder for the results")
     parser.add_argument("--minutes", type=float, default=7.5, help="for all sections")
-    parser.add_argument("--section", nargs=3, metavar=("MODULE", "NAME", "FILE"), help="only this one")
+    parser.add_argument("--sections", nargs="+", metavar="MODULE.NAME", help="only these, in --out")
     options = parser.parse_args()
-    if options.section:
-        module, name, file = options.section
-        run_section(module, name, Path(file))
-        return 0
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.sections:
+        for section in options.sections:
+            run_section(*section.split("."), options.out)
+        return 0
     sections = Sections(options.out, 60 * options.minutes)
-    import torch
-
-    sections.run(*TOGETHER, *(COMPILING if torch.cuda.is_available() else ()))
-    for section in ALONE:
-        sections.run(section)
+    if machine()["gpu"] == "none":
+        sections.run(*((section,) for section in TOGETHER), ALONE)
+    else:
+        sections.run(*((section,) for section in (*TOGETHER, *COMPILING)))
+        for section in ALONE:
+            sections.run((section,))
     if GRID.exists():
-        sections.run(Section("grid.py", "", 90), command=[sys.executable, str(GRID)])
+        sections.run((Section("grid.py", "", 90),), command=[sys.executable, str(GRID)])
     sections.write()
     print((options.out / "gpu.txt").read_text())
     wrong = [

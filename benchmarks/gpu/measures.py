@@ -115,7 +115,11 @@ def inversions(report: Report) -> None:
     backbone = build(model, 3, side, 2, seed=0).to(DEVICE).eval().requires_grad_(False).backbone
     blocks = number_of_blocks(backbone)
     optimizer = InversionOptimizer(steps=steps, step_size=0.1, method="adam", decay=True)
-    for layer, images in ((blocks, sized(128, 4)), (blocks, sized(20, 2)), (blocks // 2, sized(128, 4))):
+    for layer, images in (
+        (blocks, sized(128, 4)),
+        (blocks, sized(20, 2)),
+        (blocks // 2, sized(128, 4)),
+    ):
         name = f"block {layer} of {blocks}, {images} images"
         with report.attempt(name):
             represent = truncated(backbone, layer - 1)
@@ -177,7 +181,9 @@ class _Reads(TorchDispatchMode):
         super().__init__()
         self.number = 0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         self.number += function is torch.ops.aten._local_scalar_dense.default
         return function(*args, **(kwargs or {}))
 
@@ -196,4 +202,6 @@ def waits(call: Callable[[], object]) -> Counter[str]:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     messages = [str(each.message) for each in caught]
-    return Counter(synchronisations=sum("called a synchronizing" in message for message in messages))
+    return Counter(
+        synchronisations=sum("called a synchronizing" in message for message in messages)
+    )

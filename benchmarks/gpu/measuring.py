@@ -55,6 +55,7 @@ class Report:
     file: Path
     rows: list[Row] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
 
     def add(self, name: str, value: float, unit: str, note: str = "", **more: Any) -> None:
         """Report a number, and print it."""
@@ -80,19 +81,23 @@ class Report:
 
     def write(self) -> None:
         """Write what there is so far."""
-        content = {"rows": [asdict(row) for row in self.rows], "errors": self.errors}
+        content: dict[str, Any] = {
+            "rows": [asdict(row) for row in self.rows],
+            "errors": self.errors,
+        }
+        content["seconds"] = round(time.monotonic() - self.began, 1)
         self.file.write_text(json.dumps(content))
 
 
-def seconds(call: Callable[[], object], at_least: float | None = None, warm_ups: int = 2) -> float:
+def seconds(call: Callable[[], object], at_least: float = 0.5, warm_ups: int = 2) -> float:
     """Return the median time of a call, over at least three and over `at_least` seconds."""
-    for _ in range(warm_ups):
+    for _ in range(sized(warm_ups, 1)):
         call()
     wait()
     if ONLY_COMPILE:
         return float("nan")
     taken: list[float] = []
-    while len(taken) < 3 or sum(taken) < (sized(0.5, 0.0) if at_least is None else at_least):
+    while len(taken) < sized(3, 1) or sum(taken) < sized(at_least, 0.0):
         start = time.perf_counter()
         call()
         wait()

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measuring import GPU, Report, sized
+from measuring import GPU, Report
 
 from headstart.artifacts.files import read_json
 from headstart.plan import Plan
-from headstart.registry import load
+from headstart.registry import STEPS, load
 
 ROOT = Path(__file__).resolve().parents[2]
 ABSOLUTE, RELATIVE = 0.01, 0.01
@@ -36,7 +36,14 @@ def tests(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.xml"
         command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-n", "0", "-m", "cuda", "-q"]
-        command += ["-W", "default", "-p", "no:cacheprovider", "--durations=5", f"--junitxml={found}"]
+        command += [
+            "-W",
+            "default",
+            "-p",
+            "no:cacheprovider",
+            "--durations=5",
+            f"--junitxml={found}",
+        ]
         subprocess.run([*command, *map(str, files)], cwd=ROOT, check=False)
         (suite,) = ElementTree.parse(found).getroot().iter("testsuite")
     number = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
@@ -58,15 +65,19 @@ def study(report: Report) -> None:
             prepare(folder, device[name])
         began = time.monotonic()
         running = {name: begin(folder, share[name]) for name, folder in folders.items()}
+        failed = []
         while running:
             time.sleep(0.2)
             for name in [name for name, each in running.items() if each.poll() is not None]:
-                code = running.pop(name).returncode
-                if code:
-                    raise RuntimeError(f"snakemake in the study on {device[name]} ended with {code}")
+                if running.pop(name).returncode:
+                    failed.append(device[name])
                 taken = time.monotonic() - began
-                report.add(f"study on {device[name]} to its tables", taken, "s", f"{share[name]} cores")
+                title = f"study on {device[name]} to its tables"
+                report.add(title, taken, "s", f"{share[name]} cores")
         compare(folders["cpu"], folders["there"], report)
+        if failed:
+            print_logs(folders["there"])
+            raise RuntimeError(f"snakemake failed in the study on {' and on '.join(failed)}")
 
 
 def prepare(folder: Path, device: str) -> None:
@@ -79,7 +90,7 @@ def prepare(folder: Path, device: str) -> None:
     if not GPU:
         for section in ("knowledge", "invariance", "trajectory"):
             params[section] = {}
-        params["plasticity"]["enabled"] = False
+        params["plasticity"] = {"enabled": False}
         for section in ("models", "pretrain", "transfer"):
             del params[section]["vit"]
         del params["transfer"]["convnet"]["relearn"]
@@ -88,7 +99,11 @@ def prepare(folder: Path, device: str) -> None:
 
 def begin(folder: Path, cores: int) -> subprocess.Popen[bytes]:
     """Start snakemake; jobs share the GPU, which they would not do where results are made."""
-    environment = {**os.environ, "HEADSTART_GPU": "1" if GPU else "0", "GIT_PYTHON_REFRESH": "quiet"}
+    environment = {
+        **os.environ,
+        "HEADSTART_GPU": "1" if GPU else "0",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "stage_tables"]
     command += ["--resources", f"gpu={cores}"]
     return subprocess.Popen(command, cwd=folder, env=environment)
@@ -97,19 +112,29 @@ def begin(folder: Path, cores: int) -> subprocess.Popen[bytes]:
 def compare(here: Path, there: Path, report: Report) -> None:
     """Compare the tables of two finished studies; a table in another order must be told from them."""
     devices = [
-        read_json(job.manifest)["device"]
+        read_json(there / job.manifest)["device"]
         for job in _plan(there).jobs()
-        if job.manifest.exists() and job.step == "transfer"
+        if STEPS[job.step].gpu and (there / job.manifest).exists()
     ]
     if GPU:
         on_gpu = sum(device.startswith("cuda") for device in devices)
-        report.add("jobs of transfer on the GPU", on_gpu, "jobs", passed=on_gpu == len(devices) > 0)
+        report.add("jobs on the GPU", on_gpu, "jobs", passed=on_gpu == len(devices) > 0)
     for job in _plan(here).jobs("tables"):
         for path in sorted((here / job.path).glob("*.parquet")):
             other = there / job.path / path.name
+            if path.stem not in KEYED or not other.exists():
+                continue
             a, b = pd.read_parquet(path), pd.read_parquet(other)
-            if path.stem in KEYED and len(a):
+            if len(a):
                 _compare_values(f"{job.name} {path.stem}", a, b, report)
+
+
+def print_logs(folder: Path) -> None:
+    """Print the logs of jobs that ended in an error."""
+    for path in sorted((folder / "logs").rglob("*.log")):
+        text = path.read_text(errors="replace")
+        if "Error" in text or "error" in text:
+            print(f"== {path.relative_to(folder)}\n{text[-5000:]}", flush=True)
 
 
 def _plan(folder: Path) -> Plan:
@@ -119,7 +144,10 @@ def _plan(folder: Path) -> Plan:
 def _compare_values(name: str, a: pd.DataFrame, b: pd.DataFrame, report: Report) -> None:
     keys = [c for c in a if a[c].dtype.kind != "f" and str(a[c].dtype) != "Float64"]
     keys = [c for c in keys if c not in ("device", "reason")]
-    rows = a[keys].astype(str).assign(value=a["value"]), b[keys].astype(str).assign(value=b["value"])
+    rows = (
+        a[keys].astype(str).assign(value=a["value"]),
+        b[keys].astype(str).assign(value=b["value"]),
+    )
     numbered = [each.assign(nth=each.groupby(keys).cumcount()) for each in rows]
     both = numbered[0].merge(numbered[1], on=[*keys, "nth"], suffixes=("_a", "_b"))
     matched = len(both) / max(len(a), len(b))
