@@ -49,7 +49,9 @@ def check(report: Report) -> None:
             parameter.data.mul_(factor)
     settle(free=False)
     inputs = torch.rand(3, CONVNET.batch, 1, CONVNET.size, CONVNET.size, device=DEVICE)
-    expected = torch.stack([each.train()(x) for each, x in zip(networks, inputs, strict=True)])
+    with torch.no_grad():
+        outputs = [each.train()(x) for each, x in zip(networks, inputs, strict=True)]
+    expected = torch.stack(outputs)
     for name, convolve in (("grouped convolutions", grouped), ("patches times matrices", patches)):
         found = logits(stacked(networks), inputs, convolve)
         error = float((found - expected).norm() / expected.norm())

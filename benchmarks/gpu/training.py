@@ -70,11 +70,18 @@ WRN = Case(
     3,
     sized(32, 16),
     10,
-    sized(128, 8),
-    sized(24, 2),
+    sized(128, 4),
+    sized(24, 1),
 )
-RESNET = Case(Timm(kind="timm", name="resnet18"), 3, 32, 10, sized(128, 2), sized(100, 2))
-CONVNET = Case(ConvNet(kind="convnet", width=8), 1, 16, 33, sized(32, 8), sized(100, 2))
+RESNET = Case(
+    Timm(kind="timm", name=sized("resnet18", "test_resnet")),
+    3,
+    32,
+    10,
+    sized(128, 4),
+    sized(100, 1),
+)
+CONVNET = Case(ConvNet(kind="convnet", width=8), 1, 16, 33, sized(32, 8), sized(100, 1))
 
 
 def wrn(report: Report) -> None:
