@@ -49,9 +49,9 @@ class Section:
 TOGETHER = (Section("tests", "study", 170), Section("study", "study", 170))
 ALONE = (
     Section("wrn", "training", 75),
-    Section("resnet", "training", 55),
+    Section("resnet", "training", 60),
     Section("check", "stacked", 30),
-    Section("values", "measures", 40),
+    Section("values", "measures", 55),
     Section("inversions", "measures", 30),
     Section("waiting", "measures", 40),
     Section("convnet", "training", 50),

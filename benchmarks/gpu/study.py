@@ -1,9 +1,14 @@
-"""The CUDA tests, and a study on the GPU whose tables are compared with those of the CPU."""
+"""The CUDA tests, and studies on the GPU whose tables are compared with those of the CPU.
+
+What is trained twice differs by rounding, which training amplifies: most numbers of early stopping agree
+all the same. Interactions and inversions are compared on the same trained networks, the CPU's.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,29 +62,44 @@ def tests(report: Report) -> None:
 
 
 def study(report: Report) -> None:
-    """Run the same study on both devices at the same time, and compare every table."""
+    """Run the same study on both devices, the measuring of the CPU's networks on the GPU, and compare tables."""
     cores = os.cpu_count() or 1
+    there = "cuda" if GPU else "cpu"
+    few, most = max(1, cores // 4), max(1, cores - cores // 4)
     with tempfile.TemporaryDirectory() as base:
-        folders = {"cpu": Path(base) / "cpu", "there": Path(base) / "there"}
-        device = {"cpu": "cpu", "there": "cuda" if GPU else "cpu"}
-        share = {"cpu": max(1, cores // 4), "there": max(1, cores - cores // 4)}
+        folders = {name: Path(base) / name for name in ("cpu", "there", "measured")}
         for name, folder in folders.items():
-            prepare(folder, device[name])
+            prepare(folder, "cpu" if name == "cpu" else there)
         began = time.monotonic()
-        running = {name: begin(folder, share[name]) for name, folder in folders.items()}
+        running = {"cpu": begin(folders["cpu"], few), "there": begin(folders["there"], most)}
+        names = {
+            "cpu": "study on cpu to its tables",
+            "there": f"study on {there} to its tables",
+            "measured": f"measuring the CPU's networks on {there}",
+        }
         failed = []
         while running:
             time.sleep(0.2)
             for name in [name for name, each in running.items() if each.poll() is not None]:
                 if running.pop(name).returncode:
-                    failed.append(device[name])
-                taken = time.monotonic() - began
-                title = f"study on {device[name]} to its tables"
-                report.add(title, taken, "s", f"{share[name]} cores")
-        compare(folders["cpu"], folders["there"], report)
+                    failed.append(name)
+                    print_logs(folders[name])
+                report.add(names[name], time.monotonic() - began, "s, since the start")
+                if name == "cpu" and not failed:
+                    take_networks(folders["cpu"], folders["measured"])
+                    running["measured"] = begin(folders["measured"], few)
         if failed:
-            print_logs(folders["there"])
-            raise RuntimeError(f"snakemake failed in the study on {' and on '.join(failed)}")
+            raise RuntimeError(f"snakemake failed: {', '.join(names[name] for name in failed)}")
+        compare(folders["cpu"], folders["there"], report, "early_stopping")
+        for study in ("knowledge", "invariance") if GPU else ():
+            compare(folders["cpu"], folders["measured"], report, study)
+
+
+def take_networks(here: Path, there: Path) -> None:
+    """Give a study the data and the trained networks of another, whose keys hold no device."""
+    for step in ("data", "check", "pretrain", "trajectory"):
+        if (here / "results" / step).exists():
+            shutil.copytree(here / "results" / step, there / "results" / step)
 
 
 def prepare(folder: Path, device: str) -> None:
@@ -113,17 +133,19 @@ def begin(folder: Path, cores: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=folder, env=environment)
 
 
-def compare(here: Path, there: Path, report: Report) -> None:
-    """Compare the tables of two finished studies; a table in another order must be told from them."""
-    devices = [
-        read_json(there / job.manifest)["device"]
+def compare(here: Path, there: Path, report: Report, study: str) -> None:
+    """Compare the tables of one study in two finished projects; a table in another order must be told from them."""
+    made = [
+        read_json(there / job.manifest)
         for job in _plan(there).jobs()
         if STEPS[job.step].gpu and (there / job.manifest).exists()
     ]
     if GPU:
-        on_gpu = sum(device.startswith("cuda") for device in devices)
-        report.add("jobs on the GPU", on_gpu, "jobs", passed=on_gpu == len(devices) > 0)
+        on_gpu = sum(each["device"].startswith("cuda") for each in made)
+        report.add(f"{study}: jobs on the GPU", on_gpu, "jobs", passed=on_gpu > 0)
     for job in _plan(here).jobs("tables"):
+        if not job.name.startswith(study):
+            continue
         for path in sorted((here / job.path).glob("*.parquet")):
             other = there / job.path / path.name
             if path.stem not in KEYED or not other.exists():
@@ -163,7 +185,9 @@ def _compare_values(name: str, a: pd.DataFrame, b: pd.DataFrame, report: Report)
         note += f" ({both[kind][difference.idxmax()]})"
     report.add(f"{name}: values that agree", share, "share", note, passed=share >= SHARE)
     wrong = agreement(one, np.random.default_rng(0).permutation(other))
-    report.add(f"{name}: that agree when permuted", wrong, "share", passed=wrong < SHARE)
+    # Nothing tells equal values apart.
+    if agreement(one, np.full_like(one, np.nanmedian(one))) < SHARE:
+        report.add(f"{name}: that agree when permuted", wrong, "share", passed=wrong < SHARE)
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:

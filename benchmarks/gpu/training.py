@@ -132,12 +132,14 @@ def measure(case: Case, report: Report) -> None:
     ours(f"ours, {low}, channels last", low)
     tight(f"tight loop, {low}, channels last")
     ours(f"ours, {low}, channels last, compile", low, "default")
-    tight("tight loop, compile", compiling=True)
+    if case is WRN:  # Steps of the others wait for launches, whatever the kernels are.
+        tight("tight loop, compile", compiling=True)
     tight("tight loop, the step as one CUDA graph", graph=True)
     ours("ours, compile with CUDA graphs (reduce-overhead)", low, "reduce-overhead")
     tight("tight loop, compile, the step as one CUDA graph", compiling=True, graph=True)
-    ours("ours, any kernel (not deterministic)", low, free=True)
-    ours("ours, compile, any kernel", low, "default", free=True)
+    if case is WRN:
+        ours("ours, any kernel (not deterministic)", low, free=True)
+        ours("ours, compile, any kernel", low, "default", free=True)
     ours("ours, float32 without TF32", "float32", batches=max(1, case.steps // 4))
 
 

@@ -61,6 +61,8 @@ def reproducible(device: torch.device) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
+    # The backward pass of this kernel adds in any order; flash attention (bfloat16) does not.
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
