@@ -119,8 +119,8 @@ def test_the_page_begins_with_the_first_claim_and_says_which_controls_failed(pro
     assert first.count("Beware: its control failed: 2 points, planted: supported in 0 of 20.") == 1
     assert "<h3>Controls</h3>" in text
     assert (
-        "1 of 1 judges stayed silent where nothing is in. "
-        "0 of 1 judges found what was planted; not those of C1."
+        "In 1 of 1 controls that hold nothing, judges stayed silent. "
+        "In 0 of 1 controls that hold the effect, they found it; failed by C1."
     ) in text
     assert "<td>supported ≥ 80%</td><td>NO</td>" in text
 

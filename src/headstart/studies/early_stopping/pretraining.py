@@ -85,7 +85,12 @@ def pretraining_helps(
 
     `transferred` says in words what each start is worth in target images.
     """
-    found = gain_over_scratch(runs, seed)
+    return _result(gain_over_scratch(runs, seed), runs, transferred)
+
+
+def _result(
+    found: ScratchGain | None, runs: Accuracies, transferred: Mapping[str, str]
+) -> ClaimResult:
     if found is None:
         return ClaimResult(
             "not measured here", "Nothing was trained from scratch (source epoch 0)."
@@ -143,7 +148,7 @@ def pretraining_table(
     measurements: pd.DataFrame, transferred: pd.DataFrame, seed: int = 0
 ) -> pd.DataFrame:
     """Return what pre-training is worth in every contrast with runs from scratch: C0 on each, uncorrected."""
-    table, rows = arms_as_modes(measurements), []
+    table, rows = arms_as_modes(measurements), list[dict[str, object]]()
     for contrast in contrasts(table):
         named = {"arm" if name == "mode" else name: value for name, value in contrast.items()}
         try:
@@ -157,14 +162,11 @@ def pretraining_table(
         if found is None:
             continue
         worth = worth_words(transferred, contrast)
-        result = pretraining_helps(runs, worth, seed)
-        rows.append(
-            {
-                **{**named, "start": found.start, "status": result.status, "gain": result.value},
-                **{"low": result.low, "high": result.high, "n": len(runs.seeds)},
-                **{"worth": worth.get(found.start, ""), "flags": "; ".join(found.flags)},
-                **{"reason": result.reason},
-            }
-        )
+        result = _result(found, runs, worth)
+        numbers = {"gain": result.value, "low": result.low, "high": result.high}
+        row: dict[str, object] = {**named, **numbers, "n": len(runs.seeds)}
+        row |= {"start": found.start, "worth": worth.get(found.start, "")}
+        row |= {"flags": "; ".join(found.flags), "status": result.status, "reason": result.reason}
+        rows.append(row)
     types = dict.fromkeys(("gain", "low", "high"), "float64") | {"n": "Int64"}
     return pd.DataFrame(rows, columns=COLUMNS).astype(types)
