@@ -68,7 +68,7 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     assert told.count("MEASURED HERE") >= 2
     claims = json.loads((finished.folder / "claims.json").read_text())["claims"]
     early = [claim["claim"] for claim in claims if claim["study"] == "early_stopping"]
-    assert early == ["C1", "C1T", "C2", "C2T", "C3", "C4", "C5", "C5T", "C6"]
+    assert early == ["C0", "C1", "C1T", "C2", "C2T", "C3", "C4", "C5", "C5T", "C6"]
     assert len([claim for claim in claims if claim["study"] == "knowledge"]) == 8
     assert len([claim for claim in claims if claim["study"] == "invariance"]) == 14
     for claim in claims:

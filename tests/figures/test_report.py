@@ -42,12 +42,21 @@ def verdicts() -> pd.DataFrame:
     return pd.DataFrame([row | {"n_seeds": 8, "n_draws": 1}])
 
 
+def pretraining() -> pd.DataFrame:
+    row = {"source": "latin", "model": "net", "target": "cyrillic", "arm": "finetune", "shots": "5"}
+    row |= {"start": "2", "status": "supported", "gain": 25.0, "low": 21.0, "high": 29.0, "n": 8}
+    row |= {"worth": "14 images", "flags": "", "reason": "Epoch 2 is far better than scratch."}
+    other = row | {"target": "digits", "flags": "edge-of-grid: add 2", "reason": "Not shown."}
+    return pd.DataFrame([row, other])
+
+
 def written() -> str:
     """Return the report on artifacts of a study that nobody ran."""
 
     def tables(_: Job, context: store.JobContext) -> dict:
         write_table(context.out / "verdicts.parquet", verdicts())
         write_table(context.out / "settings.parquet", settings([]))
+        write_table(context.out / "pretraining.parquet", pretraining())
         return {}
 
     def figures(_: Job, context: store.JobContext) -> dict:
@@ -89,6 +98,10 @@ def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_version
     )
     assert "+3.0 [+2.0, +4.0] points" in text
     assert '<td class="supported">supported</td>' in text
+    assert "<p class=primary>Epoch 2 is far better than scratch.</p>" in text
+    assert "Not shown." not in text
+    assert "<td>+25.0 points [+21.0, +29.0]</td><td>8</td><td>14 images</td><td>–</td>" in text
+    assert "<td>edge-of-grid: add 2</td>" in text
     assert "Earlier &lt; later &amp; so on." in text
     order = [text.index(f"figures/{name}.png") for name in ("transfer_net", "gains_net")]
     assert sorted(order) == order
@@ -106,8 +119,8 @@ def test_the_page_begins_with_the_first_claim_and_says_which_controls_failed(pro
     assert first.count("Beware: its control failed: 2 points, planted: supported in 0 of 20.") == 1
     assert "<h3>Controls</h3>" in text
     assert (
-        "1 of 1 judges stayed silent where nothing is in. "
-        "0 of 1 judges found what was planted; not those of C1."
+        "In 1 of 1 controls that hold nothing, judges stayed silent. "
+        "In 0 of 1 controls that hold the effect, they found it; failed by C1."
     ) in text
     assert "<td>supported ≥ 80%</td><td>NO</td>" in text
 

@@ -24,8 +24,8 @@ from headstart.steps.step import resolve
 
 TITLE = "Why and when does pre-training help?"
 KINDS = {
-    "negative": "judges stayed silent where nothing is in",
-    "planted": "judges found what was planted",
+    "negative": "controls that hold nothing, judges stayed silent",
+    "planted": "controls that hold the effect, they found it",
 }
 
 
@@ -101,8 +101,8 @@ def _controls(made: Artifact | None, claims: Mapping[str, Any] | None) -> Iterat
     for kind, words in KINDS.items():
         mine = found[found["kind"] == kind]
         failed = sorted({names.get(each, each) for each in mine.loc[~mine["passes"], "judge"]})
-        listed = f"; not those of {', '.join(failed)}" if failed else ""
-        sentences.append(f"{mine['passes'].sum()} of {len(mine)} {words}{listed}.")
+        listed = f"; failed by {', '.join(failed)}" if failed else ""
+        sentences.append(f"In {mine['passes'].sum()} of {len(mine)} {words}{listed}.")
     note = (
         "Every judge of a claim is asked about tables without what the claim says, made from the study's own "
         "networks, and about tables in which it was planted. A judge fails where its count contradicts the limit "

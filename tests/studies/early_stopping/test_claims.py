@@ -56,7 +56,7 @@ def evaluated(
 def test_claims_each_name_statement_statistic_number_and_source() -> None:
     claims = read_claims().claims
     early = read_claims().of("early_stopping")
-    assert list(early) == ["C1", "C1T", "C2", "C2T", "C3", "C4", "C5", "C5T", "C6"]
+    assert list(early) == ["C0", "C1", "C1T", "C2", "C2T", "C3", "C4", "C5", "C5T", "C6"]
     assert list(read_claims().of("knowledge")) == [f"K{number}" for number in range(1, 9)]
     assert all(c.statement and c.statistic and c.published and c.source for c in claims.values())
     assert all(c.needs for c in claims.values())
@@ -64,6 +64,7 @@ def test_claims_each_name_statement_statistic_number_and_source() -> None:
 
 def test_what_the_tables_do_not_measure_is_said_so() -> None:
     assert statuses(measurements(EARLIER)) == {
+        "C0": "supported",
         "C1": "supported",
         "C1T": "not measured here",
         "C2": "supported",

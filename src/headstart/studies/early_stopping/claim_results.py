@@ -14,6 +14,7 @@ from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
 from headstart.studies.early_stopping.verdicts.gains import POINTS, Gain, gain_of
 from headstart.studies.early_stopping.verdicts.selection import differences, tune_learning_rate
 from headstart.studies.early_stopping.verdicts.source_size import compare_amounts
+from headstart.studies.early_stopping.verdicts.text import detectable_words
 from headstart.studies.early_stopping.verdicts.verdicts import Verdict
 
 Array = npt.NDArray[np.float64]
@@ -67,7 +68,7 @@ def late_fall(
         return bounded("supported", text, gain.interval)
     if gain.interval.high < margin:
         return bounded("contradicted", f"{text} A fall of {margin:g} is ruled out.", gain.interval)
-    return bounded("undetermined", f"{text} {_found(gain.detectable)}", gain.interval)
+    return bounded("undetermined", f"{text} {detectable_words(gain.detectable)}", gain.interval)
 
 
 def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int = 0) -> ClaimResult:
@@ -109,7 +110,7 @@ def source_amount(by_amount: Mapping[str, Accuracies], margin: float, seed: int 
         reason = f"{text} A difference of {margin:g} is ruled out."
         return bounded("contradicted", reason, found.interval)
     half = (found.interval.high - found.interval.low) / 2
-    reason = f"{text} {_found(1.4 * half)}"
+    reason = f"{text} {detectable_words(1.4 * half)}"
     return bounded("undetermined", reason, found.interval)
 
 
@@ -173,7 +174,7 @@ def _two_sided(change: Interval, p: float, runs: Accuracies, text: str) -> Claim
         return bounded("undetermined", f"{text} {open_question}", change)
     if p > TWO_SIDED:
         half = (change.high - change.low) / 2
-        return bounded("undetermined", f"{text} {_found(1.4 * half)}", change)
+        return bounded("undetermined", f"{text} {detectable_words(1.4 * half)}", change)
     return bounded("supported" if change.estimate > 0 else "contradicted", text, change)
 
 
@@ -184,13 +185,6 @@ def _undecidable(runs: Accuracies) -> str:
 
 def _not_decided(causes: Sequence[str]) -> str:
     return f"Not decided, because {' and '.join(causes)}." if causes else ""
-
-
-def _found(detectable: float) -> str:
-    """Say which difference would be found: about 1.4 half-widths of a 95 % interval at a power of 80 %."""
-    if not np.isfinite(detectable):
-        return "No difference is detectable like this."
-    return f"A difference of {detectable:.1f} points would be found with a power of 80 %."
 
 
 def _numbers(gain: Gain, runs: Accuracies) -> str:

@@ -13,6 +13,7 @@ from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError, UndecidableError
 from headstart.studies.early_stopping import claim_results as findings
 from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.early_stopping.pretraining import pretraining_helps, worth_words
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.evidence import Question
@@ -72,6 +73,13 @@ class ClaimEvaluator:
     def about(self) -> str:
         """Return which runs speak, and whether anything here may be called a replication."""
         return f"Evaluated on: {describe(self.contrast)}. {self._protocol()}"
+
+    def pretraining_helps(self) -> ClaimResult:
+        """C0, at tuned rates."""
+        worth = {}
+        if "data_transferred" in self.tables:
+            worth = worth_words(self.tables["data_transferred"], self.contrast)
+        return pretraining_helps(self._runs(self.contrast, "tuned"), worth, self.statistics.seed)
 
     def earlier_start(self, question: Question = "fixed") -> ClaimResult:
         """C1, on the contrast itself at the highest rate, and C1T at tuned rates."""
@@ -207,6 +215,7 @@ class ClaimEvaluator:
 
 
 EVALUATORS: dict[str, Callable[[ClaimEvaluator], ClaimResult]] = {
+    "pretraining_helps": ClaimEvaluator.pretraining_helps,
     "earlier_start": ClaimEvaluator.earlier_start,
     "earlier_start_tuned": partial(ClaimEvaluator.earlier_start, question="tuned"),
     "late_fall": ClaimEvaluator.late_fall,

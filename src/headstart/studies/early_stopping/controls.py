@@ -3,7 +3,8 @@
 Every control is made from what the study measured and goes the whole way, from a table of runs through
 verdicts to claims. Negative: within each network and contrast accuracies are permuted over the
 pretrained starts, the whole starts ("shuffled epochs") or every run by itself ("exchangeable
-checkpoints"). Planted: all starts are levelled to source-best, what is left of each network is kept or
+checkpoints"). Planted: all starts are levelled to source-best (or
+scratch, which is the negative control of "pre-training helps"), what is left of each network is kept or
 turned in sign, and those starts gain points of which the claim speaks.
 """
 
@@ -38,7 +39,7 @@ from headstart.studies.early_stopping.verdicts.source_best import source_best_ep
 
 NETWORK = ["source", "model", "seed"]
 RUN = [*CONTRAST_KEY, "seed", "draw", "learning_rate", "split"]
-MARKS = ["best", "early", "late", "fixed", "last"]
+MARKS = ["best", "scratch", "early", "late", "fixed", "last"]
 Rows = pd.DataFrame
 Change = Callable[[Rows, np.random.Generator], Rows]
 
@@ -51,8 +52,13 @@ class Effect:
     judges: tuple[str, ...]
     gaining: Callable[[Rows], pd.Series[bool]]
     points: tuple[float, ...] = (5.0,)
+    over: str = "best"
+    """The mark of the runs that all pretrained starts are levelled to."""
 
 
+PRETRAINING = Effect(
+    "an early start over scratch", ("pretraining_helps",), lambda r: r["early"], over="scratch"
+)
 EARLIER = Effect(
     "an earlier start", ("earlier_start", "earlier_start_tuned"), lambda r: r["early"], (2.0, 5.0)
 )
@@ -92,6 +98,13 @@ class Part:
         """All judges of the part."""
         return tuple(judge for effect in self.effects for judge in effect.judges)
 
+    @property
+    def negative(self) -> Mapping[str, Change]:
+        """Changes that leave nothing to find: of permuted starts, all may still be better than scratch."""
+        if PRETRAINING in self.effects:
+            return {"all starts levelled to scratch": _planting(0, PRETRAINING)}
+        return NEGATIVE
+
 
 def controls(job: Job, context: JobContext) -> list[ControlResult]:
     """Return what every judge says of its controls; of judges whose runs allow no comparison, nothing."""
@@ -122,12 +135,12 @@ def results(
             yield ControlResult(judge, control, kind, statuses)
 
     for part in parts(opened):
-        for name, change in NEGATIVE.items():
+        for name, change in part.negative.items():
             yield from judged(part, part.judges, name, "negative", change)
         for effect in part.effects:
             for points in effect.points:
                 name = f"{points:g} points for {effect.name}"
-                change = _planting(points, effect.gaining)
+                change = _planting(points, effect)
                 yield from judged(part, effect.judges, name, "planted", change)
 
 
@@ -147,9 +160,11 @@ def _statuses(
 def parts(opened: ClaimEvaluator) -> Iterator[Part]:
     """Yield the runs of the contrast that claims speak of, of its relearning, and of what it is compared with."""
     mine, again = opened.contrast, opened.relearnt()[:1]
+    from_scratch = bool((rows_of(opened.table, mine)["source_epoch"] == 0).any())
     compared = [*opened.by_amount().values()][::-1], [*opened.by_shots().values()]
     wanted: list[tuple[Contrast, list[Contrast], tuple[Effect, ...]]] = [
         (mine, [mine], (EARLIER, FALL, RATE)),
+        *[(mine, [mine], (PRETRAINING,))] * from_scratch,
         *((contrast, [contrast], (RELEARNING,)) for contrast in again),
         *((mine, c, (e,)) for c, e in zip(compared, (AMOUNT, SHOTS), strict=True) if len(c) > 1),
     ]
@@ -179,7 +194,8 @@ def _marked(opened: ClaimEvaluator, compared: Sequence[Contrast]) -> Rows:
         fixed = rows["learning_rate"] == runs.learning_rates[runs.fixed_index]
         late = rows["source_epoch"] == rows["source_epoch"].max()
         best, last = _from_best(table, rows), contrast == compared[-1]
-        found.append(rows.assign(best=best, late=late, fixed=fixed, last=last))
+        scratch = rows["source_epoch"] == 0
+        found.append(rows.assign(best=best, scratch=scratch, late=late, fixed=fixed, last=last))
     earlier = set.intersection(
         *({*rows.loc[_pretrained(rows) & ~rows["best"], "source_epoch"]} for rows in found)
     )
@@ -233,14 +249,14 @@ NEGATIVE: Mapping[str, Change] = {
 }
 
 
-def _planting(points: float, gaining: Callable[[Rows], pd.Series[bool]]) -> Change:
+def _planting(points: float, effect: Effect) -> Change:
     """Return the change that levels all starts and plants a gain at some of them."""
 
     def change(table: Rows, generator: np.random.Generator) -> Rows:
         scored = table[(table["mode"] != PRETRAIN) & (table["metric"] == HEADLINE)]
         runs = scored[_pretrained(scored)]
-        runs = runs.assign(value=_levelled(runs, scored[scored["best"]], generator))
-        value = runs["value"] + points / 100 * gaining(runs)
+        runs = runs.assign(value=_levelled(runs, scored, effect.over, generator))
+        value = runs["value"] + points / 100 * effect.gaining(runs)
         changed = table[~table["metric"].isin([DIVERGED, FINAL])].copy()
         changed.loc[value.index, "value"] = value.clip(0, 1)
         return changed
@@ -248,9 +264,11 @@ def _planting(points: float, gaining: Callable[[Rows], pd.Series[bool]]) -> Chan
     return change
 
 
-def _levelled(runs: Rows, best: Rows, generator: np.random.Generator) -> pd.Series[float]:
-    """Return accuracies of which no start's mean differs from source-best, each network's sign its own."""
-    reference = best.set_index(RUN)["value"]
+def _levelled(
+    runs: Rows, scored: Rows, over: str, generator: np.random.Generator
+) -> pd.Series[float]:
+    """Return accuracies of which no start's mean differs from the runs of a mark, signs by network."""
+    reference = scored[scored[over]].set_index(RUN)["value"]
     level = runs["value"].astype(float)
     level[:] = reference.reindex(pd.MultiIndex.from_frame(runs[RUN])).to_numpy(float)
     gap = runs["value"] - level
@@ -258,4 +276,4 @@ def _levelled(runs: Rows, best: Rows, generator: np.random.Generator) -> pd.Seri
     rest = gap - gap.groupby([runs[name] for name in cells]).transform("mean")
     numbers = runs.groupby(NETWORK).ngroup()
     signs = generator.choice((-1.0, 1.0), numbers.max() + 1)[numbers]
-    return level + (rest * signs).where(~runs["best"], 0.0)
+    return level + (rest * signs).where(~runs[over], 0.0)

@@ -5,22 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-COMPARED = (
-    "network",
-    "source_dataset",
-    "source_classes",
-    "source_images",
-    "source_repeats",
-    "source_training",
-    "target_dataset",
-    "target_classes",
-    "mode",
-    "target_training",
-    "shots",
-    "learning_rate",
-)
+from headstart.studies.early_stopping.settings import COLUMNS as SETTINGS
+
+NAMES = SETTINGS[:4]
+COMPARED = (*SETTINGS[4:], "shots", "learning_rate")
 """All of these must agree; names of tasks, models and arms are free."""
-NAMES = ["source", "model", "target", "arm"]
 COLUMNS = [
     *NAMES,
     "mode",

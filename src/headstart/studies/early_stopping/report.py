@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from headstart.figures.page import escape, section, table
+from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.figures import verdicts
+from headstart.studies.early_stopping.figures.prepare import CONTRAST
 
 OF_NETWORK = ["source", "model"]
 OF_ARM = ["target", "arm", "mode", "target_dataset", "target_classes", "target_training"]
 
 
 def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """Yield the verdicts."""
+    """Yield what pre-training is worth, then the verdicts on its starts."""
+    yield from _pretraining(tables)
     found = tables["verdicts"]
     sentences = [
         f"<p{' class=primary' if row['primary'] else ''}>{escape(verdicts.sentence(row))}</p>"
@@ -29,6 +32,33 @@ def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     )
     yield from section(
         "Verdicts", [*sentences, table(verdicts.summary(found)), f"<p class=note>{note}</p>"]
+    )
+
+
+def _pretraining(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    """Yield the gain over tuned scratch of every contrast, in words for the primary one."""
+    found, verdicts_on = tables["pretraining"], tables["verdicts"]
+    if found.empty:
+        return
+    primary = verdicts_on.loc[verdicts_on["primary"], CONTRAST].drop_duplicates()
+    first = found.merge(primary.astype(str)) if len(primary) else found.iloc[:0]
+    words = [f"<p class=primary>{escape(reason)}</p>" for reason in first["reason"]]
+    intervals = found[["gain", "low", "high"]].to_numpy(float)
+    shown = found[[*CONTRAST, "start"]].assign(
+        result=found["status"],
+        gain=[format_interval(*row, signed=True, unit="points") for row in intervals],
+        n=found["n"].astype(object).fillna("–"),
+        worth=found["worth"].replace("", "–"),
+        beware=found["flags"].replace("", "–"),
+    )
+    note = (
+        "Gain in test accuracy of the start that validation picks over training from scratch, the rate of both "
+        "chosen on validation images, with its 95 % interval, which pays for the choice of the start. Worth: the "
+        "images per class with which training from scratch does as well. One contrast at a time, not corrected "
+        "for their number."
+    )
+    yield from section(
+        "Does pre-training help?", [*words, table(shown), f"<p class=note>{note}</p>"]
     )
 
 

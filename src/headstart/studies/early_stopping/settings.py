@@ -31,21 +31,11 @@ NO_EFFECT = {
 # Where a dataset lies; which of its classes are used has a column of its own.
 PLACE = {"path", "sha256", "folder", "groups"}
 COLUMNS = [
-    "source",
-    "model",
-    "target",
-    "arm",
-    "mode",
-    "network",
-    "source_dataset",
-    "source_classes",
-    "source_images",
-    "source_repeats",
-    "source_training",
-    "target_dataset",
-    "target_classes",
-    "target_training",
+    *("source", "model", "target", "arm", "mode", "network"),
+    *("source_dataset", "source_classes", "source_images", "source_repeats", "source_training"),
+    *("target_dataset", "target_classes", "target_training"),
 ]
+"""Names, which are free, then what makes the protocol of a run."""
 
 
 def settings(transfers: Iterable[Job]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from headstart.studies.early_stopping.data_transferred import (
     equal_source_accuracy,
 )
 from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.early_stopping.pretraining import pretraining_table
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
 from headstart.studies.early_stopping.trainability import trainability_rows
@@ -53,7 +54,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write the tables on early stopping: measurements, curves, verdicts, settings, published values.
 
     Measurements are end measures, speed, trainability, source accuracies and plasticity;
-    `data_transferred.parquet` has the target images that each start is worth, and
+    `pretraining.parquet` has the gain of the best start over training from scratch,
+    `data_transferred.parquet` the target images that each start is worth, and
     `equal_source_accuracy.parquet` compares source trainings where their source accuracy is equal.
     `settings.parquet` says how networks were trained, `published.parquet` holds the published values
     of the same protocol.
@@ -80,13 +82,21 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     published = published_beside(
         described, measurements, pd.read_csv(PROTOCOLS), pd.read_csv(VALUES)
     )
+    transferred = data_transferred(measurements)
+    pretraining = pretraining_table(measurements, transferred, statistics.seed)
+    for row in pretraining.to_dict("records"):
+        names = (
+            f"{row['source']} → {row['target']}, {row['model']}, {row['arm']}, {row['shots']} shots"
+        )
+        context.log(f"{names}: {row['reason']}", detail=True)
     tables = {
         "measurements": measurements,
         "curves": curves,
         "verdicts": verdict_frame(verdicts, measurements, statistics.margin),
         "settings": described,
         "published": published,
-        "data_transferred": data_transferred(measurements),
+        "data_transferred": transferred,
+        "pretraining": pretraining,
         "equal_source_accuracy": equal_source_accuracy(measurements, described),
     }
     for name, table in tables.items():

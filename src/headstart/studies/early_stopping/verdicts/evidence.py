@@ -3,6 +3,7 @@
 Each hypothesis has its own p-value; `headstart.studies.early_stopping.verdicts.decision` turns them into a verdict.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -148,7 +149,12 @@ def p_of_no_gain(
 
 
 def _flags(accuracies: Accuracies, rates: Rates, gains: dict[str, Gain]) -> list[str]:
-    return [*_edge_flag(accuracies, rates, gains), *_transfer_flag(accuracies, rates)]
+    names = {len(accuracies.epochs): "source-best"}
+    for epoch in [gains[d].epoch for d in DIRECTIONS if d in gains]:
+        names[int(np.searchsorted(accuracies.epochs, epoch))] = f"epoch {epoch}"
+    if len(accuracies.epochs) and accuracies.epochs[0] == 0:
+        names[0] = "scratch"
+    return [*edge_flag(accuracies, rates, names), *_transfer_flag(accuracies, rates)]
 
 
 def _transfer_flag(accuracies: Accuracies, rates: Rates) -> list[str]:
@@ -162,8 +168,11 @@ def _transfer_flag(accuracies: Accuracies, rates: Rates) -> list[str]:
     return ["negative-transfer: training from scratch beats the source-best start"]
 
 
-def _edge_flag(accuracies: Accuracies, rates: Rates, gains: dict[str, Gain]) -> list[str]:
-    """Say which starts prefer an extreme of the grid in half of the networks, and which rate to add."""
+def edge_flag(accuracies: Accuracies, rates: Rates, names: Mapping[int, str]) -> list[str]:
+    """Say which starts prefer an extreme of the grid in half of the networks, and which rate to add.
+
+    `names` are of starts, by their place in the accuracies.
+    """
     grid = accuracies.learning_rates
     if len(grid) == 1:
         return []
@@ -172,11 +181,6 @@ def _edge_flag(accuracies: Accuracies, rates: Rates, gains: dict[str, Gain]) -> 
         # Both are extremes, so this always holds and says nothing about these runs.
         ends = " or ".join(f"{rate:.1g}" for rate in beyond.values())
         return [f"edge-of-grid: two learning rates cannot bracket an optimum, add {ends}"]
-    names = {len(accuracies.epochs): "source-best"}
-    for epoch in [gains[d].epoch for d in DIRECTIONS if d in gains]:
-        names[int(np.searchsorted(accuracies.epochs, epoch))] = f"epoch {epoch}"
-    if len(accuracies.epochs) and accuracies.epochs[0] == 0:
-        names[0] = "scratch"
     found: list[str] = []
     add: set[str] = set()
     for start, name in names.items():

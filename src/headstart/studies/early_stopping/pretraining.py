@@ -1,0 +1,172 @@
+"""What pre-training is worth: the best pretrained start against training from scratch, both tuned by validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from headstart.statistics.claim_results import ClaimResult, Status, bounded
+from headstart.statistics.errors import TableError, UndecidableError
+from headstart.statistics.hypotheses import ALPHA
+from headstart.statistics.permutation import p_mean_negative
+from headstart.statistics.words import format_interval, pluralize
+from headstart.studies.early_stopping.data_transferred import SOURCE_BEST
+from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
+from headstart.studies.early_stopping.verdicts.comparable import comparable
+from headstart.studies.early_stopping.verdicts.evidence import edge_flag
+from headstart.studies.early_stopping.verdicts.gains import POINTS, Gain, gain_of
+from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes, contrasts
+from headstart.studies.early_stopping.verdicts.selection import (
+    at_learning_rate,
+    differences,
+    tune_learning_rate,
+)
+from headstart.studies.early_stopping.verdicts.text import detectable_words
+
+CONTRAST = ["source", "model", "target", "arm", "shots"]
+COLUMNS = [*CONTRAST, "start", "status", "gain", "low", "high", "n", "worth", "flags", "reason"]
+
+
+@dataclass(frozen=True)
+class ScratchGain:
+    """The gain of the start that validation prefers over training from scratch.
+
+    `start` is a source epoch or source-best; `gain` has the interval that pays for its choice;
+    `p_worse` belongs to "every pretrained start is worse"; `flags` say which rates to add.
+    """
+
+    start: str
+    gain: Gain
+    p_worse: float
+    flags: tuple[str, ...]
+
+
+def gain_over_scratch(runs: Accuracies, seed: int = 0) -> ScratchGain | None:
+    """Return the gain at tuned rates; None where nothing was trained from scratch.
+
+    It is the gain of `gain_of` with scratch in place of source-best, which becomes one more candidate.
+    """
+    scratch = np.flatnonzero(runs.epochs == 0)
+    if not len(scratch):
+        return None
+
+    def referred(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.concatenate([values, values[scratch]])
+
+    rates = tune_learning_rate(runs.validation)
+    behind = int(runs.epochs.max()) + 1
+    networks = np.full(len(runs.seeds), behind + 1)
+    compared = runs.changed(referred, epochs=np.append(runs.epochs, behind), source_best=networks)
+    both = referred(rates)
+    gain = gain_of(compared, both, "earlier", seed)
+    if gain is None:
+        return None
+    tuned = at_learning_rate(compared.test, both) * POINTS
+    gaps = compared.by_unit(differences(tuned, compared.epochs, networks, "earlier")[1])
+    worse = np.nan if runs.shared_draws else float(p_mean_negative(gaps, seed).max())
+    start = SOURCE_BEST if gain.epoch == behind else str(gain.epoch)
+    place = int(np.searchsorted(compared.epochs, gain.epoch))
+    flags = edge_flag(runs, rates, {int(scratch[0]): "scratch", place: _name(start)})
+    if len(runs.learning_rates) == 1:
+        flags = ["one-learning-rate: neither scratch nor the start was tuned"]
+    return ScratchGain(start, gain, worse, tuple(flags))
+
+
+def pretraining_helps(
+    runs: Accuracies, transferred: Mapping[str, str], seed: int = 0
+) -> ClaimResult:
+    """C0: is the best pretrained start better than training from scratch, or are all worse?
+
+    `transferred` says in words what each start is worth in target images.
+    """
+    return _result(gain_over_scratch(runs, seed), runs, transferred)
+
+
+def _result(
+    found: ScratchGain | None, runs: Accuracies, transferred: Mapping[str, str]
+) -> ClaimResult:
+    if found is None:
+        return ClaimResult(
+            "not measured here", "Nothing was trained from scratch (source epoch 0)."
+        )
+    gain = found.gain
+    numbers = format_interval(
+        gain.effect, gain.interval.low, gain.interval.high, signed=True, unit="points"
+    )
+    words = [
+        f"The start that validation prefers, {_name(found.start)}, is {numbers} from training from scratch, each at "
+        f"the rate that validation prefers (p = {gain.p:.3g}, {pluralize(len(runs.seeds), 'network')})."
+    ]
+    if worth := transferred.get(found.start):
+        words.append(f"It is worth {worth}.")
+    status: Status = "undetermined"
+    if causes := runs.undecidable:
+        words.append(f"Not decided, because {' and '.join(causes)}.")
+    elif gain.p <= ALPHA:
+        status = "supported"
+    elif found.p_worse <= ALPHA:
+        status = "contradicted"
+        words.append("Every pretrained start is worse.")
+    else:
+        words.append(detectable_words(gain.detectable))
+    words += [f"Beware: {flag}." for flag in found.flags]
+    return bounded(status, " ".join(words), gain.interval)
+
+
+def _name(start: str) -> str:
+    return start if start == SOURCE_BEST else f"epoch {start}"
+
+
+def worth_words(table: pd.DataFrame, contrast: Mapping[str, object]) -> dict[str, str]:
+    """Return what each start of a contrast is worth, by its name, from `data_transferred`."""
+    named = {"arm" if name == "mode" else name: value for name, value in contrast.items()}
+    rows = table[(table[CONTRAST].astype(str) == {n: str(v) for n, v in named.items()}).all(axis=1)]
+    return {str(row["start"]): _worth(row) for row in rows.to_dict("records")}
+
+
+def _worth(row: Mapping[Any, Any]) -> str:
+    def shots(number: float) -> str:
+        if math.isinf(number):
+            return "more than were run"
+        return f"{number:.1f}" if number else "fewer than were run"
+
+    low, high = float(row["low"]), float(row["high"])
+    interval = "" if math.isnan(low) else f" [{shots(low)}, {shots(high)}]"
+    worth = (
+        f"{shots(float(row['worth']))}{interval} target images per class of training from scratch"
+    )
+    return f"{worth} (median of {pluralize(int(row['n']), 'network')}; {row['shots']} were given)"
+
+
+def pretraining_table(
+    measurements: pd.DataFrame, transferred: pd.DataFrame, seed: int = 0
+) -> pd.DataFrame:
+    """Return what pre-training is worth in every contrast with runs from scratch: C0 on each, uncorrected."""
+    table, rows = arms_as_modes(measurements), list[dict[str, object]]()
+    for contrast in contrasts(table):
+        named = {"arm" if name == "mode" else name: value for name, value in contrast.items()}
+        try:
+            runs = comparable(table, contrast)
+            found = gain_over_scratch(runs, seed)
+        except (TableError, UndecidableError) as error:
+            texts = dict.fromkeys(("start", "worth", "flags"), "")
+            reason = f"Not decided: {error}."
+            rows.append({**named, **texts, "status": "undetermined", "reason": reason})
+            continue
+        if found is None:
+            continue
+        worth = worth_words(transferred, contrast)
+        result = _result(found, runs, worth)
+        numbers = {"gain": result.value, "low": result.low, "high": result.high}
+        row: dict[str, object] = {**named, **numbers, "n": len(runs.seeds)}
+        row |= {"start": found.start, "worth": worth.get(found.start, "")}
+        row |= {"flags": "; ".join(found.flags), "status": result.status, "reason": result.reason}
+        rows.append(row)
+    types = dict.fromkeys(("gain", "low", "high"), "float64") | {"n": "Int64"}
+    return pd.DataFrame(rows, columns=COLUMNS).astype(types)
