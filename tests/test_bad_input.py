@@ -140,7 +140,7 @@ def test_weights_in_a_package_are_added_by_its_name_and_what_is_known_of_them_st
     theirs.write_bytes(b"weights")
     monkeypatch.setattr("headstart.networks.weights.file_of", lambda package: theirs)
     known = "{kind: convnet, width: 4, weights: {path: old.pth, sha256: %s, in_order: true}}" % (
-        "0" * 64
+        "a" * 64
     )
     project.edit("params.yaml", "{kind: convnet, width: 4}", known)
     external.add("convnet", "package:their-weights", None, Path("params.yaml"))
