@@ -298,7 +298,8 @@ def excess(
 ) -> Cells:
     """C(i, j) of ft over a baseline, with its interval, as the study makes it."""
     both = {"stir_pt_given_pt": baseline, "stir_ft_given_pt": ft}
-    return sampled(both, debiased, seeded(seed), resamples).interval(
+    (found,) = sampled(both.items(), [debiased], lambda: seeded(seed), resamples)
+    return found.interval(
         lambda s: excess_compression(s["stir_ft_given_pt"], s["stir_pt_given_pt"])
     )
 

@@ -73,10 +73,11 @@ class Planted:
         chosen = torch.arange(IMAGES) if images is None else images
         of_pt, of_ft = self.of_pt.subset(chosen), ft.subset(chosen)
         pair = Comparison(of_pt, of_ft, of_pt, of_ft)
-        controls = {
-            kind: {first: grams.subset(chosen) for first, grams in by_layer.items()}
+        controls = (
+            (kind, first, grams.subset(chosen))
             for kind, by_layer in self.controls.items()
-        }
+            for first, grams in by_layer.items()
+        )
         fine = dict.fromkeys(LAYERS, Convergence(1.0, 1.0, 0.0, None))
         made = Rows(pair, list(LAYERS), {"pt": fine, "ft": fine}, OPTIONS).complete(controls)
         return MEASUREMENTS.tidy(made).query("form == 'debiased'")

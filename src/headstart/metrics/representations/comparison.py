@@ -4,7 +4,7 @@ Grids are indexed [reference, evaluated]: the layer that was inverted (or stands
 layer that is evaluated. pt and ft as in `headstart.metrics.representations.stir`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from headstart.metrics.representations.stir import (
     flow,
     forgetting,
     learning,
+    some,
     stir_grid,
 )
 
@@ -60,15 +61,8 @@ def networks_of(pair: Comparison) -> dict[str, TargetGrams]:
 
 
 def similarities(networks: Mapping[str, TargetGrams], debiased: bool = True) -> dict[str, Grid]:
-    """Return STIR of every network, and CKA of pt and ft on X, averaged over seeds.
-
-    All networks are stacked, so that many small ones cost little more than one.
-    """
-    seeds = len(networks["stir_pt_given_pt"].originals)
-    originals = torch.cat([grams.originals for grams in networks.values()])
-    inverted = torch.cat([grams.inverted for grams in networks.values()])
-    stacked = stir_grid(TargetGrams(originals, inverted), debiased)
-    found = {name: part.mean(0) for name, part in zip(networks, stacked.split(seeds), strict=True)}
+    """Return STIR of every network, and CKA of pt and ft on X, averaged over seeds."""
+    found = {name: stir_grid(grams, debiased).mean(0) for name, grams in networks.items()}
     pt, ft = (networks[name].originals for name in ("stir_pt_given_pt", "stir_ft_given_pt"))
     return found | {
         "cka_pt_pt": cka_grid(pt, pt, debiased).mean(0),
@@ -127,29 +121,56 @@ class Sampled:
 
 
 def sampled(
-    networks: Mapping[str, TargetGrams],
-    debiased: bool,
-    generator: torch.Generator,
+    networks: Iterable[tuple[str, TargetGrams]],
+    forms: Sequence[bool],
+    half_samples: Callable[[], torch.Generator],
     resamples: int = 200,
     confidence: float = 0.95,
-) -> Sampled:
-    """Return the similarities of all networks, on the same half-samples of the images."""
-    names: list[str] = []
+) -> list[Sampled]:
+    """Return the similarities of all networks for each form, on the same half-samples of the images.
 
-    def stacked(images: Tensor) -> Tensor:
-        part = {name: grams.subset(images) for name, grams in networks.items()}
-        found = similarities(part, debiased)
-        names[:] = list(found)
-        return torch.stack(list(found.values()))
+    One network after the other, so that an iterator needs the memory of one besides pt and ft.
 
-    grams = networks["stir_pt_given_pt"].originals
-    images, device = grams.shape[-1], grams.device
-    if images < FEWEST:
-        value = stacked(torch.arange(images, device=device))
-        return Sampled(dict(zip(names, value, strict=True)), None, confidence)
-    value, draws = half_sample_draws(stacked, images, generator, resamples, device)
-    by_name = dict(zip(names, draws.unbind(1), strict=True))
-    return Sampled(dict(zip(names, value, strict=True)), by_name, confidence)
+    Args:
+        networks: names, pt and ft given pt among them, and Grams.
+        forms: whether debiased.
+        half_samples: makes the generator of half-samples anew, always the same.
+        resamples: number of half-samples.
+        confidence: of the intervals.
+    """
+    on_x: dict[str, Tensor] = {}
+    found: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+    def sample(name: str, similarity: Callable[..., Tensor], *grams: Tensor) -> None:
+        def statistic(images: Tensor) -> Tensor:
+            chosen = [some(each, images) for each in grams]
+            return torch.stack([similarity(*chosen, debiased).mean(0) for debiased in forms])
+
+        images, device = grams[0].shape[-1], grams[0].device
+        if images < FEWEST:
+            found[name] = statistic(torch.arange(images, device=device)), None
+        else:
+            found[name] = half_sample_draws(statistic, images, half_samples(), resamples, device)
+
+    for name, grams in networks:
+        sample(name, _stir, grams.originals, grams.inverted)
+        if name in ("stir_pt_given_pt", "stir_ft_given_pt"):
+            on_x[name] = grams.originals
+    pt = on_x["stir_pt_given_pt"]
+    sample("cka_pt_pt", cka_grid, pt, pt)
+    sample("cka_ft_pt", cka_grid, pt, on_x["stir_ft_given_pt"])
+    return [
+        Sampled(
+            {name: value[k] for name, (value, _) in found.items()},
+            {name: draws[:, k] for name, (_, draws) in found.items() if draws is not None} or None,
+            confidence,
+        )
+        for k in range(len(forms))
+    ]
+
+
+def _stir(originals: Tensor, inverted: Tensor, debiased: bool) -> Tensor:
+    return stir_grid(TargetGrams(originals, inverted), debiased)
 
 
 def half_sample_draws(

@@ -47,10 +47,17 @@ class TargetGrams:
 
     def subset(self, images: Tensor) -> "TargetGrams":
         """Return the same for some of the images, given by their numbers."""
-        return TargetGrams(
-            self.originals[..., images, :][..., images],
-            self.inverted[..., images, :][..., images],
-        )
+        return TargetGrams(some(self.originals, images), some(self.inverted, images))
+
+
+def some(
+    grams: Float64[Tensor, "*layers images images"], images: Tensor
+) -> Float64[Tensor, "*layers some some"]:
+    """Return Grams of some of the images; no copy where it is all of them, in order."""
+    count = grams.shape[-1]
+    if len(images) == count and torch.equal(images, torch.arange(count, device=images.device)):
+        return grams
+    return grams[..., images, :][..., images]
 
 
 def target_grams(
@@ -83,7 +90,9 @@ def stir_grid(
 ) -> Float64[Tensor, "seeds references targets"]:
     """Return STIR(target[i] | reference[j]) for all layers; NaN where CKA is undefined (`stir_reason`)."""
     originals = unit_grams(target.originals, debiased)
-    return (unit_grams(target.inverted, debiased) * originals[:, None]).sum(-1)
+    # One reference layer at a time, for the centred copies of all would take as much again, twice.
+    by_layer = target.inverted.unbind(1)
+    return torch.stack([(unit_grams(x, debiased) * originals).sum(-1) for x in by_layer], 1)
 
 
 def stir_reason(

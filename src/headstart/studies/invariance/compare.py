@@ -182,8 +182,8 @@ class Run:
 
     def _controls(
         self, network: Pixels, kind: str, names: Sequence[str]
-    ) -> dict[str, dict[int, TargetGrams]]:
-        """Return Grams of networks that are pt but for a part, by kind and the first block replaced.
+    ) -> Iterator[tuple[str, int, TargetGrams]]:
+        """Yield Grams of networks that are pt but for a part, with its kind and the first block replaced.
 
         `embedding` is pt behind what this run made of all that comes before its first block.
         """
@@ -193,15 +193,12 @@ class Run:
             pixels = replace(start, backbone=backbone)
             return self.started.grams(pixels, self.subject.reference, self.source_epoch, kind)
 
-        behind = late_blocks_replaced(network.backbone, start.backbone, 0)
-        found = {EMBEDDING: {0: grams(behind)}}
+        yield EMBEDDING, 0, grams(late_blocks_replaced(network.backbone, start.backbone, 0))
         for name in names:
             if (other := self._unrelated(name)) is not None:
-                found[name] = {
-                    layer: grams(late_blocks_replaced(start.backbone, other, layer - 1))
-                    for layer in start.layers
-                }
-        return found
+                for layer in start.layers:
+                    late = late_blocks_replaced(start.backbone, other, layer - 1)
+                    yield name, layer, grams(late)
 
     def _unrelated(self, name: str) -> nn.Module | None:
         """Return a backbone that shares nothing with pt; None where this run is itself the one requested."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,27 +51,28 @@ class Rows:
     convergence: Converged
     options: Invariance
 
-    def complete(self, controls: Mapping[str, Mapping[int, TargetGrams]]) -> Iterator[Row]:
+    def complete(self, controls: Iterable[tuple[str, int, TargetGrams]]) -> Iterator[Row]:
         """Yield every cell of every grid with an interval over images, in both forms.
 
         With them come C(i, j), that of every control, and how far ft exceeds the strictest of each
-        kind. `controls` maps a kind and the first replaced layer to the Grams of that network.
+        kind. `controls` are kinds, first replaced layers and Grams, each needed only when it comes.
         """
-        networks = networks_of(self.pair)
-        networks |= {
-            _control(kind, first): grams
-            for kind, by_layer in controls.items()
-            for first, grams in by_layer.items()
-        }
-        for form, debiased in FORMS.items():
-            found = sampled(
-                networks, debiased, _half_samples(), self.options.resamples, self.options.confidence
-            )
+        replaced: dict[str, list[int]] = {}
+
+        def networks() -> Iterator[tuple[str, TargetGrams]]:
+            yield from networks_of(self.pair).items()
+            for kind, first, grams in controls:
+                replaced.setdefault(kind, []).append(first)
+                yield _control(kind, first), grams
+
+        options = self.options.resamples, self.options.confidence
+        samples = sampled(networks(), [*FORMS.values()], _half_samples, *options)
+        for (form, debiased), found in zip(FORMS.items(), samples, strict=True):
             for name in grids(self.pair, debiased):
                 cells = self._cells(name, form, found.interval(_grid(name)))
                 yield from (self._bounded(self._explained(row, debiased)) for row in cells)
-            yield from self._compression(form, found, controls)
-            if EMBEDDING in controls:
+            yield from self._compression(form, found, replaced)
+            if EMBEDDING in replaced:
                 yield from self._behind_embedding(form, found)
 
     def diagonal(self) -> Iterator[Row]:
@@ -84,7 +85,7 @@ class Rows:
                         yield self._explained(row, debiased)
 
     def _compression(
-        self, form: str, found: Sampled, controls: Mapping[str, Mapping[int, TargetGrams]]
+        self, form: str, found: Sampled, controls: Mapping[str, Sequence[int]]
     ) -> Iterator[Row]:
         def less(one: str, other: str) -> Cells:
             return found.interval(lambda s: excess_compression(s[one], s[other]))

@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from headstart.figures.style import paper_style, save
 
@@ -55,7 +56,11 @@ def _similarity(table: pd.DataFrame) -> Figure:
 def _stir(ax: Axes, table: pd.DataFrame) -> None:
     """Draw STIR of every layer of a network given the same layer of the other, or of itself."""
     rows = table[table["metric"].isin(STIR) & (table["form"] == "debiased")]
-    ax.set(title="STIR, same layer, debiased", xlabel="layer", ylabel="STIR (evaluated | inverted)")
+    ax.set(
+        title="STIR, layers of one number, debiased",
+        xlabel="layer",
+        ylabel="STIR (evaluated | inverted)",
+    )
     if rows.empty:
         ax.text(0.5, 0.5, "not measured (--steps 0)", ha="center", transform=ax.transAxes)
         return
@@ -64,6 +69,7 @@ def _stir(ax: Axes, table: pd.DataFrame) -> None:
     sns.lineplot(rows, x="layer", y="value", hue="given", style="given", markers=True, ax=ax)
     ax.legend(title="")
     ax.set_ylim(min(0.0, float(rows["value"].min())), 1.02)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _transformations(table: pd.DataFrame) -> Figure:
