@@ -6,6 +6,7 @@ resamples each control has.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,8 +15,12 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
-from headstart.statistics.control_results import Failures, control_table, failures, readable
+from headstart.statistics.control_results import Failures, control_table, counts, failures
 from headstart.steps.step import resolve
+
+WIDTH = 96
+SHARED = ["passes", "control", "comparison", "kind", "counted", "resamples", "limit"]
+"""What the controls of one title in a terminal have in common."""
 
 
 def read(artifact: Artifact) -> pd.DataFrame:
@@ -33,7 +38,21 @@ def text(artifacts: Iterable[Artifact], names: Mapping[str, str]) -> str:
     table = pd.concat([pd.DataFrame(), *map(read, artifacts)], ignore_index=True)
     if table.empty:
         return "no study has runs from which controls can be made"
-    return str(readable(table, names).to_string(index=False))
+    table = table.assign(found=counts(table)).sort_values("passes", kind="stable")
+    lines = []
+    for of, rows in table.groupby(SHARED, sort=False):
+        passes, control, comparison, kind, counted, resamples, limit = of
+        title = f"{control}, {comparison}" if comparison else control
+        bound = (
+            f"{counted} {'≤' if kind == 'negative' else '≥'} {limit:.0%} of {resamples} resamples"
+        )
+        lines.append(f"{'' if passes else 'FAILED: '}{title} ({kind}; {bound})")
+        judged = zip(rows["judge"], rows["found"], strict=True)
+        found = ", ".join(
+            f"{names.get(judge, judge)} {n}".replace(" ", "\xa0") for judge, n in judged
+        )
+        lines += [line.replace("\xa0", " ") for line in textwrap.wrap(f"    {found}", WIDTH)]
+    return "\n".join(lines)
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:

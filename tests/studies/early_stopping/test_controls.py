@@ -96,10 +96,12 @@ def test_the_command_prints_the_controls_that_are_made_by_claim_failures_first(
     monkeypatch.setattr(controls, "read", lambda artifact: found)
     monkeypatch.setattr(claim_text, "open_artifact", lambda job: job)
     lines = claim_text.controls_text([Job("controls", "early_stopping", "code")]).splitlines()
-    assert lines[0].split()[:4] == ["claim", "judge", "control", "kind"]
-    assert len(lines) == len(found) + 1
-    assert lines[1].split()[:2] == ["C1", "earlier_start"]
-    assert lines[1].endswith("NO")
+    failing = found[~found["passes"].astype(bool)].iloc[0]
+    assert lines[0].startswith(f"FAILED: {failing['control']} ({failing['kind']}; supported")
+    assert lines[1].split()[0] == "C1"
+    assert sum(line.startswith("FAILED: ") for line in lines) < len(lines) / 2
+    listed = sum(line.count(",") + 1 for line in lines if line.startswith("    "))
+    assert listed == len(found)
 
 
 def test_runs_that_allow_no_comparison_have_no_controls() -> None:
