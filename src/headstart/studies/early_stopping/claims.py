@@ -56,6 +56,7 @@ class ClaimEvaluator:
         verdicts: list[Verdict] | None = None,
     ) -> None:
         self.tables = tables
+        self._known: dict[str, Accuracies] = {}
         self.statistics = statistics = Statistics.model_validate(params.get("statistics", {}))
         self.table = arms_as_modes(tables["measurements"])
         found = contrasts(self.table)
@@ -200,7 +201,10 @@ class ClaimEvaluator:
         )
 
     def _runs(self, contrast: Contrast, question: Question = "fixed") -> Accuracies:
-        runs = comparable(self.table, contrast, self.statistics.fixed_rate)
+        name = describe(contrast)
+        if name not in self._known:
+            self._known[name] = comparable(self.table, contrast, self.statistics.fixed_rate)
+        runs = self._known[name]
         return runs.at_fixed_rate() if question == "fixed" else runs
 
     def _at_one_rate(self, runs: Mapping[Any, Accuracies]) -> dict[Any, Accuracies]:

@@ -26,6 +26,7 @@ from headstart.steps.claims import StudyTables
 from headstart.studies.early_stopping.claims import EVALUATORS, ClaimEvaluator, Contrast
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.run_tables import (
+    BEST,
     CONTRAST_KEY,
     DIVERGED,
     FINAL,
@@ -33,10 +34,13 @@ from headstart.studies.early_stopping.verdicts.run_tables import (
     IMAGES,
     PRETRAIN,
     REQUIRED_COLUMNS,
+    SOURCE_ACCURACY,
+    SOURCE_BEST,
     rows_of,
 )
 from headstart.studies.early_stopping.verdicts.source_best import source_best_epochs
 
+SHUFFLED = "shuffled epochs"
 NETWORK = ["source", "model", "seed"]
 RUN = [*CONTRAST_KEY, "seed", "draw", "learning_rate", "split"]
 MARKS = ["best", "scratch", "early", "late", "fixed", "last"]
@@ -62,9 +66,7 @@ PRETRAINING = Effect(
 EARLIER = Effect(
     "an earlier start", ("earlier_start", "earlier_start_tuned"), lambda r: r["early"], (2.0, 5.0)
 )
-RELEARNING = Effect(
-    "an earlier start", ("relearning", "relearning_tuned"), lambda r: r["early"], (2.0, 5.0)
-)
+RELEARNING = Effect("an earlier start", ("relearning", "relearning_tuned"), lambda r: r["early"])
 FALL = Effect("all starts before the last", ("late_fall", "late_fall_tuned"), lambda r: ~r["late"])
 RATE = Effect(
     "an earlier start at the fixed rate alone",
@@ -103,7 +105,7 @@ class Part:
         """Changes that leave nothing to find: of permuted starts, all may still be better than scratch."""
         if PRETRAINING in self.effects:
             return {"all starts levelled to scratch": _planting(0, PRETRAINING)}
-        return NEGATIVE
+        return NEGATIVE if EARLIER in self.effects else {SHUFFLED: NEGATIVE[SHUFFLED]}
 
 
 def controls(job: Job, context: JobContext) -> list[ControlResult]:
@@ -204,10 +206,19 @@ def _marked(opened: ClaimEvaluator, compared: Sequence[Contrast]) -> Rows:
     early = sorted(earlier)[len(earlier) // 2 - (len(earlier) > 1)]
     runs_of = pd.concat(found, ignore_index=True)
     runs_of = runs_of.assign(early=(runs_of["source_epoch"] == early) & ~runs_of["best"])
-    sources = table.loc[table["mode"] == PRETRAIN, REQUIRED_COLUMNS]
-    started = runs_of[[*NETWORK, "source_epoch"]].drop_duplicates()
-    both = pd.concat([runs_of, sources.merge(started)], ignore_index=True)
+    both = pd.concat([runs_of, _sources(table, runs_of)], ignore_index=True)
     return both.assign(**{mark: both[mark].eq(True) for mark in MARKS})
+
+
+def _sources(table: Rows, runs: Rows) -> Rows:
+    """Return of the histories of source networks, which were compared before, what verdicts and claims need."""
+    started = runs[[*NETWORK, "source_epoch"]].drop_duplicates()
+    rows = table.loc[table["mode"] == PRETRAIN, REQUIRED_COLUMNS].merge(started)
+    if not (rows["metric"] == BEST).any():
+        return rows
+    last = rows["source_epoch"] == rows["source_epoch"].max()
+    fitted = (rows["metric"] == SOURCE_ACCURACY) & (rows["split"] == "train") & last
+    return rows[rows["metric"].isin([BEST, DIVERGED, SOURCE_BEST]) | fitted]
 
 
 def _from_best(table: Rows, rows: Rows) -> pd.Series[bool]:
@@ -245,7 +256,7 @@ def _permuted(*more: str) -> Change:
 
 NEGATIVE: Mapping[str, Change] = {
     "exchangeable checkpoints": _permuted("draw", "learning_rate"),
-    "shuffled epochs": _permuted(),
+    SHUFFLED: _permuted(),
 }
 
 

@@ -99,9 +99,10 @@ def _result(
     numbers = format_interval(
         gain.effect, gain.interval.low, gain.interval.high, signed=True, unit="points"
     )
+    p = "" if math.isnan(gain.p) else f"p = {gain.p:.3g}, "
     words = [
         f"The start that validation prefers, {_name(found.start)}, is {numbers} from training from scratch, each at "
-        f"the rate that validation prefers (p = {gain.p:.3g}, {pluralize(len(runs.seeds), 'network')})."
+        f"the rate that validation prefers ({p}{pluralize(len(runs.seeds), 'network')})."
     ]
     if worth := transferred.get(found.start):
         words.append(f"It is worth {worth}.")
