@@ -51,7 +51,10 @@ def text(artifacts: Iterable[Artifact], names: Mapping[str, str]) -> str:
         found = ", ".join(
             f"{names.get(judge, judge)} {n}".replace(" ", "\xa0") for judge, n in judged
         )
-        lines += [line.replace("\xa0", " ") for line in textwrap.wrap(f"    {found}", WIDTH)]
+        lines += [
+            line.replace("\xa0", " ")
+            for line in textwrap.wrap(found, WIDTH, initial_indent="    ", subsequent_indent="    ")
+        ]
     return "\n".join(lines)
 
 
