@@ -114,11 +114,22 @@ def init_epoch_title(init_epoch: str) -> str:
     return "source-best" if init_epoch == "best" else f"epoch {init_epoch}"
 
 
-def sample_size(rows: pd.DataFrame) -> str:
+GIVEN = "the source networks are one: all begin with the same given weights"
+"""The reason why there is no other source network, in the rows of that ceiling."""
+
+
+def networks_text(number: int, measurements: pd.DataFrame) -> str:
+    """Return what the networks are that intervals are over: runs of one backbone are no source networks."""
+    if (measurements["reason"] == GIVEN).any():
+        return f"{pluralize(number, 'fine-tuning run')} of one backbone"
+    return pluralize(number, "source network")
+
+
+def sample_size(rows: pd.DataFrame, measurements: pd.DataFrame) -> str:
     """Return how many networks and images the rows rest on, for a caption."""
     networks, n = int(rows["networks"].max()), int(rows["n"].max())
     images = n // max(networks, 1)
-    return f"n = {pluralize(networks, 'source network')} × {images} test images"
+    return f"n = {networks_text(networks, measurements)} × {images} test images"
 
 
 class Number(NamedTuple):
