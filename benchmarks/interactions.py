@@ -192,15 +192,15 @@ def explained(values: Tensor, predicted: Tensor) -> float:
     return float(1 - (values - predicted).square().sum() / values.var(correction=0) / len(values))
 
 
-def by_spex(
-    scored: Callable[[Tensor], Tensor], players: int, budget: int, unseen: Tensor
-) -> Tensor:
+def by_spex(scored: Callable[[Tensor], Tensor], order: int, budget: int, unseen: Tensor) -> Tensor:
     """Scores of unseen masks by SPEX, from the sum of its interactions over the subsets of a mask."""
 
     def game(coalitions: np.ndarray) -> np.ndarray:
         return scored(torch.from_numpy(coalitions).bool()).numpy()
 
-    found = SPEX(n=players, index="FBII", random_state=0).approximate(budget, game)
+    found = SPEX(
+        n=unseen.shape[1], index="FBII", random_state=0, degree_parameter=order
+    ).approximate(budget, game)
     predicted = torch.zeros(len(unseen), dtype=torch.float64)
     for subset, value in found.dict_values.items():
         predicted += float(value) * unseen[:, list(subset)].all(1)
@@ -238,7 +238,7 @@ def sample_masks(patch: int, number: int, order: int, images: int = 3) -> None:
         line = f"  image {image}: LASSO R² {float(fit.r2[0]):.3f} held out, "
         line += f"{explained(true, fit.scores(unseen)[0]):.3f} unseen, {kept} terms, {middle - start:.1f} s"
         try:
-            theirs = by_spex(scored, players, number, unseen)
+            theirs = by_spex(scored, order, number, unseen)
             line += f"; SPEX {explained(true, theirs):.3f}, {time.perf_counter() - middle:.1f} s"
         except ValueError as error:
             line += f"; SPEX: {error}"
@@ -265,7 +265,7 @@ def main() -> None:
     time_transforms(arguments.max_n)
     time_values()
     print("\nSampled masks of a small vision transformer")
-    for patch, number, order in ((4, 2000, 2), (4, 4000, 2), (2, 2000, 1)):
+    for patch, number, order in ((4, 2500, 2), (4, 2500, 3), (2, 2500, 1)):
         sample_masks(patch, number, order)
 
 
