@@ -32,12 +32,12 @@ SCHEMA = Schema(
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
-    """Write `measurements`, `sparsity`, `example_pixels` and `example_interactions` of all comparisons."""
+    """Write `measurements`, `sparsity`, `shapley`, `example_pixels` and `example_interactions` of all comparisons."""
     artifacts = context.inputs["knowledge"]
     context.log(f"gathering {len(artifacts)} comparisons")
     measurements = SCHEMA.tidy(pd.concat([_read(one, "measurements") for one in artifacts]))
     write_table(context.out / "measurements.parquet", measurements)
-    for name in ("sparsity", "example_pixels", "example_interactions"):
+    for name in ("sparsity", "shapley", "example_pixels", "example_interactions"):
         parts = [_read(one, name).assign(**_names(one)) for one in artifacts]
         write_table(context.out / f"{name}.parquet", pd.concat(parts, ignore_index=True))
     return {"summary": {"measurements": len(measurements)}}
