@@ -1,4 +1,8 @@
-"""Time the Möbius transform against a dense matrix, and masked scores against a plain loop.
+"""Time the Möbius transform against a dense matrix, masked scores against a plain loop, and many players.
+
+The last part fits Walsh coefficients to sampled masks of a small vision transformer, trained on the
+handwritten digits inside scikit-learn, with its 49 or 196 patches as players; SPEX of shapiq gets as many
+masks. R² is that over masks which neither saw.
 
 Run `python benchmarks/interactions.py`; `--max-n 12` leaves out the matrix of n = 14, which needs 1 GB.
 All rows of a table are measured in one run, on one thread unless `--threads` says otherwise.
@@ -12,16 +16,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import timm
 import torch
+from shapiq import SPEX
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.metrics.interactions.masking import grid_players, pixel_inputs
+from headstart.metrics.interactions.sampled import draw_masks, fit_walsh
 from headstart.metrics.interactions.scores import log_odds, subset_scores
 from headstart.metrics.interactions.transform import membership, mobius
 from headstart.studies.knowledge.params import GridPlayers
 
 SIZE, PLAYERS, GRID, CHUNK = 64, 12, 4, 256
+DIGIT, TRAIN, EPOCHS, UNSEEN = 28, 1500, 12, 1000
 CELLS = GridPlayers(kind="grid", rows=GRID, columns=GRID, corners=False).offered
 
 
@@ -151,6 +161,90 @@ def time_values() -> None:
     )
 
 
+def transformer(patch: int) -> tuple[nn.Module, Tensor, Tensor]:
+    """A small vision transformer trained on digits of 28 × 28 pixels, and test images with labels."""
+    torch.manual_seed(0)
+    pixels, classes = load_digits(return_X_y=True)
+    images = torch.from_numpy(pixels / 16).float().view(-1, 1, 8, 8)
+    images = F.interpolate(images, size=DIGIT, mode="bicubic")
+    labels = torch.from_numpy(classes).long()
+    network = timm.create_model(
+        "vit_tiny_patch16_224",
+        img_size=DIGIT,
+        in_chans=1,
+        num_classes=10,
+        patch_size=patch,
+        embed_dim=48,
+        depth=3,
+        num_heads=4,
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(TRAIN).split(64):
+            F.cross_entropy(network(images[batch]), labels[batch]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return network.eval(), images[TRAIN:], labels[TRAIN:]
+
+
+def explained(values: Tensor, predicted: Tensor) -> float:
+    """R² of predicted scores of one image."""
+    return float(1 - (values - predicted).square().sum() / values.var(correction=0) / len(values))
+
+
+def by_spex(scored: Callable[[Tensor], Tensor], order: int, budget: int, unseen: Tensor) -> Tensor:
+    """Scores of unseen masks by SPEX, from the sum of its interactions over the subsets of a mask."""
+
+    def game(coalitions: np.ndarray) -> np.ndarray:
+        return scored(torch.from_numpy(coalitions).bool()).numpy()
+
+    found = SPEX(
+        n=unseen.shape[1], index="FBII", random_state=0, degree_parameter=order
+    ).approximate(budget, game)
+    predicted = torch.zeros(len(unseen), dtype=torch.float64)
+    for subset, value in found.dict_values.items():
+        predicted += float(value) * unseen[:, list(subset)].all(1)
+    return predicted
+
+
+def sample_masks(patch: int, number: int, order: int, images: int = 3) -> None:
+    """One row for each of some images: R² over unseen masks and seconds, ours and that of SPEX."""
+    network, pictures, labels = transformer(patch)
+    side = DIGIT // patch
+    cells = [(row, column) for row in range(side) for column in range(side)]
+    players = len(cells)
+    inputs = pixel_inputs(
+        pictures, grid_players(DIGIT, DIGIT, side, side, cells), pictures.mean().view(1, 1, 1)
+    )
+    with torch.no_grad():
+        accuracy = float((network(pictures).argmax(1) == labels).float().mean())
+    print(f"n = {players}: accuracy {accuracy:.1%}, {number:,} masks, order {order}")
+    generator = torch.Generator().manual_seed(0)
+    masks, unseen = (draw_masks(players, k, generator) for k in (number, UNSEEN))
+    for image in range(images):
+        chosen = torch.tensor([image])
+
+        def scored(shown: Tensor, chosen: Tensor = chosen) -> Tensor:
+            def of_image(_: Tensor, subsets: Tensor) -> Tensor:
+                return inputs(chosen, subsets)
+
+            return subset_scores(network, of_image, labels[chosen], players, CHUNK, masks=shown)[0]
+
+        known, true = scored(masks), scored(unseen).double()
+        start = time.perf_counter()
+        fit = fit_walsh(known[None], masks, order)
+        middle = time.perf_counter()
+        kept = int((fit.coefficients != 0).sum()) - 1
+        line = f"  image {image}: LASSO R² {float(fit.r2[0]):.3f} held out, "
+        line += f"{explained(true, fit.scores(unseen)[0]):.3f} unseen, {kept} terms, {middle - start:.1f} s"
+        try:
+            theirs = by_spex(scored, order, number, unseen)
+            line += f"; SPEX {explained(true, theirs):.3f}, {time.perf_counter() - middle:.1f} s"
+        except ValueError as error:
+            line += f"; SPEX: {error}"
+        print(line, flush=True)
+
+
 def processor() -> str:
     """The processor's name where Linux tells it, else its architecture; and the number of cores."""
     name, description = platform.machine(), Path("/proc/cpuinfo")
@@ -170,6 +264,9 @@ def main() -> None:
     print(f"{processor()}, torch {torch.__version__}, threads: {torch.get_num_threads()}\n")
     time_transforms(arguments.max_n)
     time_values()
+    print("\nSampled masks of a small vision transformer")
+    for patch, number, order in ((4, 2500, 2), (4, 2500, 3), (2, 2500, 1)):
+        sample_masks(patch, number, order)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from headstart.studies.early_stopping.figures import plasticity, ranges, transfe
 from headstart.studies.early_stopping.figures import verdicts as figures_of_verdicts
 from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
+from headstart.studies.knowledge.tables import networks_text
 from headstart.tasks.vision import cifar100_groups
 from headstart.training.checkpoints import load as load_weights
 from headstart.training.checkpoints import save
@@ -189,7 +190,7 @@ def test_the_numbers_of_a_preset_on_knowledge_stand_in_its_comment(name: str) ->
         scores = next(iter(plan.params.section("knowledge").values()))
         networks = sum(len(set(epochs) - {"last"}) for epochs in job.params["epochs"])
         masked += networks * scores.images * 2**scores.players.count
-    assert f" {masked / 1e6:.0f} million masked images" in comment
+    assert f" {masked / 1e6:.{int(masked < 1e7)}f} million masked images" in comment
 
 
 @pytest.mark.parametrize(
@@ -226,6 +227,7 @@ def test_a_network_that_is_given_by_weights_is_compared_with_one_of_random_weigh
     assert all(torch.equal(starts[model][name], given[name]) for name in names)
     assert not all(torch.equal(starts[f"{model}_random"][name], given[name]) for name in names)
     table = artifact_table(artifact, "measurements")
+    assert networks_text(3, table) == "3 fine-tuning runs of one backbone"
     share = table[(table["metric"] == "preserved_of_pretrained") & table["order"].isna()]
     assert {"null_random_backbone", "ceiling_second_run"} <= set(
         share.loc[share["value"].notna(), "condition"]

@@ -219,4 +219,4 @@ def test_imagenet_weights_of_a_package_see_a_palace_and_a_daisy() -> None:
 
 def middle(image: np.ndarray) -> Tensor:
     """Return the middle of a photograph, [3, 224, 224]."""
-    return torch.from_numpy(to_array(Image.fromarray(image), 3, 224, "crop")).float()
+    return torch.tensor(to_array(Image.fromarray(image), 3, 224, "crop")).float()

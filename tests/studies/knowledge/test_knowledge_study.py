@@ -306,6 +306,19 @@ def test_the_example_is_of_the_start_that_is_shown_whichever_was_followed() -> N
     assert known["preserved", 1] == 1  # in log-odds
 
 
+def test_shapley_values_of_every_network_and_image_sum_to_its_gain() -> None:
+    def seeded_plant(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
+        return random_table(arm, seed)
+
+    artifact = measured(planted.study(STUDY, permutations=1, resamples=5), maker(seeded_plant))
+    table = read_table(artifact.file("shapley.parquet"))
+    assert set(table["role"]) == {"probe", "finetuned", "scratch"}
+    assert len(table) == 3 * 2 * planted.IMAGES * planted.PLAYERS
+    sums = table.groupby(["role", "seed", "image"])["value"].sum()
+    tuned = seeded_plant("finetune", "best", 0, planted.BEST)[:, 1:].sum(1)
+    assert sums["finetuned", 0].to_numpy() == pytest.approx(tuned.numpy(), abs=1e-4)
+
+
 def test_claims_are_evaluated_on_the_tables(project: Path) -> None:
     def direct(arm: str, init_epoch: str, seed: int, epoch: int) -> Tensor:
         """Little is kept; scratch has none of it and wanders, fine-tuning is there at once.

@@ -120,7 +120,9 @@ def _fit(design: np.ndarray, values: np.ndarray) -> np.ndarray:
 
     if np.ptp(values) == 0:
         return np.array([values[0], *np.zeros(design.shape[1])])
-    lasso = LassoCV(alphas=PENALTIES, cv=FOLDS, precompute=True, max_iter=5000).fit(design, values)
+    lasso = LassoCV(
+        alphas=PENALTIES, cv=FOLDS, precompute=design.shape[1] <= len(values), max_iter=5000
+    ).fit(design, values)
     kept = np.flatnonzero(lasso.coef_)
     found = np.array([lasso.intercept_, *lasso.coef_])
     if 0 < len(kept) <= len(values) // WELL_DETERMINED:

@@ -18,7 +18,6 @@ import pandas as pd
 from headstart.statistics.claim_results import ClaimResult, Status
 from headstart.statistics.errors import TableError
 from headstart.statistics.measurements import select
-from headstart.statistics.words import pluralize
 from headstart.studies.knowledge.gains import ratio_explains_accuracy
 from headstart.studies.knowledge.tables import (
     ComparedNetworks,
@@ -29,6 +28,7 @@ from headstart.studies.knowledge.tables import (
     comparisons,
     headline_of,
     main_init_epoch,
+    networks_text,
     of,
     result,
     unmeasured,
@@ -300,7 +300,7 @@ class ClaimEvaluator:
         images = int((whole["n"] / whole["networks"]).max()) if len(whole) else 0
         return (
             f"Evaluated on: {self.compared.title}, fine-tuned from source epoch {self.compared.init_epoch}, "
-            f"{pluralize(seeds, 'source network')}, {images} test images, "
+            f"{networks_text(seeds, table)}, {images} test images, "
             f"{VARIANTS[headline_of(self.table)]}. Intervals are over networks and images; the published networks are larger, on photographs and "
             "text: whatever holds here supports or contradicts a claim elsewhere, and replicates nothing."
         )

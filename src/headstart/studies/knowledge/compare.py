@@ -33,13 +33,13 @@ from headstart.studies.knowledge.shares import (
     conditions,
     group_of,
 )
+from headstart.studies.knowledge.tables import GIVEN
 
 MISSING = {
     "null_random_backbone": "no probe of a random backbone was evaluated",
     "ceiling_second_run": "no second run fine-tunes this source epoch",
     "ceiling_other_source": "no other source network was fine-tuned from this source epoch",
 }
-GIVEN = "the source networks are one: all begin with the same given weights"
 OWN_BACKBONE = "the random backbone is that of this source network at epoch 0: there is no other"
 UNSOLVED = f"above the tolerance of {TOLERANCE:g}: the AND-OR split did not converge on some image"
 IDENTITY = "an order has one interaction of all players: permuted, it is the same"

@@ -233,6 +233,11 @@ def _not_kept(path: str, comparison: Comparison) -> list[str]:
             f"{path}: the arms {options.finetuned!r} and {name!r} train {comparison.finetuned.epochs} "
             f"and {scratch.epochs} epochs; give both the same, to compare their paths"
         )
+    if len(set(comparison.target_epochs)) < 2:
+        problems.append(
+            f"{path}.target_epochs: {list(comparison.target_epochs)} is one point of a path; give two "
+            "or more, or none for all that are kept"
+        )
     for arm in (comparison.finetuned, scratch):
         kept = arm.kept_epochs()
         missing = [epoch for epoch in comparison.target_epochs if epoch not in kept]

@@ -18,7 +18,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.decomposition import decompose
 from headstart.metrics.interactions.resampling import Resampling
-from headstart.metrics.interactions.transform import membership, mobius
+from headstart.metrics.interactions.transform import membership, mobius, shapley_values
 from headstart.statistics.measurements import select
 from headstart.studies.knowledge.compare import Comparer, right_under_all
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
@@ -72,6 +72,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     write_table(context.out / "measurements.parquet", table)
     write_table(context.out / "sparsity.parquet", pd.concat(sparsity).assign(**names))
     shown = main_init_epoch(table)
+    write_table(context.out / "shapley.parquet", shapley_table(networks, init_epochs))
     image = choose_example(networks, shown)
     write_table(context.out / "example_pixels.parquet", pixel_table(networks, image))
     strongest = strongest_table(networks, image, shown)
@@ -121,6 +122,29 @@ def _describe(table: pd.DataFrame, init_epoch: str) -> str:
         f"from source epoch {init_epoch}: {value['value']:.1%} of the pretrained knowledge is preserved "
         f"[{value['low']:.1%}, {value['high']:.1%}], {null['value']:.1%} by chance"
     )
+
+
+def shapley_table(networks: Networks, init_epochs: list[str]) -> pd.DataFrame:
+    """Return one row per player, image and network at its best epoch: the Shapley value, in log-odds.
+
+    Columns: role, init_epoch, seed, image, label, player, value.
+    """
+    places = [Place("scratch", seed, SCRATCH) for seed in networks.seeds]
+    roles: tuple[Role, ...] = ("probe", "finetuned")
+    places += [Place(r, seed, e) for r, e, seed in product(roles, init_epochs, networks.seeds)]
+    labels = [networks.classes[label] for label in networks.labels.tolist()]
+    parts = []
+    for place in places:
+        values = pd.DataFrame(shapley_values(networks.made(place)).numpy())
+        table = values.assign(image=range(len(labels)), label=labels).melt(
+            ["image", "label"], var_name="player", value_name="value"
+        )
+        parts.append(
+            table.assign(role=place.role, init_epoch=place.init_epoch, seed=place.seed).astype(
+                {"player": int}
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
 
 
 STRONGEST = 3

@@ -32,12 +32,12 @@ SCHEMA = Schema(
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
-    """Write `measurements`, `sparsity`, `example_pixels` and `example_interactions` of all comparisons."""
+    """Write `measurements`, `sparsity`, `shapley`, `example_pixels` and `example_interactions` of all comparisons."""
     artifacts = context.inputs["knowledge"]
     context.log(f"gathering {len(artifacts)} comparisons")
     measurements = SCHEMA.tidy(pd.concat([_read(one, "measurements") for one in artifacts]))
     write_table(context.out / "measurements.parquet", measurements)
-    for name in ("sparsity", "example_pixels", "example_interactions"):
+    for name in ("sparsity", "shapley", "example_pixels", "example_interactions"):
         parts = [_read(one, name).assign(**_names(one)) for one in artifacts]
         write_table(context.out / f"{name}.parquet", pd.concat(parts, ignore_index=True))
     return {"summary": {"measurements": len(measurements)}}
@@ -114,11 +114,22 @@ def init_epoch_title(init_epoch: str) -> str:
     return "source-best" if init_epoch == "best" else f"epoch {init_epoch}"
 
 
-def sample_size(rows: pd.DataFrame) -> str:
+GIVEN = "the source networks are one: all begin with the same given weights"
+"""The reason why there is no other source network, in the rows of that ceiling."""
+
+
+def networks_text(number: int, measurements: pd.DataFrame) -> str:
+    """Return what the networks are that intervals are over: runs of one backbone are no source networks."""
+    if (measurements["reason"] == GIVEN).any():
+        return f"{pluralize(number, 'fine-tuning run')} of one backbone"
+    return pluralize(number, "source network")
+
+
+def sample_size(rows: pd.DataFrame, measurements: pd.DataFrame) -> str:
     """Return how many networks and images the rows rest on, for a caption."""
     networks, n = int(rows["networks"].max()), int(rows["n"].max())
     images = n // max(networks, 1)
-    return f"n = {pluralize(networks, 'source network')} × {images} test images"
+    return f"n = {networks_text(networks, measurements)} × {images} test images"
 
 
 class Number(NamedTuple):

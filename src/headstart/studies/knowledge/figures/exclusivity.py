@@ -67,7 +67,7 @@ def exclusivity_figure(
         figure.legend(handles, labels, loc="outside right center", fontsize=7.5)
         write_caption(
             figure,
-            f"{sample_size(ratios)}; {VARIANTS[headline_of(measurements)]}, normalised; error bars, and bands around the lines of the "
+            f"{sample_size(ratios, measurements)}; {VARIANTS[headline_of(measurements)]}, normalised; error bars, and bands around the lines of the "
             f"nulls: {confidence:.0%} bootstrap intervals over both. A ratio means something only above "
             "its nulls. Accuracy at the epoch that validation "
             "chose, a mark per source network. Wide pale band: the published 13 to 45 %, from other networks "

@@ -61,7 +61,7 @@ def dynamics_figure(
         write_caption(
             figure,
             f"{comparison.title}, fine-tuned from {init_epoch_title(init_epoch)} against from scratch. "
-            f"{sample_size(curves)}; {VARIANTS[headline_of(rows)]}, normalised; bands: {confidence:.0%} "
+            f"{sample_size(curves, rows)}; {VARIANTS[headline_of(rows)]}, normalised; bands: {confidence:.0%} "
             "bootstrap intervals over both. A second run starts alike, with batches in another order. "
             "Dotted: by chance, permuted within orders. Below: thin lines are single networks, thick ones "
             "their mean.",

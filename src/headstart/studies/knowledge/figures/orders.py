@@ -75,7 +75,7 @@ def orders_figure(
             figure,
             f"{comparison.title}, fine-tuned from {init_epoch_title(str(table['init_epoch'].iloc[0]))}; bars: "
             f"{VARIANTS[headline]}; every network's divided by its mean sum of magnitudes. "
-            f"{sample_size(table)}; {confidence:.0%} bootstrap intervals over both. Right: share of the "
+            f"{sample_size(table, measurements)}; {confidence:.0%} bootstrap intervals over both. Right: share of the "
             "pretrained network's that is preserved. Two runs: what two fine-tuning runs from it share. "
             "Chance: the fine-tuned network's permuted within their order; of order n there is one, and "
             "no chance. Above: the strongest AND interactions of one image in each part, in log-odds and "
