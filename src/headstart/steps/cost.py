@@ -122,7 +122,7 @@ def tables(_: Job, __: CoreParams) -> Cost:
 
 def controls(job: Job, _: CoreParams) -> Cost:
     """Return the cost of the controls of a study: about a second for each resample of all."""
-    return Cost(files=3, disk=15_000, seconds=job.params["resamples"])
+    return Cost(files=3, disk=6_000, seconds=job.params["resamples"])
 
 
 def figures(_: Job, __: CoreParams) -> Cost:
