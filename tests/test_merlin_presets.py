@@ -18,6 +18,7 @@ from headstart.maintenance import presets
 from headstart.networks.build import build
 from headstart.params.core import CoreParams
 from headstart.params.models import Timm
+from headstart.params.recipe import Augmentation
 from headstart.plan import Plan
 from headstart.registry import function_of, parse
 from headstart.statistics.claim_results import ClaimResult
@@ -33,6 +34,15 @@ from headstart.training.checkpoints import save
 OPEN = {"undetermined", "not identifiable here", "not measured here"}
 NAMES = ("merlin_paper", "merlin_code", "merlin_dynamics")
 DONE = ("data", "check", "pretrain", "trajectory", "inversions", "invariance", "tables")
+
+
+def one_run(name: str) -> dict[str, Any]:
+    """Return a reduced preset with one run of each arm, for time; claims over several are tested on tables."""
+    raw = reduced(read(name))
+    for arms in raw["trajectory"].values():
+        for arm in arms.values():
+            arm["target_seeds"] = [0]
+    return raw
 
 
 def preset(name: str) -> CoreParams:
@@ -53,11 +63,28 @@ def test_the_published_settings_are_those_of_the_text_and_of_the_code() -> None:
     assert paper.trajectory["imagenet"]["reconstruct"].mode == "reconstruct"
     targets = [job.wildcards["target"] for job in Plan(paper).jobs("trajectory")]
     assert {name: targets.count(name) for name in set(targets)} == {
-        "cifar10": 4,
-        "cifar100": 4,
-        "pet": 2,
-        "eurosat": 2,
+        "cifar10": 8,
+        "cifar100": 8,
+        "pet": 6,
+        "eurosat": 6,
     }
+
+
+def test_three_runs_of_given_weights_are_the_unit() -> None:
+    for name in ("merlin_paper", "merlin_code"):
+        arms = preset(name).trajectory
+        assert {arm.target_seeds for arm in arms["imagenet"].values()} == {(0, 1, 2)}
+        assert {arm.target_seeds for arm in arms["from_cifar10"].values()} == {(0,)}
+
+
+def test_figure_15_has_five_settings_of_adam_without_weight_decay() -> None:
+    arms = preset("merlin_dynamics").trajectory["imagenet"]
+    adam = {name: arm for name, arm in arms.items() if name.startswith("adam")}
+    assert [arm.learning_rate for arm in adam.values()] == [1e-5, 2e-5, 5e-5, 1e-3, 1e-3]
+    assert {(arm.optimizer.name, arm.optimizer.weight_decay) for arm in adam.values()} == {
+        ("adamw", 0)
+    }
+    assert [arm.augmentation == Augmentation() for arm in adam.values()] == [False] * 4 + [True]
 
 
 def test_the_dynamics_keep_every_epoch_and_the_20_of_each_setting_of_sgd() -> None:
@@ -140,7 +167,7 @@ def judged(tables: dict[str, pd.DataFrame], model: str) -> dict[str, ClaimResult
 def test_the_protocol_reduced_runs_from_given_weights_from_a_source_and_from_scratch(
     project: Path,
 ) -> None:
-    tables = tables_of(Plan(parse(with_weights(reduced(read("merlin_paper")), project))))
+    tables = tables_of(Plan(parse(with_weights(one_run("merlin_paper"), project))))
     runs = tables["runs"].set_index(["model", "arm"])
     assert runs["given_weights"].to_dict() == {
         ("imagenet", "finetune"): True,
@@ -170,7 +197,7 @@ def test_the_protocol_reduced_runs_from_given_weights_from_a_source_and_from_scr
 
 
 def test_the_code_reduced_ends_at_the_best_epoch_by_validation(project: Path) -> None:
-    raw = with_weights(reduced(read("merlin_code")), project)
+    raw = with_weights(one_run("merlin_code"), project)
     for section in ("models", "pretrain", "trajectory", "invariance"):
         raw[section] = {"imagenet": raw[section]["imagenet"]}
     tables = tables_of(Plan(parse(raw)))
@@ -189,8 +216,9 @@ def test_the_code_reduced_ends_at_the_best_epoch_by_validation(project: Path) ->
 
 
 def test_the_dynamics_reduced_follow_every_arm_and_correlate_it(project: Path) -> None:
-    tables = tables_of(Plan(parse(with_weights(reduced(read("merlin_dynamics")), project))))
-    arms = {"finetune", "sgd_1e5", "sgd_5e5", "sgd_1e3", "sgd_1e3_plain"}
+    tables = tables_of(Plan(parse(with_weights(one_run("merlin_dynamics"), project))))
+    arms = {"finetune", "sgd_1e5", "sgd_5e5", "sgd_1e3", "sgd_1e3_plain", "adam_1e5", "adam_2e5",
+            "adam_5e5", "adam_1e3", "adam_1e3_plain"}  # fmt: skip
     robustness = tables["robustness"]
     assert set(robustness["arm"]) == arms
     assert set(robustness["target_epoch"]) == {1, 2}
@@ -214,7 +242,7 @@ def build(channels, image_size):
 
 
 def test_reconstruction_and_blocks_need_a_transformer(project: Path) -> None:
-    raw = reduced(read("merlin_paper"))
+    raw = one_run("merlin_paper")
     (project / "nets.py").write_text(PLAIN)
     sha256 = file_sha256(project / "nets.py")
     own = {"kind": "file", "path": "nets.py", "function": "build", "sha256": sha256}

@@ -1,7 +1,12 @@
 from itertools import pairwise
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from checkout import ROOT
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from headstart.metrics.representations.corruptions import CORRUPTIONS, corrupt, jpeg_quantized
 
@@ -22,8 +27,46 @@ def seeded(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def crops(size: int, number: int) -> torch.Tensor:
+    """The crops of photographs that `published/corruption_rms.csv` was measured on."""
+    photographs = load_sample_images().images
+    generator = np.random.default_rng(0)
+    found = []
+    for index in range(number):
+        photograph = photographs[index % 2]
+        height, width = photograph.shape[:2]
+        side = int(generator.integers(200 if size == 32 else 224, min(height, width) + 1))
+        top, left = (
+            generator.integers(0, height - side + 1),
+            generator.integers(0, width - side + 1),
+        )
+        part = np.ascontiguousarray(photograph[top : top + side, left : left + side])
+        found.append(
+            np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BICUBIC))
+        )
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.mark.parametrize(("size", "number"), [(32, 60), (224, 12)])
+def test_changes_are_as_large_as_those_of_the_published_sets(size: int, number: int) -> None:
+    table = pd.read_csv(ROOT / "published" / "corruption_rms.csv")
+    table = table[table["size"] == size]
+    assert set(table["corruption"]) == set(CORRUPTIONS)
+    images, wrong = crops(size, number), []
+    for name, severity, rms in table[["corruption", "severity", "rms"]].itertuples(index=False):
+        corrupted = (corrupt(images, name, severity, seeded()) * 255).round() / 255
+        ratio = float((corrupted - images).square().mean().sqrt()) / rms
+        if not 0.9 <= ratio <= 1.1:
+            wrong.append((name, severity, ratio))
+    assert not wrong
+
+
+# The published glass blur and elastic do not rise with severity.
+RISING = [name for name in CORRUPTIONS if name not in ("glass_blur", "elastic")]
+
+
 @pytest.mark.parametrize(("channels", "side"), [(1, 16), (1, 28), (3, 32), (3, 64)])
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", RISING)
 def test_distortion_rises_with_severity(name: str, channels: int, side: int) -> None:
     images = pictures(24, channels, side, side)
     errors = [

@@ -14,6 +14,7 @@ from headstart.metrics.representations.inversion import (
     SeedKind,
     invert,
     seed_images,
+    tensor_float_32,
 )
 from headstart.networks.network import every_block, number_of_blocks, truncated
 
@@ -209,3 +210,18 @@ def test_a_missing_block_a_network_without_blocks_and_training_mode_are_errors()
         every_block(nn.Linear(3, 3))
     with pytest.raises(ValueError, match="call eval"):
         truncated(small_network().train(), 0)
+
+
+def test_tensor_float_32_is_for_the_descent_alone() -> None:
+    seen: list[bool] = []
+
+    def represent(images: Tensor) -> Tensor:
+        seen.append(torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32)
+        return images.flatten(1) * 2
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    images = torch.rand(3, 1, 4, 4)
+    invert(represent, represent(images), images.flip(0), precision=tensor_float_32)
+    assert not seen[0]
+    assert all(seen[1:])
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before

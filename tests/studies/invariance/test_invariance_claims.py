@@ -175,6 +175,21 @@ def test_networks_of_another_model_with_the_same_seeds_do_not_enter_a_judgement(
     assert "I7 and I8 on all 2 sources of this target" in first.about()
 
 
+def test_runs_of_given_weights_are_runs_of_one_backbone_and_never_source_networks() -> None:
+    def given(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(target_seed=table["seed"], seed=0, given_weights=True)
+
+    tables = Networks(*(given(getattr(PLANTED, name)) for name in TABLES))
+    networks, runs_of_one = evaluated(PLANTED), evaluated(tables)
+    for name, found in runs_of_one.items():
+        assert found.status == networks[name].status, name
+        assert found.value == pytest.approx(networks[name].value, nan_ok=True)
+        assert "source network" not in found.reason, name
+    assert "3 fine-tuning runs of one backbone" in runs_of_one["compression"].reason
+    opened = ClaimEvaluator({name: getattr(tables, name) for name in TABLES}, {})
+    assert "t-intervals over fine-tuning runs of one backbone" in opened.about()
+
+
 def test_the_end_of_a_run_is_the_one_its_table_names_and_not_its_last_epoch() -> None:
     best = replace(PLANTED, runs=PLANTED.runs.assign(target_epoch=5))
     found = best.diagonal("fine-tuned", "forgetting")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -37,7 +39,12 @@ FUNCTIONS: tuple[Function, ...] = (
 
 def _evaluator(function: Function) -> Callable[[Any], ClaimResult]:
     """Return a function of the evaluator that reads the runs which a claim is about."""
-    return lambda opened: function(opened.of_target if function in ON_SOURCES else opened.networks)
+
+    def evaluate(opened: ClaimEvaluator) -> ClaimResult:
+        found = function(opened.of_target if function in ON_SOURCES else opened.networks)
+        return replace(found, reason=opened.in_unit(found.reason))
+
+    return evaluate
 
 
 class ClaimEvaluator:
@@ -65,9 +72,15 @@ class ClaimEvaluator:
             raise TableError(f"no run of the invariance study has {dict(requested or {})}")
         *_, self.source, self.model, self.target = min(_ranked(runs))
         names = ("measurements", "runs", "transients", "correlations")
-        everything = Networks(*(tables[name] for name in names))
+        everything = Networks(*(by_run(tables[name], tables["runs"]) for name in names))
         self.of_target = everything.where(target=self.target)
         self.networks = self.of_target.where(source=self.source, model=self.model)
+
+    def in_unit(self, text: str) -> str:
+        """Return a text about source networks that names the unit which intervals are over."""
+        if not self.networks.runs["one_backbone"].all():
+            return text
+        return re.sub(r"source network(s?)", r"fine-tuning run\1 of one backbone", text)
 
     def about(self) -> str:
         """Return which runs speak."""
@@ -76,13 +89,28 @@ class ClaimEvaluator:
         beside = (
             "" if len(others) == 1 else f", I7 and I8 on all {len(others)} sources of this target"
         )
-        return (
+        return self.in_unit(
             f"Evaluated on: {self.source} → {self.target}, {self.model}, {runs['layers'].max()} blocks, "
             f"{runs['seed'].nunique()} source networks, {runs['images'].max()} images{beside}. "
             "Intervals are 95 % t-intervals over source networks. The "
             "published runs are of ViT-B/32 on photographs: whatever holds here supports or contradicts "
             "a claim elsewhere, and replicates nothing."
         )
+
+
+def by_run(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which runs from one given backbone count one by one, by `seed`; `one_backbone` says so.
+
+    Given weights are a single source network: further seeds of it are runs that differ in head and order,
+    whether they are called `target_seeds` or seeds of the source.
+    """
+    given = runs[runs["given_weights"]]
+    several = given.groupby(["source", "model"])["target_seed"].nunique()
+    names = pd.MultiIndex.from_frame(table[["source", "model"]])
+    counted = names.isin(several[several > 1].index)
+    seed = table["seed"].mask(counted, 1000 * table["seed"] + table["target_seed"])
+    backbone = names.isin(several.index)
+    return table.assign(seed=seed, one_backbone=backbone)
 
 
 def _ranked(runs: pd.DataFrame) -> Iterator[tuple[int, bool, str, str, str]]:

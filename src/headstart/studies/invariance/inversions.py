@@ -8,6 +8,7 @@ layer by layer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,6 +31,7 @@ from headstart.metrics.representations.inversion import (
     Represent,
     invert,
     seed_images,
+    tensor_float_32,
 )
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.invariance.params import Inversions
@@ -170,7 +172,8 @@ class Bundle:
         starts = seed_images(self.pixels, self.kind, generator)  # type: ignore[arg-type]
         represent, size = self.network.until(layer), self.options.batch_size
         targets = representations(represent, self.pixels, size)
-        found = invert(represent, targets, starts, optimizer_of(self.options), size)
+        precision = tensor_float_32 if self.options.tf32 else nullcontext
+        found = invert(represent, targets, starts, optimizer_of(self.options), size, precision)
         stored = found.images.to(getattr(torch, self.options.precision))
         shown = representations(represent, stored.float(), size)
         cell = dict(zip(RESIDUALS, _residuals(found, shown, targets), strict=True))

@@ -64,6 +64,10 @@ class Inversions(Section):
     precision: Literal["float16", "float32"] = Field(
         default="float16", description="of the stored pixels; residuals are those of what is stored"
     )
+    tf32: bool = Field(
+        default=False,
+        description="descend with matrix products in TF32, on an NVIDIA GPU; residuals stay those of float32",
+    )
     batch_size: Count = Field(default=256, description="images per pass; changes no result")
 
     @property
@@ -104,6 +108,10 @@ class Robustness(Section):
     corruptions: tuple[Name, ...] = Field(default=(), description="none: nothing is corrupted")
     severities: tuple[Severity, ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
     images: Count = Field(default=67, description="test images, the same for every corruption")
+    side: Count | None = Field(
+        default=None,
+        description="side at which images are corrupted, for datasets that enlarge them (CIFAR: 32); null: as they are",
+    )
 
 
 class Invariance(Section):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
 from torch import Tensor
 
 from headstart.artifacts.files import read_table
@@ -167,6 +169,7 @@ class CorruptedImages:
         chosen = torch.randperm(len(task.test.labels), generator=generator)[: options.images]
         test = task.test
         self.clean = TestImages(test.images[chosen], test.labels[chosen], test.classes)
+        self.side = options.side
         self.variants = {(CLEAN, 0): self.clean} | {
             (name, severity): self._corrupted(name, severity)
             for name in options.corruptions
@@ -190,7 +193,25 @@ class CorruptedImages:
 
     def _corrupted(self, name: str, severity: int) -> TestImages:
         generator = torch.Generator().manual_seed(derive_seed("corruption", name, severity))
-        pixels: Tensor = corrupt(self.clean.images.float() / 255, name, severity, generator)
+        images, size = self.clean.images, self.clean.images.shape[-1]
+        if self.side not in (None, size):
+            images = resized(images, self.side)
+        pixels: Tensor = corrupt(images.float() / 255, name, severity, generator)
         # As in the published sets, corrupted images are pictures of 8 bits.
-        stored = (pixels * 255).round().to(torch.uint8)
+        stored = resized((pixels * 255).round().to(torch.uint8), size)
         return TestImages(stored, self.clean.labels, self.clean.classes)
+
+
+def resized(images: UInt8[Tensor, "b c h w"], side: int) -> UInt8[Tensor, "b c side side"]:
+    """Return images of another side: enlarged as datasets are, bicubic; made smaller to undo just that.
+
+    Enlarging by an odd factor keeps every pixel in the middle of its square, where it is read again.
+    """
+    size = images.shape[-1]
+    if side == size:
+        return images
+    factor, rest = divmod(size, side)
+    if factor % 2 and not rest:
+        return images[..., factor // 2 :: factor, factor // 2 :: factor].contiguous()
+    found = F.interpolate(images.float(), (side, side), mode="bicubic", antialias=True)
+    return found.round().clamp(0, 255).to(torch.uint8)
