@@ -28,7 +28,7 @@ def stack(networks: Sequence[nn.Module], inputs: Tensor, channels_last: bool) ->
     Networks that draw random numbers other than by `nn.Dropout` are refused: a run's draws would depend
     on the runs beside it.
     """
-    for kind in (_Grouped, _Vmapped):
+    for kind in KINDS:
         try:
             stacked = kind(networks, channels_last).to(inputs.device)
             if _computes_each(stacked, networks, inputs):
@@ -165,6 +165,9 @@ _LAYERS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: _Linear,
     nn.Dropout: _Dropout,
 }
+
+
+KINDS: tuple[type[Stacked], ...] = (_Grouped, _Vmapped)
 
 
 def _computes_each(stacked: Stacked, networks: Sequence[nn.Module], inputs: Tensor) -> bool:
