@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # Of logits, relative to the largest: rounding stays far below, another function far above.
 TOLERANCE = 1e-3
@@ -94,6 +96,11 @@ class _Grouped(Stacked):
                 module.__class__ = _LAYERS[type(module)]
             if isinstance(module, _Dropout):
                 module.generators, module.format = self.generators, self.format
+        # In a row nobody else reads what a convolution gives to its norm.
+        for row in (each for each in self.body.modules() if isinstance(each, nn.Sequential)):
+            for one, following in pairwise(row):
+                if isinstance(one, _Convolution) and isinstance(following, _Norm):
+                    one.followed_by, following.taken_over = (following,), True
 
     def forward(self, inputs: Tensor) -> Tensor:
         joined = inputs.transpose(0, 1).flatten(1, 2)
@@ -102,24 +109,22 @@ class _Grouped(Stacked):
         return self.body(joined).unflatten(1, (len(inputs), -1)).transpose(0, 1)
 
 
-class _Vmapped(Stacked):
+class _Mapped(Stacked):
     """One network's forward pass, mapped over parameters and buffers; it refuses to draw random numbers."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         mapped = vmap(lambda state, rows: functional_call(self.body, state, (rows,)))
-        return mapped(self.body.state_dict(keep_vars=True), inputs)
-
-
-class _Convolution(nn.Conv2d):
-    def forward(self, maps: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.flatten()
-        groups = len(self.weight) * self.groups
-        weight = self.weight.flatten(0, 1)
-        return F.conv2d(maps, weight, bias, self.stride, self.padding, self.dilation, groups)
+        # Fused attention has no rule for vmap, which would call it for one network after the other.
+        with sdpa_kernel(SDPBackend.MATH):
+            return mapped(self.body.state_dict(keep_vars=True), inputs)
 
 
 class _Norm(nn.BatchNorm2d):
+    taken_over = False  # by the convolution before it, in evaluation mode
+
     def forward(self, maps: Tensor) -> Tensor:
+        if self.taken_over and not self.training:
+            return maps
         if self.momentum is None:
             raise NotImplementedError("running statistics that are means over all batches")
         if self.training and self.num_batches_tracked is not None:
@@ -128,6 +133,27 @@ class _Norm(nn.BatchNorm2d):
         mean, variance, weight, bias = (None if row is None else row.flatten() for row in rows)
         options = (self.training or mean is None, self.momentum, self.eps)
         return F.batch_norm(maps, mean, variance, weight, bias, *options)
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Return what it multiplies each channel with in evaluation mode, and then adds."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight / (self.running_var + self.eps).sqrt()
+        return scale, self.bias - self.running_mean * scale
+
+
+class _Convolution(nn.Conv2d):
+    followed_by: tuple[_Norm, ...] = ()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        for norm in (each for each in self.followed_by if not each.training):
+            scale, shift = norm.scale_and_shift()
+            weight = weight * scale[..., None, None, None]
+            bias = shift if bias is None else bias * scale + shift
+        groups = len(weight) * self.groups
+        weight, bias = weight.flatten(0, 1), None if bias is None else bias.flatten()
+        return F.conv2d(maps, weight, bias, self.stride, self.padding, self.dilation, groups)
 
 
 class _Linear(nn.Linear):
@@ -167,7 +193,7 @@ _LAYERS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-KINDS: tuple[type[Stacked], ...] = (_Grouped, _Vmapped)
+KINDS: tuple[type[Stacked], ...] = (_Grouped, _Mapped)
 
 
 def _computes_each(stacked: Stacked, networks: Sequence[nn.Module], inputs: Tensor) -> bool:

@@ -23,6 +23,7 @@ from headstart.training.run import Run, read_state, write_state
 
 __all__ = ["EpochRecord", "Outcome", "Progress", "fit"]
 
+SAVE_EVERY_SECONDS = 30.0
 Keep = Callable[[int, Network, Progress], None]
 Report = Callable[[EpochRecord], None]
 Records = Callable[[list[EpochRecord]], None]
@@ -44,7 +45,7 @@ def fit(
     resume: Path | None = None,
     fingerprint: str = "",
     report: Report | None = None,
-    save_every_seconds: float = 30.0,
+    save_every_seconds: float | None = None,
 ) -> Outcome:
     """Train a network in place for `training.epochs` epochs, always all of them.
 
@@ -92,7 +93,7 @@ def complete(
     fingerprint: str,
     keep: Records | None,
     report: Records,
-    save_every_seconds: float = 30.0,
+    save_every_seconds: float | None = None,
 ) -> list[Outcome]:
     """Do what is left of a run, or of stacked runs, and return how each ended; see `fit`."""
     device = run.updates.device
@@ -100,13 +101,14 @@ def complete(
     state = read_state(resume, fingerprint, device) if resume else None
     if state:
         run.restore(state)
-    saved = time.monotonic()
+    saved, wait = time.monotonic(), SAVE_EVERY_SECONDS
+    wait = wait if save_every_seconds is None else save_every_seconds
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while not run.finished:
             records = run.advance()
             if keep:
                 keep(records)
-            if resume and records[0].epoch and time.monotonic() - saved >= save_every_seconds:
+            if resume and records[0].epoch and time.monotonic() - saved >= wait:
                 write_state(resume, fingerprint, run.state())
                 saved = time.monotonic()
             report(records)

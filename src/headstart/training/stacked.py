@@ -29,7 +29,7 @@ class StackedBatches:
         self._distinct = list(distinct.values())
         self._rows = [list(distinct).index(id(part)) for part in parts]
         self.num_images: int = parts[0].num_images
-        self.num_classes: int = parts[0].num_classes
+        self.num_classes: int = getattr(parts[0], "num_classes", 0)
         self.steps: int = getattr(parts[0], "steps", 0)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
