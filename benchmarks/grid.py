@@ -70,7 +70,9 @@ def images() -> RunImages:
         return kind(pixels, labels, names)
 
     train, validation, test = part(TrainImages, 5), part(ValidationImages, 5), part(TestImages, 25)
-    return RunImages(train, Task("cyrillic", names, train, validation, test), Normalization((0.5,), (0.3,)))
+    return RunImages(
+        train, Task("cyrillic", names, train, validation, test), Normalization((0.5,), (0.3,))
+    )
 
 
 def one_by_one(runs: int, device: str) -> None:
@@ -128,7 +130,10 @@ def seconds(work: Callable[[int, str], None], runs: int, device: str) -> float:
 
 def measure(options: argparse.Namespace) -> dict[str, dict[int, float]]:
     """Return seconds per run of each way and number of runs."""
-    plan: list[tuple[str, Callable[[int, str], None], int]] = [(PROCESSES, a_process_each, 1), (ONE_BY_ONE, one_by_one, 1)]
+    plan: list[tuple[str, Callable[[int, str], None], int]] = [
+        (PROCESSES, a_process_each, 1),
+        (ONE_BY_ONE, one_by_one, 1),
+    ]
     plan += [(OURS, together, runs) for runs in options.runs]
     plan += [(VMAP, mapped, runs) for runs in options.runs if runs <= options.vmap_up_to]
     found: dict[str, dict[int, float]] = {way: {} for way in (PROCESSES, ONE_BY_ONE, VMAP, OURS)}
@@ -146,10 +151,15 @@ def measure(options: argparse.Namespace) -> dict[str, dict[int, float]]:
 def table(found: dict[str, dict[int, float]]) -> str:
     """Return the table: milliseconds per run, and how much faster ours is."""
     alone, process = found[ONE_BY_ONE][1], found[PROCESSES][1]
-    lines = [f"{'K':>4} {OURS:>12} {ONE_BY_ONE:>16} {PROCESSES:>18} {VMAP:>18}   (ms a run, and times ours)"]
+    lines = [
+        f"{'K':>4} {OURS:>12} {ONE_BY_ONE:>16} {PROCESSES:>18} {VMAP:>18}   (ms a run, and times ours)"
+    ]
     for runs, ours in found[OURS].items():
         mapped_ = found[VMAP].get(runs)
-        cells = [f"{1e3 * each:9.0f} {each / ours:5.1f}x" if each else f"{'':>16}" for each in (alone, process, mapped_)]
+        cells = [
+            f"{1e3 * each:9.0f} {each / ours:5.1f}x" if each else f"{'':>16}"
+            for each in (alone, process, mapped_)
+        ]
         lines.append(f"{runs:>4} {1e3 * ours:>12.0f} " + "  ".join(cells))
     return "\n".join(lines)
 
@@ -169,8 +179,14 @@ def main() -> None:
     reproducible(torch.device(options.device))
     if options.one:
         return one_by_one(1, options.device)
-    options.runs = options.runs or ([1, 8, 64, 512] if options.device == "cuda" else [1, 2, 4, 8, 16, 32])
-    where = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
+    options.runs = options.runs or (
+        [1, 8, 64, 512] if options.device == "cuda" else [1, 2, 4, 8, 16, 32]
+    )
+    where = (
+        torch.cuda.get_device_name()
+        if options.device == "cuda"
+        else platform.processor() or platform.machine()
+    )
     print(f"torch {torch.__version__}, {where}, {os.cpu_count()} cores, one thread")
     found = measure(options)
     print(table(found))
