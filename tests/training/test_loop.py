@@ -22,7 +22,7 @@ from headstart.networks.network import Network
 from headstart.networks.weights import state_digest
 from headstart.params.recipe import Selection
 from headstart.training import TrainingError, evaluation
-from headstart.training.evaluation import evaluate
+from headstart.training.evaluation import evaluate, evaluate_each
 from headstart.training.loop import EpochRecord, Progress, fit
 
 
@@ -154,15 +154,15 @@ def test_bfloat16_needs_cuda_and_a_head_must_fit_its_task() -> None:
 def test_a_diverged_run_with_one_lucky_epoch_is_flagged_and_cannot_win(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spike, real = iter([0.1, 31 / 65, 0.1, 0.1, 0.1]), evaluate
+    spike, real = iter([0.1, 31 / 65, 0.1, 0.1, 0.1]), evaluate_each
 
-    def lucky(net: Network, batches: object, objective: object) -> evaluation.Evaluation:
-        result = real(net, batches, objective)  # type: ignore[arg-type]
+    def lucky(net: Network, batches: object, objective: object) -> list[evaluation.Evaluation]:
+        (result,) = real(net, batches, objective)  # type: ignore[arg-type]
         if getattr(batches, "num_images", 0) != 24:
-            return result
-        return evaluation.Evaluation(result.loss, next(spike))
+            return [result]
+        return [evaluation.Evaluation(result.loss, next(spike))]
 
-    monkeypatch.setattr(run_module, "evaluate", lucky)
+    monkeypatch.setattr(run_module, "evaluate_each", lucky)
     net = network()
     outcome = run(net, rate=1e9)
     assert max(outcome.history, key=lambda record: record.validation_accuracy).epoch == 1
@@ -192,7 +192,7 @@ def test_epochs_of_a_network_that_is_lost_are_recorded_as_if_they_had_been_compu
 ) -> None:
     task, computed = Poisoned(2), Poisoned(2)
     quick = run(options=training(epochs=8), train=task, test_epochs="all")  # type: ignore[arg-type]
-    monkeypatch.setattr(run_module.Run, "_lost", lambda *_: False)
+    monkeypatch.setattr(run_module.Slot, "lost", lambda *_: False)
     full = run(options=training(epochs=8), train=computed, test_epochs="all")  # type: ignore[arg-type]
     assert task.calls < computed.calls == 9
     assert repr([comparable(r) for r in quick.history]) == repr(

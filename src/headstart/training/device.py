@@ -1,6 +1,7 @@
 """Choosing the device, and settings that make a run repeatable on it."""
 
 import contextlib
+import ctypes
 import fcntl
 import os
 from collections.abc import Callable
@@ -44,6 +45,16 @@ def one_thread() -> None:
     # torch refuses this once it has worked in parallel; operations stay single-threaded anyway.
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
+    _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Let glibc keep the memory of freed tensors, which it would fetch again, page by page, at every step."""
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        # M_MMAP_THRESHOLD, of which this is the most; M_TRIM_THRESHOLD.
+        mallopt(-3, 32 * 2**20)
+        mallopt(-1, 2**31 - 1)
 
 
 def reproducible(device: torch.device) -> None:

@@ -13,6 +13,9 @@ from headstart.metrics.passes import evaluation_mode
 from headstart.networks.network import Network
 from headstart.training.records import Batch
 
+STACKED = 3
+"""Dimensions of the logits of stacked networks, [K, b, classes]."""
+
 
 class Objective(Protocol):
     """The loss of a batch, and what the loop must know of it."""
@@ -21,7 +24,7 @@ class Objective(Protocol):
     """Whether outputs are logits of classes; otherwise accuracies are NaN."""
 
     def loss(self, outputs: Tensor, inputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        """Return the mean loss of a batch, which is minimised."""
+        """Return the mean loss of a batch, which is minimised; [K] of K stacked networks."""
 
     def loss_sum(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of the losses of a batch, without label smoothing."""
@@ -40,10 +43,14 @@ class Classification:
 
     def loss(self, outputs: Tensor, inputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """Return the mean cross-entropy, with label smoothing."""
+        if outputs.ndim == STACKED:
+            return _losses(outputs, labels, smoothing).mean(1)
         return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
 
     def loss_sum(self, outputs: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of cross-entropies."""
+        if outputs.ndim == STACKED:
+            return _losses(outputs, labels, 0.0).sum(1)
         return F.cross_entropy(outputs, labels, reduction="sum")
 
     def chance_loss(self, classes: int) -> tuple[float, str]:
@@ -56,6 +63,13 @@ class Classification:
         if outputs == classes:
             return ""
         return f"the head has {outputs} classes, the images have {classes}; give it a new head"
+
+
+def _losses(outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the cross-entropy [K, b] of each image under each of K networks."""
+    flat = outputs.flatten(0, 1), labels.flatten()
+    losses = F.cross_entropy(*flat, reduction="none", label_smoothing=smoothing)
+    return losses.view(labels.shape)
 
 
 class Reconstruction:
@@ -96,7 +110,10 @@ class Evaluation:
 
 
 class Tally:
-    """Sums of loss and of correct predictions, kept on the device and read once."""
+    """Sums of loss and of correct predictions, kept on the device and read once.
+
+    Of stacked networks every tensor has a first axis of K, and so has what is read.
+    """
 
     def __init__(self, device: torch.device, classifies: bool = True) -> None:
         self._classifies = classifies
@@ -106,15 +123,19 @@ class Tally:
 
     def add(self, logits: Tensor, labels: Tensor, loss_sum: Tensor) -> None:
         """Count a batch: logits [b, classes], labels [b], and the sum of its losses."""
-        self._loss += loss_sum.detach().double()
+        self._loss = self._loss + loss_sum.detach().double()
         if self._classifies:
-            self._correct += (logits.detach().argmax(dim=1) == labels).sum()
-        self.images += len(labels)
+            self._correct = self._correct + (logits.detach().argmax(-1) == labels).sum(-1)
+        self.images += labels.shape[-1]
 
-    def read(self) -> Evaluation:
-        """Return the means; this waits for the device."""
-        accuracy = int(self._correct) / self.images if self._classifies else math.nan
-        return Evaluation(float(self._loss) / self.images, accuracy)
+    def read(self) -> list[Evaluation]:
+        """Return the means of each network; this waits for the device."""
+        losses = self._loss.reshape(-1).tolist()
+        correct = self._correct.reshape(-1).tolist() if self._classifies else [math.nan]
+        return [
+            Evaluation(loss / self.images, right / self.images)
+            for loss, right in zip(losses, correct, strict=True)
+        ]
 
 
 def evaluate(
@@ -125,6 +146,13 @@ def evaluate(
     Batch normalisation uses its running statistics, so that an image's prediction does not depend
     on the batch that it comes in. The mode of every module is restored.
     """
+    return evaluate_each(network, batches, objective)[0]
+
+
+def evaluate_each(
+    network: nn.Module, batches: Iterable[Batch], objective: Objective = CLASSIFICATION
+) -> list[Evaluation]:
+    """Measure each of stacked networks, or the one, as `evaluate` does."""
     tally = Tally(device_of(network), objective.classifies)
     with evaluation_mode(network), torch.inference_mode():
         for inputs, labels in batches:

@@ -61,10 +61,11 @@ def recalibrate(network: nn.Module, batches: Iterable[Batch]) -> None:
         for norm in norms:
             norm.reset_running_stats()
             norm.train()
-        for inputs, _ in batches:
-            seen += len(inputs)
+        for inputs, labels in batches:
+            images = labels.shape[-1]
+            seen += images
             for norm in norms:
-                norm.momentum = len(inputs) / seen
+                norm.momentum = images / seen
             network(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

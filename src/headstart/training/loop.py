@@ -9,6 +9,7 @@ import torch
 
 from headstart.networks.network import Network
 from headstart.params.recipe import Selection, Training
+from headstart.training import TrainingError
 from headstart.training.evaluation import CLASSIFICATION, Objective
 from headstart.training.optimizers import Updates
 from headstart.training.records import (
@@ -22,8 +23,10 @@ from headstart.training.run import Run, read_state, write_state
 
 __all__ = ["EpochRecord", "Outcome", "Progress", "fit"]
 
+SAVE_EVERY_SECONDS = 30.0
 Keep = Callable[[int, Network, Progress], None]
 Report = Callable[[EpochRecord], None]
+Records = Callable[[list[EpochRecord]], None]
 
 
 def fit(
@@ -42,7 +45,7 @@ def fit(
     resume: Path | None = None,
     fingerprint: str = "",
     report: Report | None = None,
-    save_every_seconds: float = 30.0,
+    save_every_seconds: float | None = None,
 ) -> Outcome:
     """Train a network in place for `training.epochs` epochs, always all of them.
 
@@ -68,22 +71,45 @@ def fit(
     Raises:
         TrainingError: `bfloat16` without CUDA, or a head that does not fit the number of classes.
     """
+    if head_mismatch := objective.head_mismatch(network, train.num_classes):
+        raise TrainingError(head_mismatch)
     updates = Updates(network, train, training, learning_rate, seed, objective)
-    run = Run(network, updates, validation, test, selection, test_epochs)
+    run = Run(updates, validation, test, selection, test_epochs)
+
+    def kept(records: list[EpochRecord]) -> None:
+        if keep:
+            keep(records[0].epoch, network, run.progress())
+
+    def reported(records: list[EpochRecord]) -> None:
+        if report:
+            report(records[0])
+
+    return complete(run, resume, fingerprint, kept, reported, save_every_seconds)[0]
+
+
+def complete(
+    run: Run,
+    resume: Path | None,
+    fingerprint: str,
+    keep: Records | None,
+    report: Records,
+    save_every_seconds: float | None = None,
+) -> list[Outcome]:
+    """Do what is left of a run, or of stacked runs, and return how each ended; see `fit`."""
+    device = run.updates.device
     fingerprint = f"{fingerprint}\n{run.identity()}"
-    state = read_state(resume, fingerprint, updates.device) if resume else None
+    state = read_state(resume, fingerprint, device) if resume else None
     if state:
         run.restore(state)
-    saved = time.monotonic()
-    devices = [updates.device] if updates.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    saved, wait = time.monotonic(), SAVE_EVERY_SECONDS
+    wait = wait if save_every_seconds is None else save_every_seconds
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while not run.finished:
-            record = run.advance()
+            records = run.advance()
             if keep:
-                keep(record.epoch, network, run.progress())
-            if resume and record.epoch and time.monotonic() - saved >= save_every_seconds:
+                keep(records)
+            if resume and records[0].epoch and time.monotonic() - saved >= wait:
                 write_state(resume, fingerprint, run.state())
                 saved = time.monotonic()
-            if report:
-                report(record)
-        return run.outcome()
+            report(records)
+        return run.outcomes()

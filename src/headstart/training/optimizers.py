@@ -13,6 +13,7 @@ from torch.optim.sgd import sgd
 
 from headstart.artifacts.keys import derive_seed
 from headstart.networks.network import Network
+from headstart.networks.stacked import Stacked
 from headstart.params.recipe import Optimizer as OptimizerParams
 from headstart.params.recipe import Training
 from headstart.training import TrainingError
@@ -48,7 +49,7 @@ class Optimizer(ABC):
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
+    def step(self, rate: Any) -> None:
         """Update every parameter that has a gradient."""
         for group, state in zip(self.groups, self.state, strict=True):
             rows = zip(group["params"], state, strict=True)
@@ -70,7 +71,7 @@ class Optimizer(ABC):
         """Return the state of a parameter before the first step."""
 
     @abstractmethod
-    def _update(self, lists: list[list[Tensor]], rate: float, weight_decay: float) -> None:
+    def _update(self, lists: list[list[Tensor]], rate: Any, weight_decay: float) -> None:
         """Move parameters, given these, their gradients and each tensor of their state."""
 
 
@@ -80,7 +81,7 @@ class SGD(Optimizer):
     def _fresh(self, parameter: Tensor) -> list[Tensor]:
         return [torch.zeros_like(parameter)]
 
-    def _update(self, lists: list[list[Tensor]], rate: float, weight_decay: float) -> None:
+    def _update(self, lists: list[list[Tensor]], rate: Any, weight_decay: float) -> None:
         parameters, gradients, momenta = lists
         sgd(
             parameters,
@@ -103,7 +104,7 @@ class AdamW(Optimizer):
         steps = torch.zeros((), device=parameter.device)
         return [torch.zeros_like(parameter), torch.zeros_like(parameter), steps]
 
-    def _update(self, lists: list[list[Tensor]], rate: float, weight_decay: float) -> None:
+    def _update(self, lists: list[list[Tensor]], rate: Any, weight_decay: float) -> None:
         parameters, gradients, means, squares, steps = lists
         adamw(
             parameters,
@@ -130,14 +131,18 @@ def parameter_groups(
 
     Norms and biases (all parameters of one dimension or none) never decay, nor what a module lists
     in its `no_weight_decay()`, as timm's models do with position embeddings and class tokens, nor
-    the head without `decay_head`.
+    the head without `decay_head`. Stacked networks have one more dimension.
     """
-    listed = _listed(network) | (set() if decay_head else {"head.weight"})
+    stacked = isinstance(network, Stacked)
+    one = network.body if isinstance(network, Stacked) else network
+    named = network.weights() if isinstance(network, Stacked) else dict(network.named_parameters())
+    listed = _listed(one) | (set() if decay_head else {"head.weight"})
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
+    for name, parameter in named.items():
         if parameter.requires_grad:
-            (free if parameter.ndim <= 1 or name in listed else decayed).append(parameter)
+            vector = parameter.ndim <= 1 + stacked
+            (free if vector or name in listed else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},
@@ -168,35 +173,51 @@ class Updates:
         objective: Objective = CLASSIFICATION,
     ) -> None:
         self.network, self.device, self.train = network, device_of(network), train
-        self.training, self.rate, self.seed, self.objective = training, rate, seed, objective
+        self.training, self.objective = training, objective
+        self.rates: tuple[float, ...] = (rate,)
+        self.seeds: tuple[int, ...] = (seed,)
         if training.precision == "bfloat16" and self.device.type != "cuda":
             raise TrainingError(
                 f"precision: 'bfloat16' needs CUDA, the device is {self.device.type}; use float32"
             )
-        if training.channels_last:
+        if training.channels_last and not isinstance(network, Stacked):
             network.to(memory_format=torch.channels_last)
         # Compiling changes the forward pass only: the network keeps its parameters and their names.
         self.forward = compiled(network) if training.compile else network
-        self.optimizer = build_optimizer(network, training.optimizer)
+        self.optimizer = self._build_optimizer()
 
-    def rate_at(self, epoch: int, step: int) -> float:
-        """Return the learning rate at the middle of a step of an epoch, both counted from 0."""
+    def rates_at(self, epoch: int, step: int) -> list[float]:
+        """Return each run's learning rate at the middle of a step of an epoch, both counted from 0."""
         position = epoch + (step + 0.5) / self.train.steps
-        return learning_rate(self.training.schedule, self.rate, position, self.training.epochs)
+        schedule, epochs = self.training.schedule, self.training.epochs
+        return [learning_rate(schedule, rate, position, epochs) for rate in self.rates]
 
-    def epoch(self, epoch: int) -> Evaluation:
-        """Do the updates of an epoch, counted from 0; return the loss and accuracy on the way.
+    def epoch(self, epoch: int) -> list[Evaluation]:
+        """Do the updates of an epoch, counted from 0; return loss and accuracy of each run on the way.
 
         Sums stay on the device until the end, so that it never waits for the host.
         """
-        seed_generators(derive_seed("epoch", self.seed, epoch), self.device)
+        self._seed(epoch)
         self.network.train()
         tally = Tally(self.device, self.objective.classifies)
-        for step, (inputs, labels) in enumerate(self.train.epoch(epoch)):
-            self._step(inputs, labels, self.rate_at(epoch, step), tally)
+        batches = zip(self.train.epoch(epoch), self._rates_of_steps(epoch), strict=True)
+        for (inputs, labels), rate in batches:
+            self._step(inputs, labels, rate, tally)
         return tally.read()
 
-    def _step(self, inputs: Tensor, labels: Tensor, rate: float, tally: Tally) -> None:
+    def _build_optimizer(self) -> Optimizer:
+        return build_optimizer(self.network, self.training.optimizer)
+
+    def _seed(self, epoch: int) -> None:
+        seed_generators(derive_seed("epoch", self.seeds[0], epoch), self.device)
+
+    def _rates_of_steps(self, epoch: int) -> list[Any]:
+        return [self.rates_at(epoch, step)[0] for step in range(self.train.steps)]
+
+    def _clip(self, limit: float) -> None:
+        nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+
+    def _step(self, inputs: Tensor, labels: Tensor, rate: Any, tally: Tally) -> None:
         if self.training.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         low = self.training.precision == "bfloat16"
@@ -205,8 +226,8 @@ class Updates:
         logits = logits.float() if low else logits
         loss = self.objective.loss(logits, inputs, labels, self.training.label_smoothing)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward(torch.ones_like(loss))
         if self.training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_norm)
+            self._clip(self.training.clip_norm)
         self.optimizer.step(rate)
-        tally.add(logits, labels, loss.detach() * len(labels))
+        tally.add(logits, labels, loss.detach() * labels.shape[-1])

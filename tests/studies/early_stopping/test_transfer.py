@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,38 @@ def test_a_wider_grid_trains_only_its_new_runs() -> None:
     )
     assert len(both) == before
     assert (both["validation_accuracy"] == both["validation_accuracy_again"]).all()
+
+
+def test_runs_trained_together_are_kept_alone_and_a_new_rate_changes_none_of_them() -> None:
+    """Neither what was finished before nor the size of the grid is in a run's bits; K is in its key."""
+    of = plan(slots=8, source_accuracy=True)
+    make_sources(of)
+    first = of.jobs("transfer")[0]
+    before = runs_of(first)
+    wider = plan(slots=8, source_accuracy=True, learning_rates=[0.3, 0.1, 0.01]).jobs("transfer")[0]
+    summary = store.run(wider, transfer.make).manifest["summary"]
+    assert summary["trained_now"] == summary["runs"] - len(before)
+    known = runs(first)
+    shutil.rmtree(".store/runs")
+    shutil.rmtree(wider.path)
+    anew = store.run(wider, transfer.make).manifest["summary"]
+    assert anew["trained_now"] == summary["runs"]
+    again = runs(wider)
+    keys = ["source_epoch", "shots", "draw", "learning_rate"]
+    kept = again.merge(known[keys], on=keys).sort_values(keys).reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, known.sort_values(keys).reset_index(drop=True))
+    alone = runs_of(plan(source_accuracy=True).jobs("transfer")[0]).sort_values(keys)
+    assert len(alone) == len(known)
+    difference = (
+        alone["validation_accuracy"].to_numpy()
+        - known.sort_values(keys)["validation_accuracy"].to_numpy()
+    )
+    assert abs(difference).max() < 0.1
+
+
+def test_slots_fill_whole_vectors_of_the_processor() -> None:
+    with pytest.raises(ValueError, match=r"slots\n.*multiple of 8"):
+        plan(slots=12)
 
 
 def test_a_probe_forgets_nothing_of_the_source_and_fine_tuning_is_measured() -> None:

@@ -82,6 +82,12 @@ class Transfer(Training):
         description="epochs at which test accuracy is read besides the chosen and the last",
     )
 
+    slots: Annotated[int, Field(ge=8, multiple_of=8)] | None = Field(
+        default=None,
+        description="train so many runs of a source network at a time, as one program; none: one by one. "
+        "A run's last bits depend on it",
+    )
+
     @model_validator(mode="after")
     def _targets(self) -> Transfer:
         if self.mode == "relearn" and self.targets:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from headstart.artifacts.files import write_table
-from headstart.artifacts.keys import Job
+from headstart.artifacts.keys import Job, sha256_of
 from headstart.artifacts.runs import read_run, run_key, run_path, write_run
 from headstart.artifacts.store import JobContext, package_versions
 from headstart.networks.build import fresh_backbone
@@ -27,7 +27,13 @@ from headstart.steps.sections import model_of, read_task
 from headstart.studies.early_stopping.params import Transfer
 from headstart.tasks.batches import EvaluationBatches
 from headstart.tasks.task import Task, draw_shots
-from headstart.training.assembly import EVALUATION_BATCH, RunImages, RunSeeds, train_run
+from headstart.training.assembly import (
+    EVALUATION_BATCH,
+    RunImages,
+    RunSeeds,
+    train_group,
+    train_run,
+)
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.evaluation import evaluate
 from headstart.training.interventions import shrink_perturb
@@ -57,12 +63,17 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         f"finished before, {len(bundle.task.validation.labels):,} validation and "
         f"{len(bundle.task.test.labels):,} test images"
     )
-    started = time.monotonic()
-    for number, run in enumerate(missing, start=1):
-        record = bundle.train(run, context.state / f"{keys[run]}.pt")
-        write_run(keys[run], record)
-        left = (time.monotonic() - started) / number * (len(missing) - number)
-        context.log(f"run {number}/{len(missing)}  {_describe(run, record)}  {duration(left)} left")
+    started, number = time.monotonic(), 0
+    for group in bundle.groups(missing):
+        name = sha256_of([keys[run] for run in group])
+        for run, record in zip(
+            group, bundle.train(group, context.state / f"{name}.pt"), strict=True
+        ):
+            number += 1
+            write_run(keys[run], record)
+            left = (time.monotonic() - started) / number * (len(missing) - number)
+            text = f"run {number}/{len(missing)}  {_describe(run, record)}  {duration(left)} left"
+            context.log(text)
     records = [{**asdict(run), **_required(keys[run])} for run in runs]
     write_table(context.out / "runs.parquet", runs_table(records))
     write_table(context.out / "curves.parquet", curves_table(records))
@@ -94,6 +105,7 @@ class Bundle:
         self.source = CheckpointSeries(context.input("pretrain"), self.model, shape, context.device)
         by = self.options.normalization
         self.normalization = self.source.normalization_by(by, self.task.train)
+        self._drawn: dict[Any, RunImages] = {}
         self.source_held = self._source_held() if self.options.source_accuracy else None
 
     def grid(self) -> Iterator[Run]:
@@ -126,35 +138,94 @@ class Bundle:
             "run": {**asdict(run), "source_epoch": None},
         }
 
-    def train(self, run: Run, resume: Path) -> dict[str, Any]:
-        """Train one run and return its record."""
-        options, seeds = self.options, self._seeds(run)
+    def groups(self, runs: list[Run]) -> Iterator[list[Run]]:
+        """Yield runs that are trained together: as many as there are slots, on as many images."""
+        slots = self.options.slots or 1
+        for shots in dict.fromkeys(run.shots for run in runs):
+            alike = [run for run in runs if run.shots == shots]
+            yield from (alike[start : start + slots] for start in range(0, len(alike), slots))
+
+    def train(self, runs: list[Run], resume: Path) -> list[dict[str, Any]]:
+        """Train runs and return their records."""
+        ended = self._together(runs, resume) if self.options.slots else None
+        if ended is None:
+            ended = [
+                self._alone(run, resume.with_stem(f"{resume.stem}-{i}"))
+                for i, run in enumerate(runs)
+            ]
+        resume.unlink(missing_ok=True)
+        left = self._source_accuracies(runs, [network for _, network in ended])
+        images = [len(self._images(run).train.labels) for run in runs]
+        return [
+            record_of(outcome, number) | more
+            for (outcome, _), number, more in zip(ended, images, left, strict=True)
+        ]
+
+    def _alone(self, run: Run, resume: Path) -> tuple[Outcome, Network]:
+        network, options = self._start(run), self.options
+        outcome = train_run(
+            network,
+            self._images(run),
+            options,
+            run.learning_rate,
+            self._seeds(run),
+            report=self._reporter(),
+            fingerprint=resume.name,
+            resume=resume,
+            **self._rules(),
+        )
+        resume.unlink(missing_ok=True)
+        return outcome, network
+
+    def _together(self, runs: list[Run], resume: Path) -> list[tuple[Outcome, Network]] | None:
+        starts: dict[Any, Network] = {}
+        for run in runs:
+            alike = replace(run, learning_rate=0.0)
+            starts[alike] = starts.get(alike) or self._start(run)
+        report = self._reporter()
+        return train_group(
+            [starts[replace(run, learning_rate=0.0)] for run in runs],
+            [self._images(run) for run in runs],
+            self.options,
+            [run.learning_rate for run in runs],
+            [self._seeds(run) for run in runs],
+            self.options.slots or 1,
+            report=lambda records: report(max(records, key=lambda each: each.validation_accuracy)),
+            fingerprint=resume.name,
+            resume=resume,
+            **self._rules(),
+        )
+
+    def _rules(self) -> dict[str, Any]:
+        requested = self.options.test_epochs
+        return {
+            "mode": self.options.mode,
+            "device": self.context.device,
+            "selection": Selection(),
+            "test_epochs": "all" if requested == "all" else {*requested, self.options.epochs},
+        }
+
+    def _reporter(self) -> Reporter:
+        return Reporter(self.context, self.options.epochs, quiet_seconds=QUIET_SECONDS)
+
+    def _start(self, run: Run) -> Network:
+        """Return the network that a run starts from."""
+        options = self.options
         network = self.source.start(run.source_epoch, len(self.task.classes), options.head_seed)
         # Source epoch 0, the control of every other, is perturbed too.
         if options.shrink != 1 or options.perturb:
             shape = self.task.train.images.shape
-            noise = fresh_backbone(self.model, shape, seeds.of("perturb"))
+            noise = fresh_backbone(self.model, shape, self._seeds(run).of("perturb"))
             shrink_perturb(network.backbone, noise, options.shrink, options.perturb)
-        images = draw_shots(self.task, run.shots, run.draw)
-        outcome = train_run(
-            network,
-            RunImages(images, self.task, self.normalization),
-            options,
-            run.learning_rate,
-            seeds,
-            mode=options.mode,
-            device=self.context.device,
-            selection=Selection(),
-            test_epochs=self._test_epochs(),
-            resume=resume,
-            fingerprint=resume.name,
-            report=Reporter(self.context, options.epochs, quiet_seconds=QUIET_SECONDS),
-        )
-        resume.unlink(missing_ok=True)
-        record = record_of(outcome, len(images.labels))
-        if self.source_held is not None:
-            record["source_accuracy"] = self._source_accuracy(network, run.source_epoch)
-        return record
+        return network
+
+    def _images(self, run: Run) -> RunImages:
+        """Return the images of a run, the same object for all runs of a draw."""
+        drawn = run.shots, run.draw
+        if drawn not in self._drawn:
+            images = draw_shots(self.task, *drawn)
+            self._drawn[drawn] = RunImages(images, self.task, self.normalization)
+        return self._drawn[drawn]
 
     def _source_held(self) -> EvaluationBatches:
         """Return the validation images of the source, as the source network saw them."""
@@ -171,16 +242,17 @@ class Bundle:
             self.options.channels_last,
         )
 
-    def _source_accuracy(self, trained: Network, epoch: int) -> float:
-        """Return what is left of the source: the trained backbone under the head of its checkpoint."""
-        assert self.source_held is not None
-        network = self.source.network(epoch)
-        network.backbone.load_state_dict(trained.backbone.state_dict())
-        return evaluate(network, self.source_held).accuracy
-
-    def _test_epochs(self) -> set[int] | Literal["all"]:
-        requested = self.options.test_epochs
-        return "all" if requested == "all" else {*requested, self.options.epochs}
+    def _source_accuracies(self, runs: list[Run], trained: list[Network]) -> list[dict[str, float]]:
+        """Return what is left of the source: each trained backbone under the head of its checkpoint."""
+        if self.source_held is None:
+            return [{} for _ in runs]
+        networks = [self.source.network(run.source_epoch) for run in runs]
+        for network, moved in zip(networks, trained, strict=True):
+            network.backbone.load_state_dict(moved.backbone.state_dict())
+        return [
+            {"source_accuracy": evaluate(network, self.source_held).accuracy}
+            for network in networks
+        ]
 
     def _seeds(self, run: Run) -> RunSeeds:
         """Return seeds that all source epochs and learning rates share, so that they are compared in pairs."""
