@@ -27,9 +27,9 @@ from headstart.registry import STEPS, load
 ROOT = Path(__file__).resolve().parents[2]
 ABSOLUTE, RELATIVE = 0.01, 0.01
 """Two values agree if |a - b| is at most `ABSOLUTE` + `RELATIVE` |a|."""
-SHARE = 0.95
-"""Of the rows with the same keys, and of their values, that must agree: networks of a few hundred weights
-amplify rounding, and an accuracy moves by a whole image or not at all."""
+TRAINED_TWICE, SAME_NETWORKS = 0.90, 0.99
+"""Of the rows with the same keys, and of their defined values, that must agree. Training amplifies rounding,
+and an accuracy moves by a whole image or not at all: on one CPU, torch 2.11 and 2.15 agree on .94."""
 MEASURED = ("value", "low", "high", "n", "residual", "undefined", "device", "reason")
 """Columns that say what was found, not of what."""
 KEYED = ("curves", "measurements", "residuals")
@@ -152,7 +152,8 @@ def compare(here: Path, there: Path, report: Report, study: str) -> None:
                 continue
             a, b = pd.read_parquet(path), pd.read_parquet(other)
             if len(a):
-                _compare_values(f"{job.name} {path.stem}", a, b, report)
+                needed = TRAINED_TWICE if study == "early_stopping" else SAME_NETWORKS
+                _compare_values(f"{job.name} {path.stem}", a, b, report, needed)
 
 
 def print_logs(folder: Path) -> None:
@@ -167,29 +168,34 @@ def _plan(folder: Path) -> Plan:
     return Plan(load(folder / "params.yaml"))
 
 
-def _compare_values(name: str, a: pd.DataFrame, b: pd.DataFrame, report: Report) -> None:
+def _compare_values(
+    name: str, a: pd.DataFrame, b: pd.DataFrame, report: Report, needed: float
+) -> None:
     keys = [column for column in a if column not in MEASURED]
+    found = "residual" if "residual" in a else "value"
     numbered = []
     for table in (a, b):
         rows = table[keys].astype(object).fillna("").astype(str)
-        numbered.append(rows.assign(nth=rows.groupby(keys).cumcount(), value=table["value"]))
+        numbered.append(rows.assign(nth=rows.groupby(keys).cumcount(), value=table[found]))
     both = numbered[0].merge(numbered[1], on=[*keys, "nth"], suffixes=("_a", "_b"))
     matched = len(both) / max(len(a), len(b))
-    report.add(f"{name}: rows in both", matched, "share", f"of {len(a)}", passed=matched >= SHARE)
+    report.add(f"{name}: rows in both", matched, "share", f"of {len(a)}", passed=matched >= needed)
+    # What is undefined in both tables says nothing.
+    both = both.dropna(subset=["value_a", "value_b"], how="all")
+    if both.empty:
+        raise ValueError(f"{name}: no value is defined, so that nothing was compared")
     one, other = both["value_a"].to_numpy(float), both["value_b"].to_numpy(float)
     share = agreement(one, other)
-    difference = pd.Series(np.abs(one - other)).fillna(0.0)
-    note = f"median difference {difference.median():.1e}, largest {difference.max():.2g}"
+    difference = pd.Series(np.abs(one - other), both.index).fillna(np.inf)
+    note = f"of {len(both)}, median difference {difference.median():.1e}, largest {difference.max():.2g}"
     kind = next((column for column in ("metric", "measure") if column in both), None)
     if kind and difference.max():
         note += f" ({both[kind][difference.idxmax()]})"
-    report.add(f"{name}: values that agree", share, "share", note, passed=share >= SHARE)
+    report.add(f"{name}: values that agree", share, "share", note, passed=share >= needed)
     wrong = agreement(one, np.random.default_rng(0).permutation(other))
-    # Nothing tells equal values apart.
-    if agreement(one, np.full_like(one, np.nanmedian(one))) < SHARE:
-        report.add(f"{name}: that agree when permuted", wrong, "share", passed=wrong < SHARE)
+    report.add(f"{name}: that agree when permuted", wrong, "share", passed=wrong < needed)
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the share of values that agree; NaN agrees with NaN."""
-    return float(np.isclose(other, one, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True).mean())
+    """Return the share of values that agree; an undefined one agrees with none."""
+    return float(np.isclose(other, one, rtol=RELATIVE, atol=ABSOLUTE).mean())
