@@ -57,7 +57,7 @@ def _stir(ax: Axes, table: pd.DataFrame) -> None:
     """Draw STIR of every layer of a network given the same layer of the other, or of itself."""
     rows = table[table["metric"].isin(STIR) & (table["form"] == "debiased")]
     ax.set(
-        title="STIR, layers of one number, debiased",
+        title="STIR, debiased",
         xlabel="layer",
         ylabel="STIR (evaluated | inverted)",
     )
