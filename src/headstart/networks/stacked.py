@@ -35,6 +35,8 @@ def stack(networks: Sequence[nn.Module], inputs: Tensor, channels_last: bool) ->
             stacked = kind(networks, channels_last).to(inputs.device)
             if _computes_each(stacked, networks, inputs):
                 return stacked
+        except torch.OutOfMemoryError:
+            raise
         # Any network's code runs here on shapes that it was not made for, so that any error may come.
         except Exception:
             continue

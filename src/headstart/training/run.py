@@ -97,8 +97,9 @@ class Run:
         """Train one epoch, or none the first time, and measure; return a record of each network."""
         epoch, started = self.epoch, time.monotonic()
         lost = [slot.lost(epoch) for slot in self.slots]
-        measured: Any = [None] * len(self.slots)
-        if not all(lost):
+        measured: Any = [None]
+        # Of several, none stops before the others: its weights would depend on them.
+        if len(self.slots) > 1 or not all(lost):
             train = self._train(epoch)
             validation = evaluate_each(self.network, self.validation, self.objective)
             measured = list(zip(train, validation, strict=True))
