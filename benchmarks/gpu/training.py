@@ -166,7 +166,8 @@ class OurLoop:
 
     def epoch(self) -> float:
         self.number += 1
-        return self.updates.epoch(self.number).loss
+        (found,) = self.updates.epoch(self.number)
+        return found.loss
 
 
 class TightLoop:
