@@ -79,7 +79,7 @@ def train_run(
     """
     network.to(device)
     train: Any = _train_batches(images, training, seeds, device)
-    evaluated: Any = _evaluation_batches(images, training, device, EVALUATION_BATCH)
+    evaluated: Any = _evaluation_batches(images, training, device)
     trained = network
     if mode == "probe":
         trained, train, evaluated = _probe(network, train, evaluated, training)
@@ -124,8 +124,7 @@ def train_group(
     to rounding; its bits depend on the number of slots, and on no other run. Networks that cannot be
     stacked give None.
     """
-    size = EVALUATION_BATCH if device.startswith("cuda") else max(32, EVALUATION_BATCH // slots)
-    shared = _evaluation_batches(images[0], training, device, size)
+    shared = _evaluation_batches(images[0], training, device)
     streams: dict[Any, TrainBatches] = {}
     prepared: dict[Any, tuple[Network, Any, Any]] = {}
     runs: list[tuple[Network, Any, Any]] = []
@@ -171,11 +170,12 @@ def _train_batches(
 
 
 def _evaluation_batches(
-    images: RunImages, training: Training, device: str, size: int
+    images: RunImages, training: Training, device: str
 ) -> list[EvaluationBatches]:
     """Return the batches of validation and of test images."""
+    options = (EVALUATION_BATCH, device, training.channels_last)
     return [
-        EvaluationBatches(part, images.normalization, size, device, training.channels_last)
+        EvaluationBatches(part, images.normalization, *options)
         for part in (images.task.validation, images.task.test)
     ]
 
