@@ -137,14 +137,14 @@ def measure(options: argparse.Namespace) -> dict[str, dict[int, float]]:
     plan += [(OURS, together, runs) for runs in options.runs]
     plan += [(VMAP, mapped, runs) for runs in options.runs if runs <= options.vmap_up_to]
     found: dict[str, dict[int, float]] = {way: {} for way in (PROCESSES, ONE_BY_ONE, VMAP, OURS)}
-    for turn in range(options.rounds + 1):
+    started = time.monotonic()
+    for turn in range(options.rounds):
         for way, work, runs in plan:
-            if turn > 1 and way in (PROCESSES, VMAP):
+            late = time.monotonic() - started > options.seconds
+            if late or (turn and way in (PROCESSES, VMAP)):
                 continue
             taken = seconds(work, runs, options.device) / runs
-            # The first round warms up.
-            if turn or way in (PROCESSES, VMAP):
-                found[way][runs] = min(taken, found[way].get(runs, taken))
+            found[way][runs] = min(taken, found[way].get(runs, taken))
     return found
 
 
@@ -170,6 +170,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if gpu else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--runs", type=int, nargs="+", help="K; default 1 to 32, on a GPU to 512")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=45 if gpu else 3600, help="start nothing after so long"
+    )
     parser.add_argument("--vmap-up-to", type=int, default=32, help="the largest K for vmap")
     parser.add_argument("--out", type=Path, help="folder for grid.json")
     parser.add_argument("--one", action="store_true", help="train one run and end")

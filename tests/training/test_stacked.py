@@ -250,3 +250,15 @@ def test_what_groups_do_not_know_is_mapped_and_what_neither_knows_is_refused() -
     assert type(stacked).__name__ == "_Mapped"
     for net, row, found in zip(unusual, inputs, stacked(inputs), strict=True):
         torch.testing.assert_close(found, net(row))
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["convnet", "vit"])
+def test_on_a_gpu_a_run_is_that_of_one_by_one_training(name: str, tmp_path: Path) -> None:
+    model, options = RECIPES[name]
+    found = together(GRID, tmp_path, model, recipe(**options), device="cuda")
+    for run, (outcome, _) in zip(GRID, found, strict=True):
+        expected, _ = alone(run, tmp_path, model, recipe(**options), device="cuda")
+        for one, other in zip(outcome.history, expected.history, strict=True):
+            assert values(one) == pytest.approx(values(other), rel=2e-2, abs=2e-2)
