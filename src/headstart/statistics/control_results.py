@@ -100,6 +100,11 @@ def warning(failed: Failures, judge: str, status: Status) -> str:
     return "; ".join(parts)
 
 
+def bound_words(kind: str, counted: str, limit: float) -> str:
+    """Return what the counted verdict's share must keep, as a person reads it."""
+    return f"{counted} {'≤' if kind == 'negative' else '≥'} {limit:.0%}"
+
+
 def readable(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the table as text: shares in per cent, judges by the claims in `names`, failures first."""
     ordered = table.sort_values("passes", kind="stable")
@@ -109,9 +114,6 @@ def readable(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.
     for name in SHARES:
         shown[name] = [f"{share:.0%}" for share in ordered[name]]
     bounds = zip(ordered["kind"], ordered["counted"], ordered["limit"], strict=True)
-    shown["limit"] = [
-        f"{counted} {'≤' if kind == 'negative' else '≥'} {limit:.0%}"
-        for kind, counted, limit in bounds
-    ]
+    shown["limit"] = [bound_words(*bound) for bound in bounds]
     shown["passes"] = ["yes" if passed else "NO" for passed in ordered["passes"]]
     return shown.drop(columns=[c for c in ("claim", "comparison") if not shown[c].any()])

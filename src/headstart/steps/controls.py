@@ -15,7 +15,13 @@ import pandas as pd
 from headstart.artifacts.files import read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
-from headstart.statistics.control_results import Failures, control_table, counts, failures
+from headstart.statistics.control_results import (
+    Failures,
+    bound_words,
+    control_table,
+    counts,
+    failures,
+)
 from headstart.steps.step import resolve
 
 WIDTH = 96
@@ -40,13 +46,12 @@ def text(artifacts: Iterable[Artifact], names: Mapping[str, str]) -> str:
         return "no study has runs from which controls can be made"
     table = table.assign(found=counts(table)).sort_values("passes", kind="stable")
     lines = []
-    for of, rows in table.groupby(SHARED, sort=False):
-        passes, control, comparison, kind, counted, resamples, limit = of
-        title = f"{control}, {comparison}" if comparison else control
-        bound = (
-            f"{counted} {'≤' if kind == 'negative' else '≥'} {limit:.0%} of {resamples} resamples"
-        )
-        lines.append(f"{'' if passes else 'FAILED: '}{title} ({kind}; {bound})")
+    for _, rows in table.groupby(SHARED, sort=False):
+        of = rows.iloc[0]
+        title = ", ".join(filter(None, (of["control"], of["comparison"])))
+        bound = bound_words(of["kind"], of["counted"], of["limit"])
+        mark = "" if of["passes"] else "FAILED: "
+        lines.append(f"{mark}{title} ({of['kind']}; {bound} of {of['resamples']} resamples)")
         judged = zip(rows["judge"], rows["found"], strict=True)
         found = ", ".join(
             f"{names.get(judge, judge)} {n}".replace(" ", "\xa0") for judge, n in judged

@@ -132,10 +132,8 @@ def _triangle(
         block -= taken[:, first:last, None]
         block -= taken[:, None, :last]
         block.diagonal(first, 1, 2).zero_()
-        if first:
-            block[:, :, :first] *= math.sqrt(
-                2
-            )  # what is left of the band's square stands for both triangles
+        if first:  # what is left of the band's square stands for both triangles
+            block[:, :, :first] *= math.sqrt(2)
     return diagonal - 2 * lost
 
 

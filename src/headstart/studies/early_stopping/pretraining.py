@@ -124,10 +124,15 @@ def _name(start: str) -> str:
     return start if start == SOURCE_BEST else f"epoch {start}"
 
 
+def _by_arm(contrast: Mapping[str, object]) -> dict[str, object]:
+    """Return a contrast in the columns of the study's tables, where `arm` is what verdicts call the mode."""
+    return {"arm" if name == "mode" else name: value for name, value in contrast.items()}
+
+
 def worth_words(table: pd.DataFrame, contrast: Mapping[str, object]) -> dict[str, str]:
     """Return what each start of a contrast is worth, by its name, from `data_transferred`."""
-    named = {"arm" if name == "mode" else name: value for name, value in contrast.items()}
-    rows = table[(table[CONTRAST].astype(str) == {n: str(v) for n, v in named.items()}).all(axis=1)]
+    named = {name: str(value) for name, value in _by_arm(contrast).items()}
+    rows = table[(table[CONTRAST].astype(str) == named).all(axis=1)]
     return {str(row["start"]): _worth(row) for row in rows.to_dict("records")}
 
 
@@ -151,7 +156,7 @@ def pretraining_table(
     """Return what pre-training is worth in every contrast with runs from scratch: C0 on each, uncorrected."""
     table, rows = arms_as_modes(measurements), list[dict[str, object]]()
     for contrast in contrasts(table):
-        named = {"arm" if name == "mode" else name: value for name, value in contrast.items()}
+        named = _by_arm(contrast)
         try:
             runs = comparable(table, contrast)
             found = gain_over_scratch(runs, seed)

@@ -197,7 +197,7 @@ class Pair:
         for form, debiased in FORMS.items():
             cka = [layer_cka(one.features, ys, debiased) for ys in (other.features, mixed)]
             for row, (i, j) in zip(self._cells("cka", cka, form), self._places(), strict=True):
-                yield row | self._influence(i, j, debiased)
+                yield row | self._influence(i, j, debiased, row["value"])
         procrustes = (procrustes_grid(one.grams, each) for each in (other.grams, grams))
         yield from self._cells("procrustes", procrustes)
         x = dissimilarities(one.features)
@@ -234,12 +234,10 @@ class Pair:
             "reason": "",
         }
 
-    def _influence(self, i: int, j: int, debiased: bool) -> Row:
+    def _influence(self, i: int, j: int, debiased: bool, cka: float) -> Row:
         """Return CKA without the image that changes it most, and which image that is."""
-        k, l = self.one.grams[i], self.other.grams[j]  # noqa: E741
-        units = [unit_grams(gram, debiased) for gram in (k, l)]
-        without = leave_one_out(k, l, debiased)
-        change = (without - units[0] @ units[1]).abs().nan_to_num(-1)
+        without = leave_one_out(self.one.grams[i], self.other.grams[j], debiased)
+        change = (without - cka).abs().nan_to_num(-1)
         most = int(change.argmax())
         return {"without_one": float(without[most]), "image": self.files[most]}
 
@@ -262,19 +260,17 @@ class Pair:
         """Yield STIR of each network given the other and given itself; the reference is the one inverted."""
         if not steps:
             return
-        for reference in (self.one, self.other):
-            unit = {
-                side.name: {form: unit_grams(side.grams, yes) for form, yes in FORMS.items()}
-                for side in (self.one, self.other)
-            }
+        both = (self.one, self.other)
+        units = [
+            {form: unit_grams(side.grams, yes) for form, yes in FORMS.items()} for side in both
+        ]
+        for reference in both:
             for layer, images, residual in reference.inverted(steps):
-                for target in (self.one, self.other):
+                for target, unit in zip(both, units, strict=True):
                     grams = linear_grams(target.of(images))
                     for form, debiased in FORMS.items():
-                        found = unit_grams(grams, debiased) * unit[target.name][form]
-                        yield from self._stir(
-                            reference, target, layer, found.sum(1), form, residual
-                        )
+                        found = (unit_grams(grams, debiased) * unit[form]).sum(1)
+                        yield from self._stir(reference, target, layer, found, form, residual)
 
     def _stir(
         self, reference: Side, target: Side, layer: int, found: Tensor, form: str, residual: float

@@ -23,7 +23,6 @@ from headstart.metrics.interactions.resampling import Estimate, Resampling
 from headstart.metrics.interactions.shares import Share
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.control_results import ControlResult, Kind
-from headstart.statistics.measurements import MEASURED
 from headstart.studies.knowledge.claims import ON_ONE, holds_everywhere
 from headstart.studies.knowledge.compare import Collected, collect, measures
 from headstart.studies.knowledge.gains import correlated, ratio_explains_accuracy
@@ -33,7 +32,7 @@ from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.planted import SIZES, planted, planted_sparse
 from headstart.studies.knowledge.shares import CEILINGS, VARIANTS, conditions, group_of
 from headstart.studies.knowledge.sparsity import ROLES, explained, few, of_a_tenth, scores_permuted
-from headstart.studies.knowledge.tables import PERCENT, Comparison, Number
+from headstart.studies.knowledge.tables import Comparison, Measured, Number, main_of
 
 BOOTSTRAP = 200
 """Draws of the interval in every resample."""
@@ -79,7 +78,7 @@ def of_comparison(
     title: str, networks: Networks, options: Analysis, resamples: int
 ) -> Iterator[ControlResult]:
     """Yield what the judges say of the controls of one comparison, over resampled networks and images."""
-    init_epoch = main_of(networks)
+    init_epoch = main_of([str(epoch) for epoch in networks.roles["init_epochs"]])
     for control in (*negatives(networks, init_epoch), *positives(networks)):
         data = Data.of(control, options, init_epoch)
         generator = seeded("controls", options.seed, title, control.name)
@@ -97,12 +96,6 @@ def of_gains(resamples: int) -> Iterator[ControlResult]:
         statuses = [correlated(_points(rho, seed)).status for seed in range(resamples)]
         name = f"ratio and gain correlated by {rho:g}, {POINTS} networks"
         yield ControlResult(judge, name, kind, statuses)
-
-
-def main_of(networks: Networks) -> str:
-    """Return the source epoch that claims are evaluated at: `best`, else the last."""
-    known = networks.roles["init_epochs"]
-    return "best" if "best" in known else str(max(map(int, known)))
 
 
 def negatives(networks: Networks, init_epoch: str) -> Iterator[Control]:
@@ -160,29 +153,27 @@ def positives(networks: Networks) -> Iterator[Control]:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(Measured):
     """Estimates of one draw of networks and images, as claims read them."""
 
-    title: str
+    comparison: str
     confidence: float
     made: Mapping[tuple[str, str, str, str], Estimate]
     """(role, variant, metric, condition) -> estimate; the variant that leads is empty."""
 
-    def number(
-        self,
-        metric: str,
-        condition: str = MEASURED,
-        role: str = "finetuned",
-        variant: str = "",
-        factor: float = PERCENT,
-    ) -> Number | None:
-        """Return a measurement over all orders, images and networks; None where it is undefined."""
+    @property
+    def title(self) -> str:
+        """The comparison for people."""
+        return self.comparison
+
+    def found(self, metric: str, condition: str, role: str, variant: str) -> Number | None:
+        """Return the estimate with its interval."""
         estimate = self.made.get((role, variant, metric, condition))
         if estimate is None:
             return None
         whole = estimate.at([0]).pooled()
-        numbers = [float(whole.points), *whole.interval(self.confidence)[:, 0].tolist()]
-        return None if math.isnan(numbers[0]) else Number(*(factor * each for each in numbers))
+        numbers = Number(float(whole.points), *whole.interval(self.confidence)[:, 0].tolist())
+        return None if math.isnan(numbers.value) else numbers
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -52,9 +53,13 @@ def _names(artifact: Artifact) -> dict[str, str]:
 
 
 def main_init_epoch(table: pd.DataFrame) -> str:
-    """Return the source epoch that claims are evaluated at and figures show: `best`, else the last."""
-    known = set(select(table, role="finetuned")["init_epoch"])
-    return "best" if "best" in known else max(known, key=int)
+    """Return the source epoch of fine-tuning that claims are evaluated at and figures show."""
+    return main_of(set(select(table, role="finetuned")["init_epoch"]))
+
+
+def main_of(init_epochs: Collection[str]) -> str:
+    """Return the source epoch that leads: `best`, else the last."""
+    return "best" if "best" in init_epochs else max(init_epochs, key=int)
 
 
 HEADLINE = "headline"
@@ -155,30 +160,17 @@ def number(rows: pd.DataFrame, factor: float = PERCENT) -> Number | None:
     return Number(value, low, high)
 
 
-class Measured(Protocol):
+class Measured(ABC):
     """What claims read of one comparison."""
 
-    def number(
-        self,
-        metric: str,
-        condition: str = MEASURED,
-        role: str = "finetuned",
-        variant: str = "",
-        factor: float = PERCENT,
-    ) -> Number | None:
-        """Return a measurement over all orders, images and networks; None where it is undefined."""
-
     @property
+    @abstractmethod
     def title(self) -> str:
         """The comparison for people."""
 
-
-@dataclass(frozen=True)
-class ComparedNetworks:
-    """The measurements of one comparison, and the source epoch that claims are evaluated at."""
-
-    table: pd.DataFrame
-    init_epoch: str
+    @abstractmethod
+    def found(self, metric: str, condition: str, role: str, variant: str) -> Number | None:
+        """Return a measurement as `number` does, in the unit of the tables."""
 
     def number(
         self,
@@ -192,6 +184,19 @@ class ComparedNetworks:
 
         It is of the variant that leads, where none is named.
         """
+        found = self.found(metric, condition, role, variant)
+        return found and Number(*(factor * each for each in found))
+
+
+@dataclass(frozen=True)
+class ComparedNetworks(Measured):
+    """The measurements of one comparison, and the source epoch that claims are evaluated at."""
+
+    table: pd.DataFrame
+    init_epoch: str
+
+    def found(self, metric: str, condition: str, role: str, variant: str) -> Number | None:
+        """Return the measurement in the table."""
         rows = select(
             self.table,
             metric=metric,
@@ -204,7 +209,7 @@ class ComparedNetworks:
             seed=None,
             target_epoch=None,
         )
-        return number(rows, factor)
+        return number(rows, factor=1.0)
 
     @property
     def title(self) -> str:
