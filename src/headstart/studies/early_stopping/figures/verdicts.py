@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from headstart.figures.facets import epoch_scale, mean_line, panel_figure, with_bars
-from headstart.figures.labels import panel_heading, sample_size, shots_words
+from headstart.figures.labels import panel_heading, sample_size, shots_words, spaced
 from headstart.figures.style import BLUE, GREY, ORANGE
 from headstart.statistics.errors import UndecidableError
 from headstart.statistics.words import format_interval
@@ -26,6 +26,8 @@ from headstart.studies.early_stopping.verdicts.text import rate_words
 
 WIDTH = 100
 LINEAR_UP_TO = 2.0
+LABEL_HEIGHT = 0.07
+"""Of a panel: ticks that are closer would write their numbers on each other."""
 TICKS = (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50)
 EFFECT = ["effect", "interval_low", "interval_high"]
 RATE = ["question", "learning_rate"]
@@ -168,7 +170,12 @@ def _signed_axis(axis: Axes, table: pd.DataFrame) -> None:
     axis.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=1.2)
     low, high = np.nanmin(table[["mean", "low"]]), np.nanmax(table[["mean", "high"]])
     axis.set_ylim(min(1.25 * low, -LINEAR_UP_TO), max(1.25 * high, LINEAR_UP_TO))
-    axis.yaxis.set_major_locator(FixedLocator(TICKS))
+    bottom, top = axis.get_ylim()
+    seen = [tick for tick in TICKS if bottom <= tick <= top]
+    axes = axis.transData + axis.transAxes.inverted()
+    heights = axes.transform([(0, tick) for tick in seen])[:, 1]
+    kept = [seen[index] for index in spaced(heights.tolist(), LABEL_HEIGHT)]
+    axis.yaxis.set_major_locator(FixedLocator(kept))
     axis.yaxis.set_minor_locator(NullLocator())
     signed = FuncFormatter(lambda y, _: f"{y:+g}".replace("-", "−") if y else "0")
     axis.yaxis.set_major_formatter(signed)
@@ -181,6 +188,7 @@ def _caption(verdicts: pd.DataFrame, confidence: float) -> str:
     return (
         f"{sample_size(seeds, int(verdicts['n_draws'].max()))}; learning rate of a tuned start chosen on validation images. "
         f"{band if seeds > 1 else 'No band: one network has no spread.'} "
-        "Ring: the epoch that the verdict speaks of, chosen on validation images. "
+        "Ring: the epoch that the verdict speaks of, chosen on validation images; in the verdict a network whose "
+        "source-best epoch comes before that of an earlier start gains 0. "
         f"Grey: the margin of equivalence, ±{verdicts['margin'].max():g}.{star} Linear up to ±{LINEAR_UP_TO:g} points, then logarithmic."
     )

@@ -28,10 +28,10 @@ def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, 
         figure, axes = facets(3, rows=len(names), per_row=3, size=(2.5, 2.3))
         for (left, *right), name in zip(axes.reshape(-1, 3), names, strict=True):
             rows = of(table, name)
-            _draw_strengths(left, rows)
+            _draw_strengths(left, rows, legend=left is axes.flat[0])
             left.set_title(name.title)
             for axis, (ending, words) in zip(right, BASES.items(), strict=True):
-                _draw_explained(axis, rows, f"explained{ending}", legend=axis is axes.flat[1])
+                _draw_explained(axis, rows, f"explained{ending}")
                 axis.set(title=words, ylabel="" if ending else "variance of v explained (%)")
         write_caption(
             figure,
@@ -60,24 +60,22 @@ def _draw_curves(axis: Axes, table: pd.DataFrame, y: str, legend: bool = False) 
     axis.set(xscale="log", xlabel="interactions, strongest first")
 
 
-def _draw_strengths(axis: Axes, table: pd.DataFrame) -> None:
-    _draw_curves(axis, table, "strength")
+def _draw_strengths(axis: Axes, table: pd.DataFrame, legend: bool) -> None:
+    _draw_curves(axis, table, "strength", legend)
+    if legend:
+        handles, roles = axis.get_legend_handles_labels()
+        axis.legend(handles, [ROLES[role] for role in roles], loc="upper right", fontsize=7)
     axis.axhline(0.05, color=GREY, linewidth=0.9, linestyle=":")
-    axis.text(
-        0.02, 0.046, "salience, 0.05", transform=axis.get_yaxis_transform(), va="top", fontsize=7
-    )
+    axis.text(0.02, 0.053, "salience, 0.05", transform=axis.get_yaxis_transform(), fontsize=7)
     lowest = float(table["strength_low"].min())
     axis.set(yscale="log", ylim=(max(1e-4, lowest / 2), 1.2), ylabel="|I(S)| / max |I|")
 
 
-def _draw_explained(axis: Axes, table: pd.DataFrame, y: str, legend: bool) -> None:
+def _draw_explained(axis: Axes, table: pd.DataFrame, y: str) -> None:
     columns = [name for name in table if str(name).startswith((y, f"permuted_{y}"))]
     table = table.assign(**(PERCENT * table[columns]))
-    _draw_curves(axis, table, y, legend)
+    _draw_curves(axis, table, y)
     permuted = {"y": f"permuted_{y}", "units": "role", "estimator": None}
     draw_lines(axis, table, x="kept", color=GREY, linewidth=0.9, **permuted)
     axis.axhline(90, color=GREY, linewidth=0.9, linestyle=":")
     axis.set(ylim=(0, 104))
-    if legend:
-        handles, roles = axis.get_legend_handles_labels()
-        axis.legend(handles, [ROLES[role] for role in roles], loc="lower right", fontsize=7)
