@@ -26,15 +26,15 @@ def earlier_start(verdict: Verdict) -> ClaimResult:
     status: Status = "undetermined"
     if verdict.verdict == "earlier-better":
         status = "supported"
-    elif verdict.verdict in ("source-best", "equivalent"):
+    elif verdict.hypothesis in ("source-best", "equivalent"):
         status = "contradicted"
     reason = verdict.reason
     if verdict.verdict == "later-better":
         reason += (
             " That speaks of later starts, and leaves open whether an earlier one is better too."
         )
-    if "later" in verdict.hypothesis or "fixed" in verdict.hypothesis:
-        # Their number is no gain of an earlier start at the rates that were asked for.
+    if "later" in verdict.hypothesis:
+        # Its number is no gain of an earlier start.
         return ClaimResult(status, reason)
     return ClaimResult(status, reason, verdict.effect, verdict.interval.low, verdict.interval.high)
 

@@ -8,7 +8,7 @@ seed SD 1, eight seeds), so it is reported beside the verdict and decides nothin
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -73,23 +73,37 @@ def decide(
         reason = _why_not(evidence, described, counted=tests > 0)
         return Decision("undetermined", main, described, reason)
     these = " This holds for these test images, which all networks share."
-    decision = _decided(evidence, adjusted, described, margin)
+    open_reason = _undetermined(evidence, described, adjusted[main], margin, tests)
+    decision = _gain(evidence, adjusted, DIRECTIONS) or _no_gain(
+        evidence, adjusted, described, margin
+    )
+    fixed = _gain(evidence, adjusted, [d + FIXED for d in DIRECTIONS])
+    if fixed and (decision is None or decision.hypothesis not in DIRECTIONS):
+        tuned = decision or Decision("undetermined", main, described, open_reason)
+        reason = f"{fixed.reason} With every start tuned: {tuned.reason}"
+        decision = replace(tuned, verdict="learning-rate-dependent", reason=reason)
     if decision is None:
-        reason = _undetermined(evidence, described, adjusted[main], margin, tests)
-        return Decision("undetermined", main, described, reason)
+        return Decision("undetermined", main, described, open_reason)
     return replace(decision, reason=decision.reason + these * evidence.shared_images)
 
 
-def _decided(
+def _gain(
+    evidence: Evidence, adjusted: Mapping[str, float], names: Sequence[str]
+) -> Decision | None:
+    """Return the gain that a test shows, the larger of two."""
+    won = [name for name in names if adjusted.get(name, 1.0) <= ALPHA]
+    if not won:
+        return None
+    best = max(won, key=lambda name: evidence.gains[name].effect)
+    return _better(evidence, best, adjusted[best])
+
+
+def _no_gain(
     evidence: Evidence, adjusted: Mapping[str, float], described: Gain, margin: float
 ) -> Decision | None:
+    """Return what rules a gain out: starts that are equivalent, or all of them worse."""
     rejected = [name for name, p in adjusted.items() if p <= ALPHA]
     units = _units(evidence)
-    for names in (DIRECTIONS, [d + FIXED for d in DIRECTIONS]):
-        won = [name for name in names if name in rejected]
-        if won:
-            best = max(won, key=lambda name: evidence.gains[name].effect)
-            return _better(evidence, best, adjusted[best])
     if "equivalent" in rejected:
         gains = [evidence.gains[d] for d in DIRECTIONS if d in evidence.gains]
         spoken = next((gain for gain in gains if gain.epoch == evidence.preferred), described)
@@ -134,8 +148,8 @@ def _better(evidence: Evidence, hypothesis: str, p: float) -> Decision:
     interaction = "differs" if p_interaction <= 2 * ALPHA else "is not shown to differ"
     reason = (
         f"The {gain.direction} start beats source-best only where both use learning rate "
-        f"{gain.learning_rate:g} ({numbers}), not where each is tuned; the gain {interaction} "
-        f"between learning rates (p = {p_interaction:.3g})."
+        f"{gain.learning_rate:g} ({numbers}); the gain {interaction} between learning rates "
+        f"(p = {p_interaction:.3g})."
     )
     return Decision("learning-rate-dependent", hypothesis, gain, reason)
 
