@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
 from headstart.artifacts.keys import Job
 from headstart.maintenance import generate, presets
-from headstart.maintenance.housekeeping import publish_stamp
 from headstart.plan import Plan
 from headstart.registry import STEPS, STUDIES, Params, function_of, parse
+from headstart.steps.publish import stamp_of
 
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 PLAN = Plan(parse(presets.read(presets.find("smoke"))))
@@ -23,7 +23,7 @@ def outs(stage: str) -> list[Path]:
 
 
 def output(job: Job) -> Path:
-    return publish_stamp(job.key) if job.step == "publish" else job.manifest
+    return stamp_of(job) if job.step == "publish" else job.manifest
 
 
 def stage_of(job: Job) -> str:
@@ -62,13 +62,9 @@ def test_generated_files_are_those_in_the_repository() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_asks_snakemake_for_its_own_rule_and_parks_its_own_artifacts(stage: str) -> None:
-    park = f" && python -m headstart park {stage}"
-    keeps_artifacts = Path("results") / stage in outs(stage)
-    assert STAGES[stage]["cmd"] == (
-        f"snakemake --cores all -- stage_{stage}" + (park if keeps_artifacts else "")
-    )
-    assert keeps_artifacts == (stage != "publish")
+def test_a_stage_makes_verifies_and_parks_its_own_artifacts(stage: str) -> None:
+    assert STAGES[stage]["cmd"] == f"python -m headstart record {stage}"
+    assert (Path("results") / stage in outs(stage)) == (stage != "publish")
 
 
 @pytest.mark.parametrize("stage", STAGES)

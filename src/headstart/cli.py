@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +20,7 @@ from headstart.maintenance import external, housekeeping
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import STEPS, function_of, load, parse
+from headstart.steps.publish import published_problems
 from headstart.steps.step import FOR_PEOPLE
 
 PARAMS = Path("params.yaml")
@@ -240,9 +242,13 @@ def plan(preset: str | None = None, *, timing: bool = True, params: ParamsFile =
 @app.command
 def verify(*, params: ParamsFile = PARAMS) -> None:
     """Compare every file of every current artifact with its manifest, and with what was made from it."""
-    jobs = [job for job in Plan(load(params)).jobs() if job.step != "publish"]
+    plan = Plan(load(params))
+    jobs = [job for job in plan.jobs() if job.step != "publish"]
     made = [job for job in jobs if job.path.exists()]
-    problems = store.verify(made) + housekeeping.published_problems()
+    (last,) = plan.jobs("publish")
+    # A study without a report is unfinished; one beside another study's report is not as it says.
+    shown = any(map(os.path.lexists, ("report.html", "claims.json", "figures")))
+    problems = store.verify(made) + (published_problems(last) if shown else [])
     print("\n".join(problems) if problems else "all files are as their manifests say")
     print(
         f"{len(made)} of {len(jobs)} artifacts of {params} are made, {len(problems)} problems",
@@ -253,10 +259,25 @@ def verify(*, params: ParamsFile = PARAMS) -> None:
 
 
 @app.command
+def record(
+    step: Annotated[str, Parameter(help="of the workflow")], *, params: ParamsFile = PARAMS
+) -> None:
+    """Make what a step lacks, verify it, and park what no current job needs: a stage of DVC.
+
+    Snakemake is started only where something is missing; HEADSTART_CORES says on how many cores. Damage is
+    named and not recorded.
+    """
+    _one_of("record", step, list(STEPS))
+    for path in _imported("headstart.maintenance.engines").record(step, params):
+        print(f"parked {path}")
+
+
+@app.command
 def park(*stages: str, params: ParamsFile = PARAMS) -> None:
     """Move artifacts that no current job needs into .store/, where jobs look before they train."""
     plan = Plan(load(params))
     for stage in stages:
+        _one_of("park", stage, [name for name in STEPS if name != "publish"])
         for path in store.park(RESULTS / stage, [job.path for job in plan.jobs(stage)]):
             print(f"parked {path}")
 
@@ -277,8 +298,7 @@ def version(step: str, *, same: bool = False, bump: bool = False) -> None:
         bump: results change; everything that depends on the step is made again.
     """
     versioned = [name for name, kind in STEPS.items() if kind.versioned]
-    if step not in versioned:
-        raise ParamsError(f"version: {step!r} is not one of {', '.join(versioned)}")
+    _one_of("version", step, versioned)
     if same == bump:
         raise ParamsError("version: say either --same or --bump")
     number, changed = code.declare(step, STEPS[step].module, bump=bump)
@@ -290,6 +310,11 @@ def generate() -> None:
     """Write what follows from the steps and the params: dvc.yaml, the JSON schema, docs/params.md, defaults."""
     for path in _imported("headstart.maintenance.generate").write_all():
         print(f"wrote {path}")
+
+
+def _one_of(command: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ParamsError(f"{command}: {name!r} is not one of {', '.join(known)}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -305,14 +330,23 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        sys.exit(
-            f"headstart: {error.filename or ''}: {error.strerror or error}; check that this place can be written"
-        )
+        sys.exit(f"headstart: {_of_the_system(error)}")
     except Exception as error:
         if not _is_for_people(error):
             traceback.print_exc()
             sys.exit(1)
         sys.exit("\n".join(f"headstart: {line}" for line in str(error).splitlines()))
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return in one line what the system refused, and what to do."""
+    where, what = error.filename or Path.cwd(), error.strerror or error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{where}: {what}; make room (`headstart prune` lists what no current job needs) and run again: "
+            "finished work is kept"
+        )
+    return f"{where}: {what}; check that this place can be written"
 
 
 def _is_for_people(error: Exception) -> bool:

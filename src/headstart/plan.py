@@ -6,7 +6,6 @@ It reads `params.yaml` and source files, nothing else: no data, no network and n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -140,43 +139,3 @@ def described_in_report(study: Study) -> dict[str, Any]:
     """Return what the report shows of a study, beside its tables, claims and figures."""
     shown = {"opening": study.opening, "closing": study.closing}
     return {"question": study.question, "figures": study.figures, **shown}
-
-
-def manifests(jobs: Iterable[Job]) -> list[str]:
-    """Return the manifest paths of jobs, as Snakemake names its files."""
-    return [job.manifest.as_posix() for job in jobs]
-
-
-def needs(plan: Plan) -> Callable[[Any], list[str]]:
-    """Return a Snakemake input function: the manifests of all that a rule's job reads."""
-
-    def manifests_of(wildcards: Any) -> list[str]:
-        return manifests(plan.job(wildcards.key).every_input())
-
-    return manifests_of
-
-
-def comes_after(plan: Plan) -> Callable[[Any], list[str]]:
-    """Return a Snakemake input function: the manifests of what must have run before a rule's job.
-
-    There are none where the job is done already. Its predecessors are not in its key, and Snakemake
-    runs a job again, `ancient` or not, when an input of it has to be made.
-    """
-
-    def manifests_of(wildcards: Any) -> list[str]:
-        job = plan.job(wildcards.key)
-        return [] if job.manifest.exists() else manifests(job.after)
-
-    return manifests_of
-
-
-def snakemake_output(step: str) -> str:
-    """Return the pattern of the file that a step's rule makes."""
-    return (
-        "figures/.{key}" if step == "publish" else f"results/{step}/{{name}}-{{key}}/manifest.json"
-    )
-
-
-def log_of(step: str) -> str:
-    """Return the pattern of the log of a step's rule."""
-    return f"logs/{step}/" + ("{key}.log" if step == "publish" else "{name}-{key}.log")

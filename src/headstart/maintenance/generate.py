@@ -22,8 +22,8 @@ LISTING = [
     for name in ("plan.py", "registry.py", "params", "artifacts/job_list.py", "steps/jobs.py")
 ]
 HEAD = """\
-# Written by `headstart generate`: one stage per step. Snakemake knows the graph of jobs; DVC decides whether
-# to ask it, and records what lies in results/. Outs persist: a finished artifact is moved away, never deleted.
+# Written by `headstart generate`: one stage per step. `headstart record` asks Snakemake for what the store
+# lacks and verifies what DVC then records. Outs persist: a finished artifact is moved away, never deleted.
 """
 
 
@@ -83,9 +83,8 @@ def dvc_yaml(*, source: bool = True) -> str:
 
 
 def _stage(step: Step, source: bool) -> Iterator[str]:
-    park = "" if step.name == "publish" else f" && python -m headstart park {step.name}"
     yield f"  {step.name}:"
-    yield f"    cmd: snakemake --cores all -- stage_{step.name}{park}"
+    yield f"    cmd: python -m headstart record {step.name}"
     deps = [f"results/{name}" for name in (*step.after, *step.reads)]
     # DVC refuses a section that a params file leaves out, so these stages watch the whole file.
     if set(step.sections) <= set(REQUIRED):

@@ -1,0 +1,130 @@
+"""What Snakemake and DVC are told of what is done. The store decides it, once for each start of an engine.
+
+Snakemake sees a stamp for each job, `.store/stamps/<step>/<name>-<key>`, and only for unfinished jobs: what
+is done is in no list of inputs and in no target. So nothing that makes Snakemake run a finished job again
+(times, its records, a kill, a profile) can reach one, and what it deletes before and after a job is a stamp.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from headstart.artifacts import store
+from headstart.artifacts.files import ArtifactError
+from headstart.artifacts.keys import RESULTS, STAMPS, STORE, Job
+from headstart.maintenance import housekeeping
+from headstart.params.reading import ParamsError
+from headstart.plan import Plan
+from headstart.registry import code_of_step, load
+from headstart.steps.publish import published_problems, stamp_of
+
+PARAMS = "HEADSTART_PARAMS"
+"""Environment variable with the params file of a run: its snapshot, for all that belongs to the run."""
+CORES = "HEADSTART_CORES"
+"""Environment variable with the number of cores that a stage of DVC gives to Snakemake."""
+
+
+class Run:
+    """One start of an engine: the params as they were then, the plan, and what of it is unfinished."""
+
+    def __init__(self, params: Path | None = None, *, main: bool = True) -> None:
+        """Read the params and ask the store.
+
+        Args:
+            params: the params file; without it, that of the run which this process belongs to.
+            main: whether this process may take stamps away, as one that works for another may not.
+
+        Raises:
+            ParamsError: the params or a folder cannot be used.
+            ArtifactError: manifests are damaged.
+        """
+        housekeeping.check_folders()
+        path = params or Path(os.environ.get(PARAMS, "params.yaml"))
+        self.params = load(path)
+        self.snapshot = housekeeping.snapshot(path)
+        self.plan = Plan(self.params)
+        (self.publish,) = self.plan.jobs("publish")
+        made = [job for job in self.plan.jobs() if job is not self.publish]
+        self.unfinished = {job.key for job in store.unfinished(made)}
+        self.published = not published_problems(self.publish)
+        if main:
+            self._clear_stamps()
+
+    def _clear_stamps(self) -> None:
+        for stamp in STAMPS.glob("*/*"):
+            if not (RESULTS / stamp.relative_to(STAMPS) / "manifest.json").exists():
+                stamp.unlink(missing_ok=True)
+        if not self.published:
+            stamp_of(self.publish).unlink(missing_ok=True)
+
+    def stamps(self, jobs: Iterable[Job]) -> list[str]:
+        """Return the stamps of those jobs that are unfinished."""
+        return [job.stamp.as_posix() for job in jobs if job.key in self.unfinished]
+
+    def stamps_of(self, step: str) -> list[str]:
+        """Return the stamps of the unfinished jobs of a step."""
+        return self.stamps(self.plan.jobs(step))
+
+    def needs(self, wildcards: Any) -> list[str]:
+        """Return what a job waits for, as Snakemake asks for it: inputs, and what must have run before."""
+        job = self.plan.job(wildcards.key)
+        return self.stamps((*job.every_input(), *job.after))
+
+    def pictures(self) -> list[str]:
+        """Return the published figures, for Snakemake's own report."""
+        return sorted(path.as_posix() for path in housekeeping.FIGURES.glob("*.png"))
+
+
+def record(step: str, params: Path) -> list[str]:
+    """Make what a stage of DVC records, and refuse to have damage recorded; return what was parked.
+
+    Snakemake is started only where the store lacks something.
+
+    Raises:
+        ArtifactError: something is damaged, is not there, or was made from other bits.
+        ParamsError: params or source were edited meanwhile; what was made is kept.
+    """
+    _join_store()
+    run = Run(params)
+    if run.stamps_of(step) or (step == "publish" and not run.published):
+        cores = os.environ.get(CORES)
+        command = ["snakemake", *(("--cores", cores) if cores else ()), "--", f"stage_{step}"]
+        environment = {**os.environ, PARAMS: run.snapshot.as_posix()}
+        done = subprocess.run(command, env=environment, check=False)
+        if done.returncode:
+            raise SystemExit(done.returncode)
+    jobs = run.plan.jobs(step)
+    _refuse_edits(step, jobs, params)
+    problems = published_problems(run.publish) if step == "publish" else store.verify(jobs)
+    if problems:
+        raise ArtifactError("\n".join(problems))
+    if step == "publish":
+        return []
+    if STORE.is_symlink():
+        store.share(jobs)
+    return [path.as_posix() for path in store.park(RESULTS / step, [job.path for job in jobs])]
+
+
+def _refuse_edits(step: str, jobs: list[Job], params: Path) -> None:
+    """Refuse to go on where the params and the source at hand no longer ask for the jobs that were done."""
+    code_of_step.cache_clear()
+    now = Plan(load(params)).jobs(step)
+    if [job.full_key for job in now] != [job.full_key for job in jobs]:
+        raise ParamsError(
+            f"{params}: it or the source was edited while {step} ran; nothing is recorded and all that was "
+            "made is kept; run `dvc repro` again"
+        )
+
+
+def _join_store() -> None:
+    """Use the store of the project in the temporary copies that `dvc exp run --temp` and its queue make."""
+    here = Path.cwd()
+    for parent in here.parents:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps") and not os.path.lexists(STORE):
+            owner = parent.parents[2] / here.relative_to(parent / here.relative_to(parent).parts[0])
+            (owner / STORE).mkdir(exist_ok=True)
+            STORE.symlink_to(owner / STORE)
