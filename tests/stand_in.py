@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from checkout import copy_project
@@ -32,7 +34,7 @@ transfer:
       {mode: finetune, targets: [cyrillic], source_epochs: [0, best], shots: [2], draws: [0], learning_rates: [0.1], epochs: 3, batch_size: 4}
 figures: {dots_per_inch: 100}
 """
-JOBS = 12
+JOBS = 13
 """Of this study, `publish` apart."""
 
 STEP = '''
@@ -41,6 +43,8 @@ STEP = '''
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from headstart.artifacts.store import check_lineage
@@ -113,8 +117,12 @@ own = cli.main
 
 def main(arguments):
     # Jobs are handed over to this server, too.
-    os.environ[fork_server.SOCKET] = sys.argv[-1] if False else SOCKET
+    os.environ[fork_server.SOCKET] = SOCKET
     kind, *rest = arguments
+    here = os.path.join(os.path.dirname(SOCKET), "running", str(os.getpid()))
+    os.makedirs(os.path.dirname(here), exist_ok=True)
+    with open(here, "w") as file:
+        file.write(kind if kind in ("snakemake", "dvc", "record") else "job")
     if kind == "snakemake":
         sys.argv = ["snakemake", *rest]
         snakemake.cli.main(rest)
@@ -142,7 +150,9 @@ class StandIn(Project):
         project = folder / "project"
         project.mkdir(parents=True)
         copy_project(project)
-        package = project / "src" / "headstart"
+        for name in ("src", "presets", "notebooks", "published", "claims.yaml"):
+            shutil.move(project / name, folder / name)
+        package = folder / "src" / "headstart"
         (package / "stand_in.py").write_text(STEP)
         (package / "training" / "device.py").write_text(DEVICE)
         _edit(package / "registry.py", "return resolve(STEPS[job.step].run)", CHOOSE)
@@ -169,7 +179,7 @@ class StandIn(Project):
         socket = self.home / "socket"
         environment = {
             **os.environ,
-            "PYTHONPATH": str(self.folder / "src"),
+            "PYTHONPATH": str(self.home / "src"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "DVC_NO_ANALYTICS": "1",
             "CUDA_VISIBLE_DEVICES": "",
@@ -194,6 +204,7 @@ class StandIn(Project):
             "PATH": f"{self.home / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HEADSTART_FORK_SERVER": str(self.home / "socket"),
             "STAND_IN_LOG": str(self.home / "made.txt"),
+            "PYTHONPATH": str(self.home / "src"),
         }
 
     def run(self, *command: str, fails: bool = False, **variables: str) -> str:
@@ -203,6 +214,41 @@ class StandIn(Project):
     def headstart(self, *arguments: str, fails: bool = False) -> str:
         """Run a headstart command."""
         return self.run("headstart", *arguments, fails=fails)
+
+    def running(self, kind: str = "") -> list[int]:
+        """Return the processes of a kind that run: snakemake, dvc, record (a stage), job."""
+        found = []
+        for path in (self.home / "running").glob("*"):
+            state = Path(f"/proc/{path.name}/stat")
+            alive = state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+            if not alive:
+                path.unlink(missing_ok=True)
+            elif path.read_text().startswith(kind):
+                found.append(int(path.name))
+        return found
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a command and return its process, which may be killed without the command's own."""
+        with (self.home / "said.txt").open("wb") as said:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**os.environ, **self.variables(), **variables},
+                stdout=said,
+                stderr=said,
+            )
+
+    def said(self) -> str:
+        """Return what the command printed that was started last."""
+        return (self.home / "said.txt").read_text()
+
+    def settle(self) -> None:
+        """Wait until nothing runs, and unlock the folder as a person does after a kill."""
+        while self.running():
+            time.sleep(0.02)
+        locks = self.folder / ".snakemake" / "locks"
+        if locks.is_dir() and any(locks.iterdir()):
+            self.run("snakemake", "--unlock")
 
     def made(self) -> list[str]:
         """Return every job that was done, in order, each as often as it was."""
@@ -229,7 +275,28 @@ def _edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+@contextmanager
+def finished_stand_in(folder: Path) -> Iterator[StandIn]:
+    """Yield a finished study, recorded and committed, with a copy of it beside as `template`."""
+    project = StandIn.new(folder)
+    project.begin()
+    try:
+        project.snakemake()
+        assert len(project.made()) == JOBS
+        project.begin_versioning()
+        project.run("dvc", "repro", "-q")
+        assert len(project.made()) == JOBS
+        project.run("git", "add", "-A")
+        project.run("git", "commit", "-qm", "results")
+        shutil.copytree(project.folder, project.home / "template", symlinks=True)
+        shutil.copy(project.home / "made.txt", project.home / "template-made.txt")
+        yield project
+    finally:
+        project.end()
+
+
 def restored(project: StandIn, template: Path) -> None:
     """Make the project's folder what it was in the template; the server goes on."""
-    subprocess.run(["rm", "-rf", str(project.folder), str(project.home / "made.txt")], check=True)
+    for name in ("project", "running", "made.txt"):
+        subprocess.run(["rm", "-rf", str(project.home / name)], check=True)
     shutil.copytree(template, project.folder, symlinks=True)

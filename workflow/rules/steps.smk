@@ -58,10 +58,10 @@ rule publish:
         ],
     log:
         f"logs/publish/{RUN.publish.key}.log",
+    localrule: True
     params:
         command=f"{HEADSTART} publish {RUN.publish.key}",
         snapshot=RUN.snapshot,
-    localrule: True
     shell:
         "{params.command} --params {params.snapshot:q} --log {log:q}"
 

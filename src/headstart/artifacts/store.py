@@ -174,11 +174,12 @@ def run(job: Job, function: Function, device: str = "cpu", log: Log = _silent) -
 
 def _take_or_make(job: Job, function: Function, device: str, log: Log) -> Artifact:
     for kept in _kept_elsewhere(job):
-        open_artifact(job, kept)
-        if STORE.is_symlink():
-            _copy_into_place(kept, job.path)
-        else:
-            move_folder(kept, job.path)
+        if problems := _damage(job, kept):
+            log(f"not taken from the store: {problems[0].partition(';')[0]}")
+            if STORE in kept.parents:
+                shutil.rmtree(kept)
+            continue
+        _copy_into_place(kept, job.path)
         log(f"taken from {kept}, where it was kept")
         return open_artifact(job)
     inputs = {role: tuple(open_artifact(one) for one in jobs) for role, jobs in job.inputs.items()}
@@ -256,8 +257,11 @@ def _own_its_files(folder: Path) -> None:
         _copy_into_place(folder, folder)
 
 
-def share(jobs: Iterable[Job]) -> None:
-    """Copy artifacts into a store that is shared, so that others find what was made here."""
+def keep(jobs: Iterable[Job]) -> None:
+    """Keep artifacts in the store too, where `dvc checkout` takes none away and others may share them.
+
+    They are links to the same files where the disk allows, and take no room.
+    """
     for job in jobs:
         kept = parked_path(job)
         if not (kept / "manifest.json").exists():
@@ -298,14 +302,25 @@ def verify(jobs: Iterable[Job]) -> list[str]:
     jobs, problems = list(jobs), []
     sound = []
     for job in jobs:
+        found = _damage(job, job.path)
+        problems += found
+        sound += [] if found else [job]
+    return problems + stale_inputs(sound)
+
+
+def _damage(job: Job, path: Path) -> list[str]:
+    """List the files of an artifact that are not as its manifest says, or what is wrong with the manifest."""
+    try:
+        artifact = open_artifact(job, path)
+    except ArtifactError as error:
+        return [str(error)]
+    problems = []
+    for name in artifact.manifest["files"]:
         try:
-            artifact = open_artifact(job)
-            for name in artifact.manifest["files"]:
-                artifact.file(name)
-            sound.append(job)
+            artifact.file(name)
         except ArtifactError as error:
             problems.append(str(error))
-    return problems + stale_inputs(sound)
+    return problems
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:

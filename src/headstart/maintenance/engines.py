@@ -25,7 +25,7 @@ from headstart.steps.publish import published_problems, stamp_of
 PARAMS = "HEADSTART_PARAMS"
 """Environment variable with the params file of a run: its snapshot, for all that belongs to the run."""
 CORES = "HEADSTART_CORES"
-"""Environment variable with the number of cores that a stage of DVC gives to Snakemake."""
+"""Environment variable with the number of cores that a stage of DVC gives to Snakemake, all without it."""
 
 
 class Run:
@@ -91,7 +91,8 @@ def record(step: str, params: Path) -> list[str]:
     _join_store()
     run = Run(params)
     if run.stamps_of(step) or (step == "publish" and not run.published):
-        cores = os.environ.get(CORES)
+        # A profile of the person's own says itself how many.
+        cores = os.environ.get(CORES) or ("" if "SNAKEMAKE_PROFILE" in os.environ else "all")
         command = ["snakemake", *(("--cores", cores) if cores else ()), "--", f"stage_{step}"]
         environment = {**os.environ, PARAMS: run.snapshot.as_posix()}
         done = subprocess.run(command, env=environment, check=False)
@@ -104,8 +105,7 @@ def record(step: str, params: Path) -> list[str]:
         raise ArtifactError("\n".join(problems))
     if step == "publish":
         return []
-    if STORE.is_symlink():
-        store.share(jobs)
+    store.keep(jobs)
     return [path.as_posix() for path in store.park(RESULTS / step, [job.path for job in jobs])]
 
 

@@ -13,6 +13,8 @@ from ruamel.yaml.error import YAMLError
 from headstart.params.core import CoreParams, suggest
 from headstart.params.types import Section
 
+VALUES = 1_000_000
+"""No study has as many values in its params file."""
 SHOULD_BE = "input should be "
 # How pydantic calls what may stand in a file, and how a person who wrote the file does.
 WORDS = {
@@ -44,6 +46,12 @@ def load(model: type[P], path: Path | str) -> P:
     path = Path(path)
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        if _is_bomb(raw):
+            raise ParamsError(
+                f"{path}: its anchors expand to more than {VALUES:,} values; write them out"
+            )
+    except RecursionError:
+        raise ParamsError(f"{path}: its values are nested too deep; use fewer brackets") from None
     except FileNotFoundError:
         raise ParamsError(
             f"{path}: no such file; `headstart use default` writes the default study"
@@ -55,6 +63,20 @@ def load(model: type[P], path: Path | str) -> P:
             f"{path}: sections such as `datasets:` are needed, found {type(raw).__name__}"
         )
     return parse(model, raw, path)
+
+
+def _is_bomb(raw: object) -> bool:
+    """Return whether a file holds more values than any study, as one does whose anchors repeat each other."""
+    queue, seen = [raw], 0
+    while queue:
+        value = queue.pop()
+        inside = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(inside, list):
+            seen += len(inside)
+            if seen > VALUES:
+                return True
+            queue += inside
+    return False
 
 
 def parse(model: type[P], raw: dict[str, Any], path: Path | str) -> P:
