@@ -56,6 +56,23 @@ def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finishe
     assert len([name for name in names if name.startswith(".")]) == 1
 
 
+def test_snakemake_looks_for_ready_jobs_only_when_one_ends(copied: Project) -> None:
+    # Its own way is a look every second, once more for every job that has ended.
+    refuse = """
+from snakemake.scheduling.job_scheduler import JobScheduler
+def again(self, delay):
+    raise RuntimeError("a look later")
+JobScheduler._schedule_reevalutation = again
+"""
+    shutil.rmtree(copied.folder / "figures")
+    copied.edit("Snakefile", "from snakemake.utils", f"{refuse}\nfrom snakemake.utils")
+    copied.edit("Snakefile", "    look_only_when", "    # look_only_when")
+    assert "a look later" in copied.snakemake(fails=True)
+    copied.edit("Snakefile", "    # look_only_when", "    look_only_when")
+    copied.snakemake()
+    assert copied.figures()
+
+
 def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Project) -> None:
     said = finished.headstart("verdict").splitlines()
     assert said[1].startswith("*")

@@ -53,6 +53,14 @@ def load_torch_once():
         fork_server.start(["timm"] if timm else [])
 
 
+def look_only_when_a_job_ends(scheduler):
+    """Keep Snakemake from looking at all ready jobs n times a second after n jobs.
+
+    Its limit of jobs started per second, 100, sets off a look every second, for ever, with every job that ends.
+    """
+    scheduler.job_rate_limiter = None
+
+
 def tell_where_to_look():
     """Tell the person who waited where to look, and how to record what was made."""
     if any(Path("figures").glob("*.png")):

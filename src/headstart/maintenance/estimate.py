@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from headstart.artifacts.keys import STORE
 from headstart.networks.build import build
+from headstart.networks.stacked import stack
 from headstart.params.models import Model
 from headstart.plan import Plan
 from headstart.registry import STEPS
@@ -55,9 +57,11 @@ class Estimate:
         assert cost.size
         model = self.plan.params.models[cost.model].model_copy(update={"weights": None})
         shape, batch = (cost.size.channels, cost.size.side, cost.size.side), min(cost.batch, 64)
-        key = (model.model_dump_json(), shape, cost.size.classes, batch)
+        key = (model.model_dump_json(), shape, cost.size.classes, batch, cost.slots)
         if key not in self._facts:
-            self._facts[key] = _facts(model, shape, cost.size.classes, batch, self.device)
+            self._facts[key] = _facts(
+                model, shape, cost.size.classes, batch, cost.slots, self.device
+            )
         return self._facts[key]
 
     def seconds(self, cost: Cost) -> float:
@@ -77,14 +81,19 @@ class Estimate:
         if not cost.model:
             return LIBRARIES + cost.held
         facts = self.facts(cost)
-        held = (COPIES * facts.weights + cost.batch * facts.activations) * BYTES
+        held = cost.slots * (COPIES * facts.weights + cost.batch * facts.activations) * BYTES
         return LIBRARIES + cost.held + held
 
 
 def _facts(
-    model: Model, shape: tuple[int, int, int], classes: int, batch: int, device: torch.device | None
+    model: Model,
+    shape: tuple[int, int, int],
+    classes: int,
+    batch: int,
+    slots: int,
+    device: torch.device | None,
 ) -> Facts:
-    """Count and, where a device is given, time a model on synthetic images."""
+    """Count and, where a device is given, time a model on synthetic images, alone or as one of so many."""
     network = build(model, shape[0], shape[1], max(classes, 2), seed=0)
     activations = 0
 
@@ -102,21 +111,31 @@ def _facts(
     if device is None:
         return Facts(weights, activations)
     network.to(device)
-    training = _seconds(network.train(), shape, batch, device)
-    return Facts(weights, activations, training, _seconds(network.eval(), shape, batch, device))
+    together = None
+    if slots > 1:
+        together = stack([network] * slots, torch.zeros(slots, 2, *shape, device=device), True)
+    lead = () if together is None else (slots,)
+    timed = network if together is None else together
+    training = _seconds(timed.train(), lead, shape, batch, device)
+    forward = _seconds(timed.eval(), lead, shape, batch, device)
+    return Facts(weights, activations, training, forward)
 
 
 def _seconds(
-    network: nn.Module, shape: tuple[int, int, int], batch: int, device: torch.device
+    network: nn.Module,
+    lead: tuple[int, ...],
+    shape: tuple[int, int, int],
+    batch: int,
+    device: torch.device,
 ) -> float:
-    """Return the seconds that an image takes, at this batch or the largest that a moment allows.
+    """Return the seconds that an image of one network takes, at this batch or the largest that a moment allows.
 
-    A network in training mode is updated, one in evaluation mode only evaluated.
+    A network in training mode is updated, one in evaluation mode only evaluated; `lead` is (K,) for stacked ones.
     """
     updates = torch.optim.AdamW(network.parameters(), lr=0.0)
     images = min(batch, 4)
     while True:
-        batched = torch.rand(images, *shape, device=device)
+        batched = torch.rand(*lead, images, *shape, device=device)
         taken: list[float] = []
         # The first one warms up. The least counts: what else the machine does adds to the others.
         while len(taken) < 2 or sum(taken) < MOMENT:
@@ -131,7 +150,7 @@ def _seconds(
                 torch.cuda.synchronize()
             taken.append(time.perf_counter() - started)
         if images >= batch or min(taken) > MOMENT:
-            return min(taken) / images
+            return min(taken) / images / math.prod(lead)
         images = min(batch, 4 * images)
 
 

@@ -26,7 +26,8 @@ class Cost:
         held: bytes of images in memory.
         model: name of the model in the params; empty where no network is used.
         size: shape of its images.
-        batch: images per pass.
+        batch: images per pass, of each network.
+        slots: networks that are trained together, as one program.
         trained: images that go forward and backward, over all runs.
         evaluated: images that go forward alone.
         guessed: whether the number of images is unknown.
@@ -41,6 +42,7 @@ class Cost:
     model: str = ""
     size: Size | None = None
     batch: int = 1
+    slots: int = 1
     trained: float = 0
     evaluated: float = 0
     guessed: bool = False

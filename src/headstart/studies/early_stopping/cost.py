@@ -1,5 +1,7 @@
 """What a job of the early-stopping study takes."""
 
+from collections import Counter
+
 from headstart.artifacts.keys import Job
 from headstart.params.core import CoreParams
 from headstart.steps.cost import ROW, Cost, asked, recalibrated
@@ -11,25 +13,29 @@ def transfer(job: Job, params: CoreParams) -> Cost:
     options, size = job.params["transfer"], task_size(job.wildcards["target"], params)
     epochs, probe = options["epochs"], options["mode"] == "probe"
     tested = epochs if options["test_epochs"] == "all" else len(options["test_epochs"])
-    runs = trained = evaluated = 0
+    runs: Counter[int | str] = Counter()
     for grid in (options, *options["also"]):
         each = len(grid["source_epochs"]) * len(options["draws"]) * len(grid["learning_rates"])
-        for shots in grid["shots"]:
-            images = size.images if shots == "all" else min(size.images, shots * size.classes)
-            trained += 0 if probe else each * epochs * images
-            evaluated += each * images
-            shown = size.validation + recalibrated(options, images)
-            evaluated += each * (1 if probe else epochs + 1) * shown
-            evaluated += each * (1 if probe else tested + 1) * size.test
-        runs += each * len(grid["shots"])
+        runs.update(dict.fromkeys(grid["shots"], each))
+    slots, trained, evaluated = options["slots"] or 1, 0, 0
+    for shots, asked_for in runs.items():
+        # What is left of the slots is filled up.
+        each = -(-asked_for // slots) * slots
+        images = size.images if shots == "all" else min(size.images, int(shots) * size.classes)
+        trained += 0 if probe else each * epochs * images
+        evaluated += each * images
+        shown = size.validation + recalibrated(options, images)
+        evaluated += each * (1 if probe else epochs + 1) * shown
+        evaluated += each * (1 if probe else tested + 1) * size.test
     return asked(
         job,
         params,
         "target",
-        runs=runs,
+        runs=runs.total(),
         files=3,
-        disk=runs * (200 + ROW // 4 * epochs),
+        disk=runs.total() * (200 + ROW // 4 * epochs),
         batch=options["batch_size"],
+        slots=slots,
         trained=trained,
         evaluated=evaluated,
     )
