@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,7 +219,9 @@ publish.publish(job, print)
 
 def test_an_edit_while_a_stage_runs_is_refused_and_parks_nothing(project: StandIn) -> None:
     project.edit("params.yaml", RATE, OTHER_RATE)
-    with project.start("dvc", "repro", "transfer", STAND_IN_SECONDS="0.5") as command:
+    with project.start(
+        "dvc", "repro", "--single-item", "transfer", STAND_IN_SECONDS="0.5"
+    ) as command:
         while not project.running("snakemake"):
             time.sleep(0.02)
         time.sleep(0.5)
@@ -262,11 +265,11 @@ def test_snakemakes_own_report_shows_the_figures(project: StandIn) -> None:
 
 def test_where_the_store_is_complete_recording_starts_no_snakemake(project: StandIn) -> None:
     (project.folder / "dvc.lock").unlink()
-    (project.home / "bin/snakemake").rename(project.home / "bin/hidden")
-    try:
-        output = project.run("dvc", "repro", PATH=f"{project.home / 'bin'}:/usr/bin:/bin")
-    finally:
-        (project.home / "bin/hidden").rename(project.home / "bin/snakemake")
+    never = project.home / "never"
+    never.mkdir(exist_ok=True)
+    (never / "snakemake").write_text("#!/bin/sh\nexit 7\n")
+    (never / "snakemake").chmod(0o755)
+    output = project.run("dvc", "repro", PATH=f"{never}:{project.variables()['PATH']}")
     assert output.count("python -m headstart record") == 12
     assert project.run("git", "status", "--porcelain") == ""
 
@@ -298,4 +301,72 @@ def test_keys_of_stamps_hold_no_artifact_that_is_gone(project: StandIn) -> None:
     made = [line for line in project.made() if line.startswith("transfer")]
     assert len(made) == 4
     assert json.loads((artifact(project, "transfer") / "manifest.json").read_text())["digest"]
+    sound(project)
+
+
+@pytest.mark.parametrize("moved", ["results", ".store", "results/pretrain", "figures"])
+def test_folders_may_lie_behind_links_on_another_disk(
+    project: StandIn, moved: str, other_disk: Path
+) -> None:
+    shutil.move(project.folder / moved, other_disk / "moved")
+    (project.folder / moved).symlink_to(other_disk / "moved")
+    sound(project)
+    project.edit("params.yaml", RATE, OTHER_RATE)
+    project.edit("params.yaml", IMAGES, OTHER_IMAGES)
+    project.snakemake()
+    made = project.made()
+    assert len(made) == JOBS
+    project.headstart("park", "data", "pretrain", "transfer", "tables")
+    project.edit("params.yaml", OTHER_RATE, RATE)
+    project.edit("params.yaml", OTHER_IMAGES, IMAGES)
+    project.snakemake()
+    assert project.made() == made
+    sound(project)
+    assert not list((other_disk / "moved").rglob(".*.[0-9]*"))
+
+
+@pytest.fixture
+def other_disk() -> Iterator[Path]:
+    """Yield a folder on another disk than the tests'."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_an_experiment_in_a_temporary_copy_shares_the_store(project: StandIn) -> None:
+    """What only the workspace has made is taken; what the copy makes, the workspace takes."""
+    project.edit("params.yaml", RATE, OTHER_RATE)
+    project.snakemake()
+    made = project.made()
+    project.edit("params.yaml", OTHER_RATE, RATE)
+    path = "transfer.convnet.finetune.learning_rates"
+    project.run("dvc", "exp", "run", "--temp", "-S", f"{path}=[0.2]")
+    assert project.made() == made
+    project.run("dvc", "exp", "run", "--temp", "-S", f"{path}=[0.3]")
+    third = project.made()
+    assert [line.split()[0] for line in third[len(made) :]].count("transfer") == 2
+    project.edit("params.yaml", RATE, "learning_rates: [0.3]")
+    project.snakemake()
+    assert project.made() == third
+    sound(project)
+
+
+def test_queued_experiments_share_the_store(project: StandIn) -> None:
+    for rate in (0.4, 0.1):
+        path = "transfer.convnet.finetune.learning_rates"
+        project.run("dvc", "exp", "run", "--queue", "-S", f"{path}=[{rate}]")
+    project.run("dvc", "exp", "run", "--run-all")
+    assert [line.split()[0] for line in project.made()].count("transfer") == 2
+    project.edit("params.yaml", RATE, "learning_rates: [0.4]")
+    made = project.made()
+    project.snakemake()
+    assert project.made() == made
+
+
+def test_a_full_disk_is_one_line(project: StandIn) -> None:
+    """A device that is always full stands where the jobs write."""
+    project.edit("params.yaml", RATE, OTHER_RATE)
+    output = project.run("snakemake", "--cores", "1", fails=True, STAND_IN_LOG="/dev/full")
+    assert "Traceback" not in output
+    one_line(output, "No space left on device", "headstart prune", "finished work is kept")
+    project.snakemake()
     sound(project)

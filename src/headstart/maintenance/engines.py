@@ -123,8 +123,9 @@ def _refuse_edits(step: str, jobs: list[Job], params: Path) -> None:
 def _join_store() -> None:
     """Use the store of the project in the temporary copies that `dvc exp run --temp` and its queue make."""
     here = Path.cwd()
-    for parent in here.parents:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps") and not os.path.lexists(STORE):
-            owner = parent.parents[2] / here.relative_to(parent / here.relative_to(parent).parts[0])
-            (owner / STORE).mkdir(exist_ok=True)
-            STORE.symlink_to(owner / STORE)
+    copy = next((parent for parent in (here, *here.parents) if (parent / ".git").exists()), here)
+    owner = next((p for p in copy.parents if copy.is_relative_to(p / ".dvc/tmp/exps")), None)
+    if owner and not os.path.lexists(STORE):
+        shared = owner / here.relative_to(copy) / STORE
+        shared.mkdir(parents=True, exist_ok=True)
+        STORE.symlink_to(shared)
