@@ -247,7 +247,7 @@ def verify(*, params: ParamsFile = PARAMS) -> None:
     made = [job for job in jobs if job.path.exists()]
     (last,) = plan.jobs("publish")
     # A study without a report is unfinished; one beside another study's report is not as it says.
-    shown = any(map(os.path.lexists, ("report.html", "claims.json", "figures")))
+    shown = any(map(os.path.lexists, ("report.html", "claims.json", "metrics.json", "figures")))
     problems = store.verify(made) + (published_problems(last) if shown else [])
     print("\n".join(problems) if problems else "all files are as their manifests say")
     print(

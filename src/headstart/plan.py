@@ -51,7 +51,9 @@ class Plan:
             params={"studies": described, "steps": list(STEPS), **_expected(params)},
             inputs=jobs.of("tables", "controls", "figures", "claims"),
         )
-        jobs.add("publish", "all", inputs=jobs.of("figures", "report", "claims"))
+        metrics = {study.name: dict(study.metrics) for study in STUDIES}
+        inputs = jobs.of("figures", "report", "claims")
+        jobs.add("publish", "all", params={"metrics": metrics}, inputs=inputs)
 
     @property
     def shown(self) -> set[str]:

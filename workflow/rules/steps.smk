@@ -51,6 +51,7 @@ rule publish:
             caption="../report/study.rst",
         ),
         "claims.json",
+        "metrics.json",
         str(stamp_of(RUN.publish)),
         [
             report(picture, category="Figures", caption="../report/figure.rst")

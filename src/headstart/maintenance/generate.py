@@ -79,7 +79,8 @@ def dvc_yaml(*, source: bool = True) -> str:
     lines = [HEAD + "stages:"]
     for step in STEPS.values():
         lines += _stage(step, source)
-    return "\n".join(lines) + "\n"
+    # What `dvc exp show` and `dvc metrics diff` list.
+    return "\n".join([*lines, "metrics:", "  - metrics.json"]) + "\n"
 
 
 def _stage(step: Step, source: bool) -> Iterator[str]:
@@ -97,7 +98,9 @@ def _stage(step: Step, source: bool) -> Iterator[str]:
         yield "    deps:"
         yield from (f"      - {dep}" for dep in deps)
     yield "    outs:"
-    outs = ["figures", "report.html", "claims.json"] if step.name == "publish" else []
+    outs = (
+        ["figures", "report.html", "claims.json", "metrics.json"] if step.name == "publish" else []
+    )
     for out in outs or [f"results/{step.name}"]:
         yield f"      - {out}: {{persist: true}}"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from headstart.artifacts.files import (
     file_sha256,
@@ -19,7 +21,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import check_lineage, open_artifact
 
 FOLDER = Path("figures")
-REPORT, CLAIMS = BESIDE = "../report.html", "../claims.json"
+REPORT, CLAIMS, METRICS = BESIDE = "../report.html", "../claims.json", "../metrics.json"
 STAMPS, UNFINISHED = ".[0-9a-f]*", ".unfinished"
 
 
@@ -47,7 +49,7 @@ def publish(job: Job, log: Callable[[str], None], folder: Path = FOLDER) -> None
     write_json(stamp_of(job, folder), listed)
     (folder / UNFINISHED).unlink()
     figures = sum(not name.startswith("..") for name in listed)
-    log(f"{figures} files in {folder}/; report.html, claims.json")
+    log(f"{figures} files in {folder}/; report.html, claims.json, metrics.json")
 
 
 def stamp_of(job: Job, folder: Path = FOLDER) -> Path:
@@ -93,6 +95,20 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
         "claims": [claim for one in found.values() for claim in one["claims"]],
     }
     yield CLAIMS, json_bytes(merged)
+    columns = {
+        study: _columns(one["claims"], job.params["metrics"][study]) for study, one in found.items()
+    }
+    yield METRICS, json_bytes(columns)
+
+
+def _columns(claims: list[dict[str, Any]], metrics: Mapping[str, str]) -> dict[str, float | int]:
+    """Return what `dvc exp show` lists of a study: the values of some claims, and how many have which verdict."""
+    values = {claim["claim"]: claim["value"] for claim in claims}
+    shown = {name: values.get(claim) for name, claim in metrics.items()}
+    counted = Counter(claim["status"] for claim in claims)
+    return {name: value for name, value in shown.items() if value is not None} | {
+        verdict: counted[verdict] for verdict in ("supported", "contradicted", "undetermined")
+    }
 
 
 def _place(folder: Path, name: str) -> Path:
