@@ -284,6 +284,7 @@ def finished_stand_in(folder: Path) -> Iterator[StandIn]:
         project.snakemake()
         assert len(project.made()) == JOBS
         project.begin_versioning()
+        project.run("dvc", "remote", "add", "-d", "shelf", str(project.home / "shelf"))
         project.run("dvc", "repro", "-q")
         assert len(project.made()) == JOBS
         project.run("git", "add", "-A")

@@ -226,6 +226,28 @@ class Walk(RuleBasedStateMachine):
         lost = before - self.present()
         assert not lost - self.may.keys(), "finished work is lost"
 
+    @precondition(lambda self: not self.damaged)
+    @rule()
+    def push_and_pull(self) -> None:
+        """Push what is recorded, lose a folder, and pull."""
+        self.count("push and pull")
+        self.refusal("dvc", "push", "-q")
+        before = self.present()
+        assert "Traceback" not in self.refusal("dvc", "pull", "-q")
+        assert before <= self.present() | self.may.keys()
+
+    @rule(engine=st.sampled_from(ENGINES))
+    def full_disk(self, engine: str) -> None:
+        """Let every job end on a full disk."""
+        self.count("full disk")
+        before = self.present()
+        said = self.project.run(
+            "sh", "-c", f"{engine}; true", STAND_IN_LOG="/dev/full", PYTHONWARNINGS="ignore"
+        )
+        assert "Traceback" not in said
+        assert before <= self.present() | self.may.keys()
+        self.recorded = False
+
     @rule()
     def gc(self) -> None:
         """Let DVC collect its garbage."""

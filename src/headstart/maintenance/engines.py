@@ -88,6 +88,11 @@ def record(step: str, params: Path) -> list[str]:
         ArtifactError: something is damaged, is not there, or was made from other bits.
         ParamsError: params or source were edited meanwhile; what was made is kept.
     """
+    if RESULTS.is_symlink():
+        raise ParamsError(
+            f"{RESULTS}: a link, in which DVC records nothing; link folders in it, such as {RESULTS}/{step}, "
+            "or mount the disk there"
+        )
     _join_store()
     run = Run(params)
     if run.stamps_of(step) or (step == "publish" and not run.published):
