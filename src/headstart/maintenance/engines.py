@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.artifacts import store
+from headstart.artifacts.code import module_path
 from headstart.artifacts.files import ArtifactError
 from headstart.artifacts.keys import RESULTS, STAMPS, STORE, Job
 from headstart.maintenance import housekeeping
@@ -95,7 +96,8 @@ def record(step: str, params: Path) -> list[str]:
         )
     _join_store()
     run = Run(params)
-    if run.stamps_of(step) or (step == "publish" and not run.published):
+    started = bool(run.stamps_of(step)) or (step == "publish" and not run.published)
+    if started:
         # A profile of the person's own says itself how many.
         cores = os.environ.get(CORES) or ("" if "SNAKEMAKE_PROFILE" in os.environ else "all")
         command = ["snakemake", *(("--cores", cores) if cores else ()), "--", f"stage_{step}"]
@@ -104,7 +106,7 @@ def record(step: str, params: Path) -> list[str]:
         if done.returncode:
             raise SystemExit(done.returncode)
     jobs = run.plan.jobs(step)
-    _refuse_edits(step, jobs, params)
+    _refuse_edits(step, run, params, made=started)
     problems = published_problems(run.publish) if step == "publish" else store.verify(jobs)
     if problems:
         raise ArtifactError("\n".join(problems))
@@ -114,11 +116,15 @@ def record(step: str, params: Path) -> list[str]:
     return [path.as_posix() for path in store.park(RESULTS / step, [job.path for job in jobs])]
 
 
-def _refuse_edits(step: str, jobs: list[Job], params: Path) -> None:
+def _refuse_edits(step: str, run: Run, params: Path, *, made: bool) -> None:
     """Refuse to go on where the params and the source at hand no longer ask for the jobs that were done."""
-    code_of_step.cache_clear()
-    now = Plan(load(params)).jobs(step)
-    if [job.full_key for job in now] != [job.full_key for job in jobs]:
+    same = housekeeping.snapshot(params) == run.snapshot
+    if made:
+        code_of_step.cache_clear()
+        module_path.cache_clear()
+        now = Plan(load(params)).jobs(step)
+        same = [job.full_key for job in now] == [job.full_key for job in run.plan.jobs(step)]
+    if not same:
         raise ParamsError(
             f"{params}: it or the source was edited while {step} ran; nothing is recorded and all that was "
             "made is kept; run `dvc repro` again"
