@@ -1,5 +1,6 @@
 """Snakemake and DVC see one graph: the plan's."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from checkout import ROOT
 from ruamel.yaml import YAML
 
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
+from headstart.artifacts.job_file import read_job, write_jobs
 from headstart.artifacts.keys import Job
 from headstart.maintenance import generate, presets
 from headstart.plan import Plan
@@ -257,3 +259,21 @@ def test_every_job_has_its_own_key_and_path() -> None:
     jobs = PLAN.jobs()
     assert len({job.key for job in jobs}) == len(jobs)
     assert len({job.path for job in jobs}) == len(jobs)
+
+
+def test_a_job_reads_itself_from_the_file_of_a_run_as_the_plan_has_it(project: Path) -> None:
+    """And nothing of other jobs: the file has what it is made from, too, and says when the source changed."""
+    path = write_jobs(PLAN.jobs(), "cpu")
+    for job in PLAN.jobs():
+        read, device = read_job(path, job.key)
+        assert device == "cpu"
+        assert read.full_key == job.full_key
+        assert read.path == job.path
+        assert read.params == json.loads(json.dumps(job.params))
+        assert list(read.inputs) == list(job.inputs)
+        mine, its = ([one.full_key for one in each.ancestors()] for each in (job, read))
+        assert sorted(mine) == sorted(its)
+    with pytest.raises(LookupError):
+        read_job(path, "0" * 12)
+    assert write_jobs(PLAN.jobs(), "cpu") == path
+    assert write_jobs(PLAN.jobs(), "auto") != path

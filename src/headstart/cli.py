@@ -14,12 +14,13 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from headstart.artifacts import code, store
+from headstart.artifacts.job_file import read_job
 from headstart.artifacts.keys import RESULTS, STORE, Job
 from headstart.artifacts.log import JobLog
 from headstart.maintenance import external, housekeeping
 from headstart.params.reading import ParamsError
-from headstart.plan import Plan
-from headstart.registry import STEPS, function_of, load, parse
+from headstart.plan import NO_JOB, Plan
+from headstart.registry import STEPS, code_of_step, function_of, load, parse
 from headstart.steps.publish import published_problems
 from headstart.steps.step import FOR_PEOPLE
 
@@ -34,22 +35,38 @@ data = App(name="data", help="Make a dataset (used by the workflow), or add one 
 app.command(data)
 
 ParamsFile = Annotated[Path, Parameter(name="--params", help="params file")]
+PlanFile = Annotated[Path | None, Parameter(name="--plan", help="file of jobs (workflow)")]
 LogFile = Annotated[Path | None, Parameter(name="--log", help="file that gets every line")]
 
 
-def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
+def run_step(
+    step: str, key: str, params_file: Path, log: Path | None, plan: Path | None = None
+) -> None:
     """Do one job of the plan: the one with this key."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    params = load(params_file)
-    job = Plan(params).job(key)
+    job, device = _job(step, key, params_file, plan)
     console = JobLog(f"{step} {job.name}" if job.name != step else step, log)
     with console.errors():
         function = function_of(job)
         if step == "publish":
             function(job, console)
         else:
-            store.run(job, function, _device(step, params.runtime.device), console)
+            store.run(job, function, _device(step, device), console)
+
+
+def _job(step: str, key: str, params_file: Path, plan: Path | None) -> tuple[Job, str]:
+    """Return a job and the device that the params ask for; of `plan`, a file of jobs, reads only its own part."""
+    if plan is None or not STEPS[step].versioned:
+        params = load(params_file)
+        return Plan(params).job(key), params.runtime.device
+    try:
+        job, device = read_job(plan, key)
+    except LookupError:
+        raise LookupError(NO_JOB.format(key)) from None
+    if job.code != code_of_step(step):
+        raise LookupError(NO_JOB.format(key))
+    return job, device
 
 
 def _device(step: str, requested: str) -> str:
@@ -63,8 +80,10 @@ def _device(step: str, requested: str) -> str:
 
 
 def _add_step(step: str) -> None:
-    def command(key: str, *, params: ParamsFile = PARAMS, log: LogFile = None) -> None:
-        run_step(step, key, params, log)
+    def command(
+        key: str, *, params: ParamsFile = PARAMS, log: LogFile = None, plan: PlanFile = None
+    ) -> None:
+        run_step(step, key, params, log, plan)
 
     command.__doc__ = f"Do one {step} job, named by its key (used by the workflow)."
     if step == "data":

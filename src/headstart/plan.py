@@ -22,6 +22,10 @@ from headstart.studies.study import Study
 CLAIMS = shared("claims.yaml")
 PUBLISHED = shared("published")
 NOTEBOOKS = shared("notebooks")
+NO_JOB = (
+    "no job has the key {}: the params or the source changed since it was listed; "
+    "run the command again"
+)
 
 
 class Plan:
@@ -73,10 +77,7 @@ class Plan:
         try:
             return self._jobs.by_key[key[:SHORT]]
         except KeyError:
-            raise LookupError(
-                f"no job has the key {key}: the params or the source changed since it was listed; "
-                "run the command again"
-            ) from None
+            raise LookupError(NO_JOB.format(key)) from None
 
 
 def _expected(params: CoreParams) -> dict[str, Any]:

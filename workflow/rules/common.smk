@@ -27,6 +27,7 @@ except OSError as error:
 
 # Jobs, and what Snakemake starts for them, read the params as they are now, even if somebody edits the file.
 os.environ[PARAMS] = str(RUN.snapshot)
+JOB_FILE = RUN.job_file()
 # A target without any input is always executed.
 PERMANENT = ancient(str(RUN.snapshot))
 # Which figures there are is known when they are there; only Snakemake's own report asks.

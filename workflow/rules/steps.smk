@@ -26,9 +26,13 @@ for _step in STEPS.values():
                 runtime=_step.minutes,
             params:
                 command=f"{HEADSTART} {_step.command}",
-                snapshot=RUN.snapshot,
+                source=(
+                    f"--plan {JOB_FILE} --params {RUN.snapshot}"
+                    if _step.versioned
+                    else f"--params {RUN.snapshot}"
+                ),
             shell:
-                "{params.command} {wildcards.key} --params {params.snapshot:q} --log {log:q}"
+                "{params.command} {wildcards.key} {params.source} --log {log:q}"
 
         rule:
             name:

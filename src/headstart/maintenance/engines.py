@@ -16,6 +16,7 @@ from typing import Any
 from headstart.artifacts import store
 from headstart.artifacts.code import module_path
 from headstart.artifacts.files import ArtifactError
+from headstart.artifacts.job_file import write_jobs
 from headstart.artifacts.keys import RESULTS, STAMPS, STORE, Job
 from headstart.maintenance import housekeeping
 from headstart.params.reading import ParamsError
@@ -54,6 +55,11 @@ class Run:
         self.published = not published_problems(self.publish)
         if main:
             self._clear_stamps()
+
+    def job_file(self) -> Path:
+        """Return the file from which jobs read themselves; there is one where anything is unfinished."""
+        jobs = self.plan.jobs() if self.unfinished else []
+        return write_jobs(jobs, self.params.runtime.device)
 
     def _clear_stamps(self) -> None:
         for stamp in STAMPS.glob("*/*"):

@@ -70,6 +70,6 @@ def _prunable(plan: Plan) -> Iterator[Path]:
             yield path
     unfinished = any(not job.manifest.exists() for job in plan.jobs("transfer"))
     # A bundle that is not finished wants its finished runs back; which they are, only it can tell.
-    for name in ("leftover", *(() if unfinished else ("runs",))):
+    for name in ("leftover", *(() if unfinished else ("runs", "plans"))):
         if (STORE / name).is_dir():
             yield STORE / name
