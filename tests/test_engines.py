@@ -109,8 +109,10 @@ def test_a_killed_snakemake_whose_jobs_end_alone_loses_nothing(project: StandIn)
     sound(project)
 
 
-@pytest.mark.parametrize("step", ["pretrain", "data", "tables"])
-@pytest.mark.parametrize("damage", ["bit", "manifest", "missing"])
+@pytest.mark.parametrize(
+    ("step", "damage"),
+    [("pretrain", "bit"), ("transfer", "manifest"), ("data", "manifest"), ("tables", "missing")],
+)
 def test_damage_is_not_recorded_and_the_printed_way_to_fix_it_works(
     project: StandIn, step: str, damage: str
 ) -> None:

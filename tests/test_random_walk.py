@@ -14,7 +14,7 @@ from walk import Tally, Walk
 
 SEQUENCES = int(os.environ.get("HEADSTART_WALKS", "40"))
 """With more than CI's, other sequences each time: `HEADSTART_WALKS=1000 pytest -n 0 tests/test_random_walk.py`."""
-STEPS = 6
+STEPS = 5
 
 
 def test_whatever_a_person_does_nothing_is_stale_lost_or_made_twice(
