@@ -296,3 +296,30 @@ def test_use_replaces_the_params_and_keeps_the_earlier_file(tmp_path: Path) -> N
     assert project.headstart("use", "smok", fails=True).startswith(
         "headstart: use: 'smok' is no preset"
     )
+
+
+def histories(project: Project) -> pd.DataFrame:
+    """Return every epoch of every network that a study trains, in one order."""
+    parts = [
+        pd.read_parquet(path).assign(file=path.parent.name[:-13] + path.stem)
+        for step in ("pretrain", "transfer", "trajectory")
+        for path in sorted((project.folder / "results" / step).glob("*/*.parquet"))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_permuted_labels_of_test_images_change_no_choice(finished: Project, tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    images, labels = "dataset.images[split.test]", "new_label[dataset.labels[split.test]].flip(0)"
+    project.edit(
+        "src/headstart/tasks/task.py",
+        "TestImages(*part(split.test))",
+        f"TestImages({images}, {labels}, tuple(classes))",
+    )
+    project.snakemake("stage_transfer", "stage_trajectory")
+    before, after = histories(finished), histories(project)
+    on_test = [name for name in before if "test_" in name or name == "oracle_peak"]
+    pd.testing.assert_frame_equal(before.drop(columns=on_test), after.drop(columns=on_test))
+    assert {"best_epoch", "validation_accuracy", "learning_rate", "best"} <= {*before}
+    changed = before["test_accuracy"] != after["test_accuracy"]
+    assert changed[before["test_accuracy"].notna()].mean() > 0.5
