@@ -12,7 +12,8 @@ include: "workflow/rules/steps.smk"
 rule all:
     default_target: True
     input:
-        [outputs_of(step) for step in STEPS],
+        rules.stage_publish.input,
+        RUN.stamps(RUN.plan.jobs()),
     localrule: True
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LONGEST = (
     "test_workflow_dvc.py",
     "test_workflow.py",
+    "test_engines.py",
+    "test_random_walk.py",
     "test_bad_input_workflow.py",
     "test_presets.py",
     "test_merlin_presets.py",

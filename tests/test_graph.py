@@ -1,5 +1,6 @@
 """Snakemake and DVC see one graph: the plan's."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from checkout import ROOT
 from ruamel.yaml import YAML
 
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
+from headstart.artifacts.job_file import read_job, write_jobs
 from headstart.artifacts.keys import Job
 from headstart.maintenance import generate, presets
-from headstart.maintenance.housekeeping import publish_stamp
 from headstart.plan import Plan
 from headstart.registry import STEPS, STUDIES, Params, function_of, parse
+from headstart.steps.publish import stamp_of
 
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 PLAN = Plan(parse(presets.read(presets.find("smoke"))))
@@ -23,7 +25,7 @@ def outs(stage: str) -> list[Path]:
 
 
 def output(job: Job) -> Path:
-    return publish_stamp(job.key) if job.step == "publish" else job.manifest
+    return stamp_of(job) if job.step == "publish" else job.manifest
 
 
 def stage_of(job: Job) -> str:
@@ -62,13 +64,9 @@ def test_generated_files_are_those_in_the_repository() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_asks_snakemake_for_its_own_rule_and_parks_its_own_artifacts(stage: str) -> None:
-    park = f" && python -m headstart park {stage}"
-    keeps_artifacts = Path("results") / stage in outs(stage)
-    assert STAGES[stage]["cmd"] == (
-        f"snakemake --cores all -- stage_{stage}" + (park if keeps_artifacts else "")
-    )
-    assert keeps_artifacts == (stage != "publish")
+def test_a_stage_makes_verifies_and_parks_its_own_artifacts(stage: str) -> None:
+    assert STAGES[stage]["cmd"] == f"python -m headstart record {stage}"
+    assert (Path("results") / stage in outs(stage)) == (stage != "publish")
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -261,3 +259,21 @@ def test_every_job_has_its_own_key_and_path() -> None:
     jobs = PLAN.jobs()
     assert len({job.key for job in jobs}) == len(jobs)
     assert len({job.path for job in jobs}) == len(jobs)
+
+
+def test_a_job_reads_itself_from_the_file_of_a_run_as_the_plan_has_it(project: Path) -> None:
+    """And nothing of other jobs: the file has what it is made from, too, and says when the source changed."""
+    path = write_jobs(PLAN.jobs(), "cpu")
+    for job in PLAN.jobs():
+        read, device = read_job(path, job.key)
+        assert device == "cpu"
+        assert read.full_key == job.full_key
+        assert read.path == job.path
+        assert read.params == json.loads(json.dumps(job.params))
+        assert list(read.inputs) == list(job.inputs)
+        mine, its = ([one.full_key for one in each.ancestors()] for each in (job, read))
+        assert sorted(mine) == sorted(its)
+    with pytest.raises(LookupError):
+        read_job(path, "0" * 12)
+    assert write_jobs(PLAN.jobs(), "cpu") == path
+    assert write_jobs(PLAN.jobs(), "auto") != path

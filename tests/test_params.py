@@ -238,6 +238,29 @@ def test_a_file_that_is_no_mapping_is_named(project: Path, text: str, said: str)
         load()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "\n".join(
+                ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+                + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+            ),
+            "its anchors expand to more than 1,000,000 values",
+        ),
+        ("a: &a [*a]", "its anchors expand to more than"),
+        (f"a: {'[' * 3000}{']' * 3000}", "nested too deep"),
+        ("datasets: {../../x: {kind: glyphs}}", "string should match pattern"),
+        ("tasks: {'/tmp/x': {dataset: glyphs}}", "string should match pattern"),
+    ],
+    ids=["billion laughs", "itself", "brackets", "out of the project", "absolute"],
+)
+def test_a_hostile_file_is_refused_at_once(project: Path, text: str, said: str) -> None:
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=said):
+        load("params.yaml")
+
+
 def test_a_missing_file_says_what_writes_one(project: Path) -> None:
     with pytest.raises(ParamsError, match="headstart use default"):
         load()

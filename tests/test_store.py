@@ -1,6 +1,8 @@
 """Artifacts: whole or not there, never changed, and nothing stale is read."""
 
+import errno
 import json
+import os
 import queue
 import shutil
 import threading
@@ -222,6 +224,11 @@ def test_a_finished_run_is_read_back_and_a_damaged_one_is_not_there() -> None:
     assert runs.read_run(key) == {"accuracy": 0.5}
     runs.run_path(key).write_text("{")
     assert runs.read_run(key) is None
+    runs.write_run(key, {"accuracy": 0.5, "losses": [float("nan"), 1.0]})
+    text = runs.run_path(key).read_text()
+    assert runs.read_run(key)["losses"][1] == 1.0
+    runs.run_path(key).write_text(text.replace("0.5", "0.7"))
+    assert runs.read_run(key) is None
 
 
 def test_a_file_is_written_whole_or_not_at_all(
@@ -238,3 +245,95 @@ def test_a_file_is_written_whole_or_not_at_all(
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in project.iterdir()] == ["file.txt"]
+
+
+def test_an_artifact_moves_to_another_disk_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between `.store` and `results` a rename is not possible; copies that a kill left are no artifacts."""
+    rename = os.rename
+
+    def other_disk(source: Path, target: Path) -> None:
+        if ".store" in str(source) and ".store" not in str(target):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", other_disk)
+    half = SOURCE.path.with_name(f".{SOURCE.label}.999999")
+    half.mkdir(parents=True)
+    (half / "manifest.json").write_text("{}")
+    recipe = Recipe()
+    assert store.run(SOURCE, recipe).file("file.txt").read_text() == "bits"
+    assert not list((STORE / "partial").iterdir())
+    assert store.park(SOURCE.path.parent, [SOURCE.path]) == []
+    assert [path.name for path in SOURCE.path.parent.iterdir()] == [SOURCE.label]
+
+
+def test_what_is_kept_takes_no_room_and_is_taken_unless_it_is_damaged() -> None:
+    recipe = Recipe()
+    store.run(SOURCE, recipe)
+    store.keep([SOURCE])
+    kept = store.parked_path(SOURCE) / "file.txt"
+    assert kept.samefile(SOURCE.path / "file.txt")
+    shutil.rmtree(SOURCE.path)
+    store.run(SOURCE, recipe)
+    assert recipe.ran == 1
+    (SOURCE.path / "file.txt").write_text("bitz")  # the file that the store has, too
+    shutil.rmtree(SOURCE.path)
+    assert store.run(SOURCE, recipe).file("file.txt").read_text() == "bits"
+    assert recipe.ran == 2
+
+
+def test_parked_artifacts_do_not_lead_into_the_cache_of_dvc(project: Path) -> None:
+    store.run(SOURCE, Recipe())
+    cached = project / "cache"
+    shutil.move(SOURCE.path / "file.txt", cached)
+    (SOURCE.path / "file.txt").symlink_to(cached)
+    store.park(SOURCE.path.parent, [])
+    cached.unlink()
+    recipe = Recipe()
+    assert store.run(SOURCE, recipe).file("file.txt").read_text() == "bits"
+    assert recipe.ran == 0
+
+
+def test_a_damaged_manifest_is_neither_done_nor_to_be_made_again() -> None:
+    assert store.unfinished([SOURCE, CHILD]) == [SOURCE, CHILD]
+    store.run(SOURCE, Recipe())
+    assert store.unfinished([SOURCE, CHILD]) == [CHILD]
+    SOURCE.manifest.write_text("")
+    with pytest.raises(
+        ArtifactError, match=r"manifest.json: damaged.*delete results/pretrain/source"
+    ):
+        store.unfinished([SOURCE, CHILD])
+
+
+def test_verify_goes_on_after_a_damaged_manifest_that_others_were_made_from() -> None:
+    store.run(SOURCE, Recipe())
+    store.run(CHILD, Recipe())
+    SOURCE.manifest.write_text("{")
+    (CHILD.path / "file.txt").write_text("bitz")
+    first, second = store.verify([SOURCE, CHILD])
+    assert "source" in first
+    assert "child" in second
+
+
+def test_all_is_on_the_disk_before_it_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power loss a name without its content would count as done."""
+    synced: list[str] = []
+    rename, sync = os.rename, os.fsync
+    monkeypatch.setattr("os.fsync", lambda file: (synced.append(_name(file)), sync(file)))
+
+    def renamed(source: Path, target: Path) -> None:
+        if target == SOURCE.path:
+            inside = {str(path.resolve()) for path in source.rglob("*")}
+            assert inside <= set(synced)
+            synced.append("renamed")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", renamed)
+    store.run(SOURCE, Recipe())
+    assert "renamed" in synced
+
+
+def _name(descriptor: int) -> str:
+    return os.readlink(f"/proc/self/fd/{descriptor}")

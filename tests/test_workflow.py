@@ -232,7 +232,7 @@ def test_a_network_made_again_with_other_bits_is_noticed_by_verify_and_by_the_ta
     (folder,) = (copied.folder / "results" / "pretrain").glob("latin-convnet-seed1-*")
     manifest = json.loads((folder / "manifest.json").read_text())
     shutil.rmtree(folder)
-    copied.snakemake("--", f"results/pretrain/{folder.name}/manifest.json")
+    copied.snakemake("--", "stage_pretrain")
     assert json.loads((folder / "manifest.json").read_text())["digest"] == manifest["digest"]
     assert "all files are as their manifests say" in copied.headstart("verify")
 

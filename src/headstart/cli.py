@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -13,12 +14,14 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from headstart.artifacts import code, store
+from headstart.artifacts.job_file import read_job
 from headstart.artifacts.keys import RESULTS, STORE, Job
 from headstart.artifacts.log import JobLog
 from headstart.maintenance import external, housekeeping
 from headstart.params.reading import ParamsError
-from headstart.plan import Plan
-from headstart.registry import STEPS, function_of, load, parse
+from headstart.plan import NO_JOB, Plan
+from headstart.registry import STEPS, code_of_step, function_of, load, parse
+from headstart.steps.publish import published_problems
 from headstart.steps.step import FOR_PEOPLE
 
 PARAMS = Path("params.yaml")
@@ -32,22 +35,38 @@ data = App(name="data", help="Make a dataset (used by the workflow), or add one 
 app.command(data)
 
 ParamsFile = Annotated[Path, Parameter(name="--params", help="params file")]
+PlanFile = Annotated[Path | None, Parameter(name="--plan", help="file of jobs (workflow)")]
 LogFile = Annotated[Path | None, Parameter(name="--log", help="file that gets every line")]
 
 
-def run_step(step: str, key: str, params_file: Path, log: Path | None) -> None:
+def run_step(
+    step: str, key: str, params_file: Path, log: Path | None, plan: Path | None = None
+) -> None:
     """Do one job of the plan: the one with this key."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    params = load(params_file)
-    job = Plan(params).job(key)
+    job, device = _job(step, key, params_file, plan)
     console = JobLog(f"{step} {job.name}" if job.name != step else step, log)
     with console.errors():
         function = function_of(job)
         if step == "publish":
             function(job, console)
         else:
-            store.run(job, function, _device(step, params.runtime.device), console)
+            store.run(job, function, _device(step, device), console)
+
+
+def _job(step: str, key: str, params_file: Path, plan: Path | None) -> tuple[Job, str]:
+    """Return a job and the device that the params ask for; of `plan`, a file of jobs, reads only its own part."""
+    if plan is None or not STEPS[step].versioned:
+        params = load(params_file)
+        return Plan(params).job(key), params.runtime.device
+    try:
+        job, device = read_job(plan, key)
+    except LookupError:
+        raise LookupError(NO_JOB.format(key)) from None
+    if job.code != code_of_step(step):
+        raise LookupError(NO_JOB.format(key))
+    return job, device
 
 
 def _device(step: str, requested: str) -> str:
@@ -61,8 +80,10 @@ def _device(step: str, requested: str) -> str:
 
 
 def _add_step(step: str) -> None:
-    def command(key: str, *, params: ParamsFile = PARAMS, log: LogFile = None) -> None:
-        run_step(step, key, params, log)
+    def command(
+        key: str, *, params: ParamsFile = PARAMS, log: LogFile = None, plan: PlanFile = None
+    ) -> None:
+        run_step(step, key, params, log, plan)
 
     command.__doc__ = f"Do one {step} job, named by its key (used by the workflow)."
     if step == "data":
@@ -240,9 +261,13 @@ def plan(preset: str | None = None, *, timing: bool = True, params: ParamsFile =
 @app.command
 def verify(*, params: ParamsFile = PARAMS) -> None:
     """Compare every file of every current artifact with its manifest, and with what was made from it."""
-    jobs = [job for job in Plan(load(params)).jobs() if job.step != "publish"]
+    plan = Plan(load(params))
+    jobs = [job for job in plan.jobs() if job.step != "publish"]
     made = [job for job in jobs if job.path.exists()]
-    problems = store.verify(made) + housekeeping.published_problems()
+    (last,) = plan.jobs("publish")
+    # A study without a report is unfinished; one beside another study's report is not as it says.
+    shown = any(map(os.path.lexists, ("report.html", "claims.json", "metrics.json", "figures")))
+    problems = store.verify(made) + (published_problems(last) if shown else [])
     print("\n".join(problems) if problems else "all files are as their manifests say")
     print(
         f"{len(made)} of {len(jobs)} artifacts of {params} are made, {len(problems)} problems",
@@ -253,10 +278,25 @@ def verify(*, params: ParamsFile = PARAMS) -> None:
 
 
 @app.command
+def record(
+    step: Annotated[str, Parameter(help="of the workflow")], *, params: ParamsFile = PARAMS
+) -> None:
+    """Make what a step lacks, verify it, and park what no current job needs: a stage of DVC.
+
+    Snakemake is started only where something is missing; HEADSTART_CORES says on how many cores. Damage is
+    named and not recorded.
+    """
+    _one_of("record", step, list(STEPS))
+    for path in _imported("headstart.maintenance.engines").record(step, params):
+        print(f"parked {path}")
+
+
+@app.command
 def park(*stages: str, params: ParamsFile = PARAMS) -> None:
     """Move artifacts that no current job needs into .store/, where jobs look before they train."""
     plan = Plan(load(params))
     for stage in stages:
+        _one_of("park", stage, [name for name in STEPS if name != "publish"])
         for path in store.park(RESULTS / stage, [job.path for job in plan.jobs(stage)]):
             print(f"parked {path}")
 
@@ -277,8 +317,7 @@ def version(step: str, *, same: bool = False, bump: bool = False) -> None:
         bump: results change; everything that depends on the step is made again.
     """
     versioned = [name for name, kind in STEPS.items() if kind.versioned]
-    if step not in versioned:
-        raise ParamsError(f"version: {step!r} is not one of {', '.join(versioned)}")
+    _one_of("version", step, versioned)
     if same == bump:
         raise ParamsError("version: say either --same or --bump")
     number, changed = code.declare(step, STEPS[step].module, bump=bump)
@@ -290,6 +329,11 @@ def generate() -> None:
     """Write what follows from the steps and the params: dvc.yaml, the JSON schema, docs/params.md, defaults."""
     for path in _imported("headstart.maintenance.generate").write_all():
         print(f"wrote {path}")
+
+
+def _one_of(command: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ParamsError(f"{command}: {name!r} is not one of {', '.join(known)}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -305,14 +349,23 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        sys.exit(
-            f"headstart: {error.filename or ''}: {error.strerror or error}; check that this place can be written"
-        )
+        sys.exit(f"headstart: {_of_the_system(error)}")
     except Exception as error:
         if not _is_for_people(error):
             traceback.print_exc()
             sys.exit(1)
         sys.exit("\n".join(f"headstart: {line}" for line in str(error).splitlines()))
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return in one line what the system refused, and what to do."""
+    where, what = error.filename or Path.cwd(), error.strerror or error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{where}: {what}; make room (`headstart prune` lists what no current job needs) and run again: "
+            "finished work is kept"
+        )
+    return f"{where}: {what}; check that this place can be written"
 
 
 def _is_for_people(error: Exception) -> bool:

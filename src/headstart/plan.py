@@ -6,7 +6,6 @@ It reads `params.yaml` and source files, nothing else: no data, no network and n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,10 @@ from headstart.studies.study import Study
 CLAIMS = shared("claims.yaml")
 PUBLISHED = shared("published")
 NOTEBOOKS = shared("notebooks")
+NO_JOB = (
+    "no job has the key {}: the params or the source changed since it was listed; "
+    "run the command again"
+)
 
 
 class Plan:
@@ -52,7 +55,9 @@ class Plan:
             params={"studies": described, "steps": list(STEPS), **_expected(params)},
             inputs=jobs.of("tables", "controls", "figures", "claims"),
         )
-        jobs.add("publish", "all", inputs=jobs.of("figures", "report", "claims"))
+        metrics = {study.name: dict(study.metrics) for study in STUDIES}
+        inputs = jobs.of("figures", "report", "claims")
+        jobs.add("publish", "all", params={"metrics": metrics}, inputs=inputs)
 
     @property
     def shown(self) -> set[str]:
@@ -72,10 +77,7 @@ class Plan:
         try:
             return self._jobs.by_key[key[:SHORT]]
         except KeyError:
-            raise LookupError(
-                f"no job has the key {key}: the params or the source changed since it was listed; "
-                "run the command again"
-            ) from None
+            raise LookupError(NO_JOB.format(key)) from None
 
 
 def _expected(params: CoreParams) -> dict[str, Any]:
@@ -140,43 +142,3 @@ def described_in_report(study: Study) -> dict[str, Any]:
     """Return what the report shows of a study, beside its tables, claims and figures."""
     shown = {"opening": study.opening, "closing": study.closing}
     return {"question": study.question, "figures": study.figures, **shown}
-
-
-def manifests(jobs: Iterable[Job]) -> list[str]:
-    """Return the manifest paths of jobs, as Snakemake names its files."""
-    return [job.manifest.as_posix() for job in jobs]
-
-
-def needs(plan: Plan) -> Callable[[Any], list[str]]:
-    """Return a Snakemake input function: the manifests of all that a rule's job reads."""
-
-    def manifests_of(wildcards: Any) -> list[str]:
-        return manifests(plan.job(wildcards.key).every_input())
-
-    return manifests_of
-
-
-def comes_after(plan: Plan) -> Callable[[Any], list[str]]:
-    """Return a Snakemake input function: the manifests of what must have run before a rule's job.
-
-    There are none where the job is done already. Its predecessors are not in its key, and Snakemake
-    runs a job again, `ancient` or not, when an input of it has to be made.
-    """
-
-    def manifests_of(wildcards: Any) -> list[str]:
-        job = plan.job(wildcards.key)
-        return [] if job.manifest.exists() else manifests(job.after)
-
-    return manifests_of
-
-
-def snakemake_output(step: str) -> str:
-    """Return the pattern of the file that a step's rule makes."""
-    return (
-        "figures/.{key}" if step == "publish" else f"results/{step}/{{name}}-{{key}}/manifest.json"
-    )
-
-
-def log_of(step: str) -> str:
-    """Return the pattern of the log of a step's rule."""
-    return f"logs/{step}/" + ("{key}.log" if step == "publish" else "{name}-{key}.log")

@@ -7,38 +7,36 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from headstart.artifacts.files import shared
+from headstart.artifacts.files import ArtifactError
+from headstart.artifacts.keys import STAMPS
 from headstart.maintenance import fork_server
-from headstart.maintenance.housekeeping import check_folders, publish_stamp, snapshot
+from headstart.maintenance.engines import PARAMS, Run
 from headstart.params.reading import ParamsError
-from headstart.plan import (
-    Plan,
-    comes_after,
-    log_of,
-    manifests,
-    needs,
-    snakemake_output,
-)
-from headstart.registry import STEPS, load
+from headstart.registry import STEPS
+from headstart.steps.publish import stamp_of
 
-PARAMS = Path("params.yaml")
 try:
-    check_folders()
-    PLAN = Plan(load(PARAMS))
-    # Jobs read the params as they are now, even if somebody edits the file while they wait.
-    SNAPSHOT = snapshot(PARAMS)
-except ParamsError as error:
+    # What is done is decided here, once; a process that Snakemake starts for a job decides nothing.
+    RUN = Run(main=workflow.is_main_process)
+except (ParamsError, ArtifactError) as error:
     raise WorkflowError(str(error)) from None
 except OSError as error:
     raise WorkflowError(
         f"{error.filename}: {error.strerror}; check that this folder can be written"
     ) from None
 
+# Jobs, and what Snakemake starts for them, read the params as they are now, even if somebody edits the file.
+os.environ[PARAMS] = str(RUN.snapshot)
+JOB_FILE = RUN.job_file()
+# A target without any input is always executed.
+PERMANENT = ancient(str(RUN.snapshot))
+# Which figures there are is known when they are there; only Snakemake's own report asks.
+REPORTS = any(argument.startswith("--report") for argument in sys.argv)
 HEADSTART = f"{shlex.quote(sys.executable)} -m headstart"
 # A job asks for a GPU where there is one and the params do not forbid it; the profile caps their number.
 # On a cluster the head node may have none: `export HEADSTART_GPU=1` says that its nodes have.
 GPU = int(
-    PLAN.params.runtime.device != "cpu"
+    RUN.params.runtime.device != "cpu"
     and (
         Path("/proc/driver/nvidia/version").exists()
         or os.environ.get("HEADSTART_GPU") == "1"
@@ -46,21 +44,13 @@ GPU = int(
 )
 
 
-def outputs_of(step):
-    """Return the files that a whole step makes."""
-    if step == "publish":
-        return [publish_stamp(job.key).as_posix() for job in PLAN.jobs(step)]
-    return manifests(PLAN.jobs(step))
-
-
 def load_torch_once():
     """Start a process that loads what most jobs need, for them to fork from.
 
     Not beside a GPU, whose driver does not like forks, nor for a handful of jobs.
     """
-    missing = sum(not job.manifest.exists() for job in PLAN.jobs())
-    if not GPU and missing > 8:
-        timm = any(model.kind == "timm" for model in PLAN.params.models.values())
+    if not GPU and len(RUN.unfinished) > 8:
+        timm = any(model.kind == "timm" for model in RUN.params.models.values())
         fork_server.start(["timm"] if timm else [])
 
 

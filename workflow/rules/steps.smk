@@ -1,4 +1,4 @@
-"""One rule for every step: what a job reads, the plan says; what it asks of a machine, the step."""
+"""One rule for every step: what a job waits for, the store says; what it asks of a machine, the step."""
 
 
 wildcard_constraints:
@@ -7,32 +7,71 @@ wildcard_constraints:
 
 
 for _step in STEPS.values():
+    if _step.name != "publish":
 
-    rule:
-        name:
-            _step.name
-        input:
-            after=ancient(comes_after(PLAN)),
-            reads=ancient(needs(PLAN)),
-        output:
-            snakemake_output(_step.name),
-        log:
-            log_of(_step.name),
-        priority: _step.priority
-        retries: _step.retries
-        resources:
-            gpu=GPU if _step.gpu else 0,
-            mem_mb=_step.memory_mb,
-            runtime=_step.minutes,
-        params:
-            command=f"{HEADSTART} {_step.command}",
-            snapshot=SNAPSHOT,
-        shell:
-            "{params.command} {wildcards.key} --params {params.snapshot:q} --log {log:q}"
+        rule:
+            name:
+                _step.name
+            input:
+                ancient(RUN.needs),
+            output:
+                touch(f"{STAMPS}/{_step.name}/{{name}}-{{key}}"),
+            log:
+                f"logs/{_step.name}/{{name}}-{{key}}.log",
+            priority: _step.priority
+            retries: _step.retries
+            resources:
+                gpu=GPU if _step.gpu else 0,
+                mem_mb=_step.memory_mb,
+                runtime=_step.minutes,
+            params:
+                command=f"{HEADSTART} {_step.command}",
+                source=(
+                    f"--plan {JOB_FILE} --params {RUN.snapshot}"
+                    if _step.versioned
+                    else f"--params {RUN.snapshot}"
+                ),
+            shell:
+                "{params.command} {wildcards.key} {params.source} --log {log:q}"
 
-    rule:
-        name:
-            f"stage_{_step.name}"
-        input:
-            outputs_of(_step.name),
-        localrule: True
+        rule:
+            name:
+                f"stage_{_step.name}"
+            input:
+                PERMANENT,
+                RUN.stamps_of(_step.name),
+            localrule: True
+
+
+# What a person reads: copies of artifacts, which nothing is lost by making again.
+rule publish:
+    input:
+        PERMANENT,
+        ancient(RUN.stamps(RUN.publish.every_input())),
+    output:
+        report(
+            "report.html",
+            category="Study",
+            caption="../report/study.rst",
+        ),
+        "claims.json",
+        "metrics.json",
+        str(stamp_of(RUN.publish)),
+        [
+            report(picture, category="Figures", caption="../report/figure.rst")
+            for picture in (RUN.pictures() if REPORTS else [])
+        ],
+    log:
+        f"logs/publish/{RUN.publish.key}.log",
+    localrule: True
+    params:
+        command=f"{HEADSTART} publish {RUN.publish.key}",
+        snapshot=RUN.snapshot,
+    shell:
+        "{params.command} --params {params.snapshot:q} --log {log:q}"
+
+
+rule stage_publish:
+    input:
+        rules.publish.output,
+    localrule: True

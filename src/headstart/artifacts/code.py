@@ -11,6 +11,7 @@ themselves, and logs.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def decides_results(name: str) -> bool:
     return not params and name not in LOGS
 
 
+@cache
 def module_path(name: str, package: Path = PACKAGE) -> Path | None:
     """Return the file of a module such as `headstart.params`, or None where there is none."""
     parts = name.split(".")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,14 +31,84 @@ def file_sha256(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then rename it, so that nobody ever reads half of it."""
+    """Write a file beside its place, then rename it, so that nobody ever reads half of it.
+
+    The content is on the disk before the name is: a power loss leaves the old file or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def flush(folder: Path) -> None:
+    """Have the system write a folder and all that is in it to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Rename a folder, and copy it first where its new place is on another disk.
+
+    What stood in its place goes away only when the new folder is beside it. Names that begin with a
+    dot are of folders on their way; where a kill left one, `clear_moving` takes it away.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    flush(source)
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        _replace_folder(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy_folder(source, beside)
+        _replace_folder(beside, target)
+        shutil.rmtree(source)
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if os.path.lexists(target):
+        os.rename(target, old)
+    try:
+        os.rename(source, target)
+    except OSError:
+        if old.exists():
+            os.rename(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def copy_folder(source: Path, target: Path, *, link: bool = False) -> None:
+    """Copy a folder, links in it as the files that they lead to; with `link` files share their bits."""
+
+    def copied(one: str, other: str) -> None:
+        try:
+            if not link:
+                raise OSError
+            os.link(os.path.realpath(one), other)
+        except OSError:
+            shutil.copyfile(one, other)
+
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, copy_function=copied)
+    flush(target)
+
+
+def clear_moving(folder: Path) -> None:
+    """Delete what a killed process left half moved in a folder of artifacts."""
+    for path in folder.glob(".*.[0-9]*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -68,19 +140,20 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 @contextmanager
-def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def alone(path: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Hold a lock file while the block runs, and wait for any other process that holds it.
 
     The system lets go of the lock when a process ends, however it ends; the file alone locks nothing.
+    On NFS the lock holds between machines; where there are no locks at all, that is logged.
 
     Args:
         path: the lock file, made here and deleted at the end.
-        on_wait: called once before waiting, to tell the person.
+        log: gets a line before waiting, and where there are no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("w") as file:
-            _lock(file, on_wait)
+            _lock(file, log)
             if not _has_its_name(file, path):
                 continue
             try:
@@ -90,15 +163,16 @@ def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
             return
 
 
-def _lock(file: IO[str], on_wait: Callable[[], None]) -> None:
+def _lock(file: IO[str], log: Callable[[str], None]) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        on_wait()
+        log("another process makes this; waiting for it")
         fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
-        # A file system without locks: every job still writes into a folder of its key alone.
-        return
+    except OSError as error:
+        log(
+            f"{file.name}: no locks here ({error.strerror}); start no second process on these results"
+        )
 
 
 def _has_its_name(file: IO[str], path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 SHORT = 12
 RESULTS = Path("results")
 STORE = Path(".store")
+STAMPS = STORE / "stamps"
 
 
 def canonical_json(value: object) -> str:
@@ -83,6 +84,11 @@ class Job:
     def manifest(self) -> Path:
         """The file that makes the artifact valid."""
         return self.path / "manifest.json"
+
+    @property
+    def stamp(self) -> Path:
+        """The file by which Snakemake knows, within one run, that the artifact was made."""
+        return STAMPS / self.step / self.label
 
     def every_input(self) -> tuple[Job, ...]:
         """Return the inputs of all roles."""

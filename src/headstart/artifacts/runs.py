@@ -24,14 +24,16 @@ def run_path(key: str) -> Path:
 
 
 def read_run(key: str) -> dict[str, Any] | None:
-    """Return the record of a finished run, or None where there is none or it cannot be read."""
+    """Return the record of a finished run, or None where there is none or it is damaged."""
     try:
-        record = read_json(run_path(key))
-    except (OSError, json.JSONDecodeError):
+        found = read_json(run_path(key))
+        whole = found["key"] == key and found["sha256"] == sha256_of(found["record"])
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    return record["record"] if isinstance(record, dict) and record.get("key") == key else None
+    return found["record"] if whole else None
 
 
 def write_run(key: str, record: Mapping[str, Any]) -> None:
     """Keep the record of a finished run."""
-    write_json(run_path(key), {"key": key, "record": dict(record)})
+    kept = json.loads(json.dumps(dict(record)))
+    write_json(run_path(key), {"key": key, "sha256": sha256_of(kept), "record": kept})

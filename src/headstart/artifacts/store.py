@@ -13,14 +13,23 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.artifacts.files import ArtifactError, alone, file_sha256, read_json, write_json
+from headstart.artifacts.files import (
+    ArtifactError,
+    alone,
+    clear_moving,
+    copy_folder,
+    file_sha256,
+    move_folder,
+    read_json,
+    write_json,
+)
 from headstart.artifacts.keys import STORE, Job, sha256_of
 
 PACKAGES = (
@@ -131,6 +140,26 @@ def is_made(job: Job) -> bool:
     return True
 
 
+def unfinished(jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs whose artifacts are not there: the one place where it is decided what is done.
+
+    Raises:
+        ArtifactError: manifests are damaged, each on a line of its own; what they describe is neither
+            done nor to be made again before a person has looked.
+    """
+    missing, problems = [], []
+    for job in jobs:
+        try:
+            open_artifact(job)
+        except ArtifactError as error:
+            if job.manifest.exists():
+                problems.append(str(error))
+            missing.append(job)
+    if problems:
+        raise ArtifactError("\n".join(problems))
+    return missing
+
+
 def run(job: Job, function: Function, device: str = "cpu", log: Log = _silent) -> Artifact:
     """Make a job's artifact, or take it from where it was parked.
 
@@ -139,18 +168,19 @@ def run(job: Job, function: Function, device: str = "cpu", log: Log = _silent) -
     """
     if is_made(job):
         return open_artifact(job)
-    with alone(
-        STORE / "locks" / job.full_key, lambda: log("another process makes this; waiting for it")
-    ):
+    with alone(STORE / "locks" / job.full_key, log):
         return open_artifact(job) if is_made(job) else _take_or_make(job, function, device, log)
 
 
 def _take_or_make(job: Job, function: Function, device: str, log: Log) -> Artifact:
-    parked = parked_path(job)
-    if (parked / "manifest.json").exists():
-        open_artifact(job, parked)
-        _move_into_place(parked, job.path)
-        log(f"taken from {parked}, where it was parked")
+    for kept in _kept_elsewhere(job):
+        if problems := _damage(job, kept):
+            log(f"not taken from the store: {problems[0].partition(';')[0]}")
+            if STORE in kept.parents:
+                shutil.rmtree(kept)
+            continue
+        _copy_into_place(kept, job.path)
+        log(f"taken from {kept}, where it was kept")
         return open_artifact(job)
     inputs = {role: tuple(open_artifact(one) for one in jobs) for role, jobs in job.inputs.items()}
     folder = _partial_folder(job, device)
@@ -174,7 +204,7 @@ def _make(job: Job, function: Function, context: JobContext) -> None:
     for path in context.out.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     write_json(context.out / "manifest.json", _manifest(job, context, started, summary))
-    _move_into_place(context.out, job.path)
+    move_folder(context.out, job.path)
 
 
 def parked_path(job: Job) -> Path:
@@ -182,23 +212,60 @@ def parked_path(job: Job) -> Path:
     return STORE / "artifacts" / job.step / job.label
 
 
+def _kept_elsewhere(job: Job) -> Iterator[Path]:
+    """Yield where the artifact lies, other than in its place: parked, or at the owner of a store that is shared."""
+    kept = [parked_path(job)]
+    if STORE.is_symlink():
+        kept.append(STORE.resolve().parent / job.path)
+    for path in kept:
+        if (path / "manifest.json").exists() and path.resolve() != job.path.resolve():
+            yield path
+
+
+def _copy_into_place(source: Path, target: Path) -> None:
+    """Copy a folder by links to its files where the disk allows; nobody ever writes into them."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy_folder(source, beside, link=True)
+    move_folder(beside, target)
+
+
 def park(folder: Path, current: Iterable[Path]) -> list[Path]:
     """Move every artifact in `folder` that is not current into the store; return where they were."""
     wanted = {path.name for path in current}
     parked = []
     folder.mkdir(parents=True, exist_ok=True)
+    clear_moving(folder)
     for path in sorted(folder.iterdir()):
         if path.name in wanted or not path.is_dir():
             continue
         if any(path.iterdir()):
             whole = (path / "manifest.json").exists()
-            _move_into_place(
+            _own_its_files(path)
+            move_folder(
                 path, STORE / ("artifacts" if whole else "leftover") / folder.name / path.name
             )
             parked.append(path)
         else:
             path.rmdir()
     return parked
+
+
+def _own_its_files(folder: Path) -> None:
+    """Put files in the place of links into DVC's cache, whose garbage collection knows no parked artifacts."""
+    if any(path.is_symlink() for path in folder.rglob("*")):
+        _copy_into_place(folder, folder)
+
+
+def keep(jobs: Iterable[Job]) -> None:
+    """Keep artifacts in the store too, where `dvc checkout` takes none away and others may share them.
+
+    They are links to the same files where the disk allows, and take no room.
+    """
+    for job in jobs:
+        kept = parked_path(job)
+        if not (kept / "manifest.json").exists():
+            _copy_into_place(job.path, kept)
 
 
 def check_lineage(job: Job) -> None:
@@ -214,14 +281,14 @@ def check_lineage(job: Job) -> None:
 def stale_inputs(jobs: Iterable[Job]) -> list[str]:
     """List the artifacts whose recorded input digests are not those of the artifacts on disk."""
     problems = []
-    for job in jobs:
-        if not job.manifest.exists():
-            continue
+    digests: dict[str, str] = {}
+    for job in (job for job in jobs if is_made(job)):
         recorded = open_artifact(job).manifest["inputs"]
         for source in job.every_input():
-            if not source.manifest.exists():
-                continue
-            now, then = open_artifact(source).digest, recorded[source.full_key]
+            if source.full_key not in digests and is_made(source):
+                digests[source.full_key] = open_artifact(source).digest
+            then = recorded[source.full_key]
+            now = digests.get(source.full_key, then)
             if now != then:
                 problems.append(
                     f"{job.path}: was made from {source.path} when its digest was {then[:12]}, now it is {now[:12]}; "
@@ -235,14 +302,25 @@ def verify(jobs: Iterable[Job]) -> list[str]:
     jobs, problems = list(jobs), []
     sound = []
     for job in jobs:
+        found = _damage(job, job.path)
+        problems += found
+        sound += [] if found else [job]
+    return problems + stale_inputs(sound)
+
+
+def _damage(job: Job, path: Path) -> list[str]:
+    """List the files of an artifact that are not as its manifest says, or what is wrong with the manifest."""
+    try:
+        artifact = open_artifact(job, path)
+    except ArtifactError as error:
+        return [str(error)]
+    problems = []
+    for name in artifact.manifest["files"]:
         try:
-            artifact = open_artifact(job)
-            for name in artifact.manifest["files"]:
-                artifact.file(name)
-            sound.append(job)
+            artifact.file(name)
         except ArtifactError as error:
             problems.append(str(error))
-    return problems + stale_inputs(sound)
+    return problems
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -327,18 +405,10 @@ def _partial_folder(job: Job, device: str) -> Path:
     return folder
 
 
-def _move_into_place(source: Path, target: Path) -> None:
-    """Rename a folder; what stood in its place goes away only when the new one is there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    old = None
-    if target.exists():
-        old = STORE / "replaced" / f"{target.name}.{os.getpid()}"
-        old.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(target, old)
-    os.rename(source, target)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def _how_to_fix(path: Path) -> str:
-    return f"restore it with `dvc checkout`, or delete {path} and run `snakemake --cores all`"
+    if STORE in path.parents:
+        return f"delete {path} and run `snakemake --cores all`"
+    return (
+        f"delete {path}, then `dvc checkout {path.parent}` restores it where DVC recorded it, "
+        "and `snakemake --cores all` makes it again where not"
+    )

@@ -22,8 +22,8 @@ LISTING = [
     for name in ("plan.py", "registry.py", "params", "artifacts/job_list.py", "steps/jobs.py")
 ]
 HEAD = """\
-# Written by `headstart generate`: one stage per step. Snakemake knows the graph of jobs; DVC decides whether
-# to ask it, and records what lies in results/. Outs persist: a finished artifact is moved away, never deleted.
+# Written by `headstart generate`: one stage per step. `headstart record` asks Snakemake for what the store
+# lacks and verifies what DVC then records. Outs persist: a finished artifact is moved away, never deleted.
 """
 
 
@@ -79,13 +79,13 @@ def dvc_yaml(*, source: bool = True) -> str:
     lines = [HEAD + "stages:"]
     for step in STEPS.values():
         lines += _stage(step, source)
-    return "\n".join(lines) + "\n"
+    # What `dvc exp show` and `dvc metrics diff` list.
+    return "\n".join([*lines, "metrics:", "  - metrics.json"]) + "\n"
 
 
 def _stage(step: Step, source: bool) -> Iterator[str]:
-    park = "" if step.name == "publish" else f" && python -m headstart park {step.name}"
     yield f"  {step.name}:"
-    yield f"    cmd: snakemake --cores all -- stage_{step.name}{park}"
+    yield f"    cmd: python -m headstart record {step.name}"
     deps = [f"results/{name}" for name in (*step.after, *step.reads)]
     # DVC refuses a section that a params file leaves out, so these stages watch the whole file.
     if set(step.sections) <= set(REQUIRED):
@@ -98,7 +98,9 @@ def _stage(step: Step, source: bool) -> Iterator[str]:
         yield "    deps:"
         yield from (f"      - {dep}" for dep in deps)
     yield "    outs:"
-    outs = ["figures", "report.html", "claims.json"] if step.name == "publish" else []
+    outs = (
+        ["figures", "report.html", "claims.json", "metrics.json"] if step.name == "publish" else []
+    )
     for out in outs or [f"results/{step.name}"]:
         yield f"      - {out}: {{persist: true}}"
 

@@ -7,12 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.artifacts.files import (
-    ArtifactError,
-    file_sha256,
-    read_json,
-    write_atomically,
-)
+from headstart.artifacts.files import file_sha256, write_atomically
 from headstart.artifacts.keys import RESULTS, STORE
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
@@ -48,19 +43,6 @@ def check_folders() -> None:
         raise ParamsError("\n".join(problems))
 
 
-def published_problems(folder: Path = FIGURES) -> list[str]:
-    """List published files that are not those that were published."""
-    problems = []
-    for stamp in sorted(folder.glob(".[0-9a-f]*")):
-        for name, sha256 in read_json(stamp).items():
-            path = Path(os.path.normpath(folder / name))
-            if not path.is_file() or file_sha256(path) != sha256:
-                problems.append(
-                    f"{path}: not as published; delete {stamp} and run `snakemake --cores all`"
-                )
-    return problems
-
-
 def prune(plan: Plan, *, delete: bool) -> str:
     """List, or delete, what the store holds that no current job needs."""
     lines, total = [], 0
@@ -88,19 +70,6 @@ def _prunable(plan: Plan) -> Iterator[Path]:
             yield path
     unfinished = any(not job.manifest.exists() for job in plan.jobs("transfer"))
     # A bundle that is not finished wants its finished runs back; which they are, only it can tell.
-    for name in ("leftover", "replaced", *(() if unfinished else ("runs",))):
+    for name in ("leftover", *(() if unfinished else ("runs", "plans"))):
         if (STORE / name).is_dir():
             yield STORE / name
-
-
-def publish_stamp(key: str, folder: Path = FIGURES) -> Path:
-    """Return the stamp that says which figures lie in the folder, and what beside it.
-
-    A stamp that lists a file which is gone is taken away: what it stands for is not there.
-    """
-    if len(key) != 12:
-        raise ArtifactError(f"publish: {key!r} is no key")
-    stamp = folder / f".{key}"
-    if stamp.exists() and not all((folder / name).exists() for name in read_json(stamp)):
-        stamp.unlink()
-    return stamp

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 
 from headstart.artifacts.files import shared, write_atomically
 from headstart.maintenance.housekeeping import snapshot
-from headstart.params.reading import ParamsError
+from headstart.params.reading import ParamsError, read_yaml
 from headstart.registry import Params, parse
 
 PRESETS = shared("presets")
@@ -57,7 +56,7 @@ def complete_text(source: Path) -> str:
     merged = read(source)
     parse(merged, source)
     text = source.read_text(encoding="utf-8")
-    if merged == _load(source):
+    if merged == read_yaml(source):
         return text
     head = "".join(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(True)))
     order = [name for name in Params.model_fields if name in merged]
@@ -80,7 +79,7 @@ def read(source: Path) -> dict[str, Any]:
 
 def _merged(source: Path, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     """Return what stands in a preset, over its bases in their order."""
-    own = _load(source)
+    own = read_yaml(source)
     bases = own.pop(BASE, [])
     merged: dict[str, Any] = {}
     for base in bases if isinstance(bases, list) else [bases]:
@@ -145,16 +144,6 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
         else:
             merged[name] = value
     return merged
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: sections such as `datasets:` are needed")
-    return raw
 
 
 def _dumped(value: Mapping[str, Any]) -> str:

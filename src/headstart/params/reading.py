@@ -13,6 +13,8 @@ from ruamel.yaml.error import YAMLError
 from headstart.params.core import CoreParams, suggest
 from headstart.params.types import Section
 
+VALUES = 1_000_000
+"""No study has as many values in its params file."""
 SHOULD_BE = "input should be "
 # How pydantic calls what may stand in a file, and how a person who wrote the file does.
 WORDS = {
@@ -41,20 +43,48 @@ def load(model: type[P], path: Path | str) -> P:
         ParamsError: the file is missing, is no YAML, or holds a wrong key or value. Every problem
             stands on a line of its own.
     """
-    path = Path(path)
+    return parse(model, read_yaml(Path(path)), path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read the sections of a YAML file, whoever wrote it.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or is made to take all memory.
+    """
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(
             f"{path}: no such file; `headstart use default` writes the default study"
         ) from None
+    except RecursionError:
+        raise ParamsError(f"{path}: its values are nested too deep; use fewer brackets") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from None
+    if _is_bomb(raw):
+        raise ParamsError(
+            f"{path}: its anchors expand to more than {VALUES:,} values; write them out"
+        )
     if not isinstance(raw, dict):
         raise ParamsError(
             f"{path}: sections such as `datasets:` are needed, found {type(raw).__name__}"
         )
-    return parse(model, raw, path)
+    return raw
+
+
+def _is_bomb(raw: object) -> bool:
+    """Return whether a file holds more values than any study, as one does whose anchors repeat each other."""
+    queue, seen = [raw], 0
+    while queue:
+        value = queue.pop()
+        inside = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(inside, list):
+            seen += len(inside)
+            if seen > VALUES:
+                return True
+            queue += inside
+    return False
 
 
 def parse(model: type[P], raw: dict[str, Any], path: Path | str) -> P:

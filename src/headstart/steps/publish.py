@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from headstart.artifacts.files import (
     file_sha256,
@@ -17,30 +21,61 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import check_lineage, open_artifact
 
 FOLDER = Path("figures")
-REPORT, CLAIMS = "../report.html", "../claims.json"
+REPORT, CLAIMS, METRICS = BESIDE = "../report.html", "../claims.json", "../metrics.json"
+STAMPS, UNFINISHED = ".[0-9a-f]*", ".unfinished"
 
 
 def publish(job: Job, log: Callable[[str], None], folder: Path = FOLDER) -> None:
     """Make `folder` hold exactly the files of the figure artifacts, and renew report and claims beside it.
 
     Files of other origin stay. The stamp `.<key>` comes last and lists what was published, by path
-    from the folder, so that the next publication knows which files are its own to take away.
+    from the folder, so that the next publication knows which files are its own to take away. Until it
+    is there, `.unfinished` lists what a publication that was stopped may have left.
     """
     check_lineage(job)
+    contents = dict(_contents(job))
     folder.mkdir(parents=True, exist_ok=True)
-    stamps = list(folder.glob(".[0-9a-f]*"))
-    old = {name for stamp in stamps for name in _listed(stamp)}
-    listed: dict[str, str] = {}
-    for name, content in _contents(job):
-        write_atomically(_place(folder, name), content)
-        listed[name] = file_sha256(_place(folder, name))
-    for name in old - set(listed):
-        _place(folder, name).unlink(missing_ok=True)
+    stamps = list(folder.glob(STAMPS))
+    mine = {*contents, *_listed(folder / UNFINISHED)}.union(*map(_listed, stamps))
+    write_json(folder / UNFINISHED, sorted(mine))
     for stamp in stamps:
         stamp.unlink()
-    write_json(folder / f".{job.key}", listed)
+    listed: dict[str, str] = {}
+    for name, content in contents.items():
+        write_atomically(_place(folder, name), content)
+        listed[name] = file_sha256(_place(folder, name))
+    for name in mine - set(listed):
+        _place(folder, name).unlink(missing_ok=True)
+    write_json(stamp_of(job, folder), listed)
+    (folder / UNFINISHED).unlink()
     figures = sum(not name.startswith("..") for name in listed)
-    log(f"{figures} files in {folder}/; report.html, claims.json")
+    log(f"{figures} files in {folder}/; report.html, claims.json, metrics.json")
+
+
+def stamp_of(job: Job, folder: Path = FOLDER) -> Path:
+    """Return the stamp that lists what a job has published."""
+    return folder / f".{job.key}"
+
+
+def published_problems(job: Job, folder: Path = FOLDER) -> list[str]:
+    """List what is not as the job publishes it; without any problem it has nothing to do."""
+    fix = "run `snakemake --cores all`, which publishes anew"
+    stamp = stamp_of(job, folder)
+    others = {*folder.glob(STAMPS), folder / UNFINISHED} - {stamp}
+    beside = [] if stamp.exists() else [_place(folder, name) for name in BESIDE]
+    for path in (*sorted(others), *beside):
+        if path.exists():
+            return [f"{path}: of other params or source than those at hand; {fix}"]
+    if not stamp.exists():
+        return [f"{folder}/: not published yet; {fix}"]
+    listed = _listed(stamp)
+    if not all(name in listed for name in BESIDE):
+        return [f"{stamp}: damaged; {fix}"]
+    return [
+        f"{_place(folder, name)}: not as published; {fix}"
+        for name, sha256 in listed.items()
+        if not _place(folder, name).is_file() or file_sha256(_place(folder, name)) != sha256
+    ]
 
 
 def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
@@ -60,14 +95,40 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
         "claims": [claim for one in found.values() for claim in one["claims"]],
     }
     yield CLAIMS, json_bytes(merged)
+    columns = {
+        study: _columns(one["claims"], job.params["metrics"][study]) for study, one in found.items()
+    }
+    yield METRICS, json_bytes(columns)
+
+
+def _columns(claims: list[dict[str, Any]], metrics: Mapping[str, str]) -> dict[str, float | int]:
+    """Return what `dvc exp show` lists of a study: the values of some claims, and how many have which verdict."""
+    values = {claim["claim"]: claim["value"] for claim in claims}
+    shown = {name: values.get(claim) for name, claim in metrics.items()}
+    counted = Counter(claim["status"] for claim in claims)
+    return {name: value for name, value in shown.items() if value is not None} | {
+        verdict: counted[verdict] for verdict in ("supported", "contradicted", "undetermined")
+    }
 
 
 def _place(folder: Path, name: str) -> Path:
     return Path(os.path.normpath(folder / name))
 
 
-def _listed(stamp: Path) -> list[str]:
+def _listed(stamp: Path) -> dict[str, str]:
+    """Return the checksums of files by name; of a stamp that is cut or was edited, what can be read."""
     try:
-        return list(read_json(stamp))
-    except (OSError, ValueError):
-        return []
+        text = stamp.read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = re.findall(r'"([^"\n]+)": "[0-9a-f]{64}"', text)
+    listed = found if isinstance(found, dict) else dict.fromkeys(found, "")
+    return {name: str(sha256) for name, sha256 in listed.items() if _is_mine(name)}
+
+
+def _is_mine(name: object) -> bool:
+    """Return whether a stamp, which is a file like any other, may speak of this file."""
+    return isinstance(name, str) and (name in BESIDE or Path(name).name == name)

@@ -37,6 +37,7 @@ class Study:
         checks: module that compares its sections with data and networks, see `headstart.steps.check`.
         decided_by: its sections that no network is trained by, but that its tables and claims read.
         published: files in `published/` whose content its tables hold.
+        metrics: what `dvc exp show` lists of it: names of columns -> claims whose value stands there.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Study:
     checks: str = ""
     decided_by: tuple[str, ...] = ()
     published: tuple[str, ...] = field(default=())
+    metrics: Mapping[str, str] = field(default_factory=dict)

@@ -52,4 +52,5 @@ STUDY = Study(
     },
     checks="headstart.studies.invariance.checks",
     published=("invariance_figures.csv",),
+    metrics={"forgetting_minus_cka_divergence": "I2", "compression": "I9"},
 )

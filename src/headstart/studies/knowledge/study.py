@@ -48,4 +48,5 @@ STUDY = Study(
         "knowledge_sparsity": "Are interactions few, and do they match the network?",
     },
     checks="headstart.studies.knowledge.checks",
+    metrics={"preserved": "K1", "new": "K3", "preserved_found_by_scratch": "K4"},
 )
