@@ -12,7 +12,7 @@ from headstart.artifacts.keys import derive_seed
 from headstart.params.datasets import Background, ImageFolder
 from headstart.tasks import TaskError
 from headstart.tasks.image_survey import survey
-from headstart.tasks.pictures import to_array
+from headstart.tasks.pictures import look, to_array
 from headstart.tasks.storage import TEST, VALIDATION, Contents, stratified_test
 
 
@@ -42,12 +42,21 @@ def make(path: str, dataset: ImageFolder) -> Contents:
         raise TaskError(
             f"{path}.sha256: missing for the folder {dataset.path}; run {_command(path, dataset)}"
         )
-    pixels: list[UInt8[np.ndarray, "channels size size"]] = []
+    shape = (dataset.channels, dataset.size, dataset.size)
+    every = np.empty((0, *shape), np.uint8)
+
+    def pixels(picture: Image) -> UInt8[np.ndarray, "channels size size"]:
+        return to_array(picture, dataset.channels, dataset.size, dataset.resize)
 
     def use(position: int, number: int, picture: Image) -> None:
-        pixels.append(to_array(picture, dataset.channels, dataset.size, dataset.resize))
+        nonlocal every
+        if not len(every):
+            every = np.empty((number, *shape), np.uint8)
+        every[position] = pixels(picture)
 
-    found = survey(Path(dataset.path), dataset.background, use)
+    # Where few of many images are kept, these are read once more, so that memory holds no others.
+    few = bool(dataset.train_per_class or dataset.test_per_class)
+    found = survey(Path(dataset.path), dataset.background, None if few else use)
     _verify(path, dataset, found.content_hash())
     labels = np.array([found.classes.index(file.class_name) for file in found.files], np.int64)
     copies, numbers = found.copies(), {"validation": VALIDATION, "test": TEST}
@@ -55,8 +64,13 @@ def make(path: str, dataset: ImageFolder) -> Contents:
     if not test.any():
         test = stratified_test(labels, dataset.test_fraction, dataset.seed, copies)
     kept = _kept(dataset, labels, test)
+    if few:
+        every = np.empty((len(kept), *shape), np.uint8)
+        for row, position in enumerate(kept):
+            path_of = found.files[position].path
+            every[row] = pixels(look(path_of, dataset.background or "white")[1])
     return Contents(
-        images=np.stack([pixels[position] for position in kept]),
+        images=every,
         labels=labels[kept],
         test=test[kept],
         copies=None if copies is None else copies[kept],

@@ -157,7 +157,9 @@ class Survey:
         return [*self._table(), *self.findings()]
 
     def _table(self) -> Iterator[str]:
-        counts = Counter((file.class_name, file.part or "images") for file in self.files)
+        counts: Counter[tuple[str, str]] = Counter(
+            (file.class_name, file.part or "images") for file in self.files
+        )
         parts = [part for part in (*PARTS, "images") if any(each == part for _, each in counts)]
         rows = [(shown(name), [counts[name, part] for part in parts]) for name in self.classes]
         wide = max(8, *(len(name) for name, _ in rows[:MOST_CLASSES]))
