@@ -21,7 +21,7 @@ PACKAGE = "package:"
 def add(name: str, path: str, size: int | None, params: Path) -> str:
     """Write an image folder, a weights file or a network file into the params file, with its sha256.
 
-    Comments and order of the file stay. Returns what was written.
+    Comments and order of the file stay. Returns what was written, and what is to be said of images.
     """
     file, _, function = path.partition(":")
     package = path.startswith(PACKAGE)
@@ -33,21 +33,25 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
     # Lines stay as their author broke them.
     yaml.width = 4096
     document = yaml.load(params.read_text(encoding="utf-8"))
-    if Path(file).is_dir():
+    said: list[str] = []
+    if Path(path).is_dir():
         where = f"datasets.{name}"
-        entry = _folder(document, name, file, size)
+        entry, said = _folder(document, name, path, size)
     elif file.endswith(".py"):
         where, entry = f"models.{name}", _network(document, name, file, function)
     else:
         where, entry = f"models.{name}.weights", _weights(document, name, path)
     parse(_plain(document), params)
     write_atomically(params, _dump(yaml, document))
-    return f"{params}: {where} = {entry}"
+    return "\n".join([*said, f"{params}: {where} = {entry}"])
 
 
-def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str, Any]:
+def _folder(
+    document: Any, name: str, folder: str, size: int | None
+) -> tuple[dict[str, Any], list[str]]:
     # Not at the top: the other uses of this command need no image library.
-    from headstart.tasks.image_folder import content_hash
+    from headstart.tasks.build import check_groups
+    from headstart.tasks.image_survey import survey
 
     entry = document["datasets"].get(name)
     if entry is None:
@@ -55,16 +59,17 @@ def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str
             raise ParamsError(
                 f"data add: datasets.{name} is new: give the side of its images, such as --size 32"
             )
-        entry = {"kind": "image_folder", "path": folder, "size": size}
-        document["datasets"][name] = entry
+        entry = document["datasets"][name] = {"kind": "image_folder", "path": folder}
     elif entry.get("kind") != "image_folder":
         raise ParamsError(
             f"data add: datasets.{name} is of kind {entry.get('kind')!r}, not image_folder"
         )
+    found = survey(Path(folder), entry.get("background"))
+    check_groups(f"datasets.{name}.groups", found.classes, _plain(entry.get("groups", {})))
     entry["path"] = folder
     entry["size"] = size or entry["size"]
-    entry["sha256"] = content_hash(Path(folder))
-    return dict(entry)
+    entry["sha256"] = found.content_hash()
+    return dict(entry), found.lines()
 
 
 def _network(document: Any, name: str, file: str, function: str) -> dict[str, Any]:

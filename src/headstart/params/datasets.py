@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from headstart.params.types import (
     Ascending,
@@ -17,6 +18,9 @@ from headstart.params.types import (
     Sha256,
     located,
 )
+
+# One spelling in Unicode, in which image folders have the names of their classes, too.
+ClassName = Annotated[str, AfterValidator(lambda name: unicodedata.normalize("NFC", name))]
 
 
 class Glyphs(Section):
@@ -50,8 +54,11 @@ class Digits(Section):
     seed: Natural = 0
 
 
+Background = Literal["white", "grey", "black"]
+
+
 class ImageFolder(Section):
-    """A folder of class folders, or of `train/` and `test/` with class folders in each; JPEG or PNG."""
+    """A folder of class folders, or of `train/` and `test/` with class folders in each."""
 
     kind: Literal["image_folder"]
     path: str = located("the folder")
@@ -64,13 +71,18 @@ class ImageFolder(Section):
         default="crop",
         description="crop: shorter side to `size`, then centre crop; squash: both sides",
     )
+    background: Background | None = Field(
+        default=None,
+        description="what transparent images stand on; null: white, and images whose content lies in the "
+        "alpha channel alone are refused",
+    )
     test_fraction: Fraction = Field(default=0.2, description="used where there is no test/ folder")
     train_per_class: Count | None = Field(
         default=None, description="keep only so many images of the training part, drawn by `seed`"
     )
     test_per_class: Count | None = Field(default=None, description="the same of the test part")
     seed: Natural = 0
-    groups: dict[str, tuple[str, ...]] = Field(
+    groups: dict[ClassName, tuple[ClassName, ...]] = Field(
         default_factory=dict, description="named sets of classes"
     )
 
@@ -116,7 +128,7 @@ class Task(Section):
     """A dataset plus a choice of classes; validation images are held out of its training part."""
 
     dataset: Name
-    classes: str | tuple[str, ...] = Field(
+    classes: ClassName | tuple[ClassName, ...] = Field(
         default="all", description="'all', a class, a named group, or a list of these"
     )
     validation_per_class: Count = 10

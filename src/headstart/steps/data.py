@@ -22,4 +22,6 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     context.log(
         ", ".join(f"{value:,} {what}" for what, value in summary.items() if isinstance(value, int))
     )
+    for finding in summary.get("findings", ()):
+        context.log(finding)
     return {"summary": summary}

@@ -5,6 +5,7 @@ Digits are those inside scikit-learn: real images that need no network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def build(name: str, dataset: Dataset, folder: Path) -> dict[str, Any]:
         TaskError: an image, a file, a download or a param cannot be used.
     """
     contents = _make(f"datasets.{name}", dataset)
-    _check_groups(f"datasets.{name}.groups", contents)
+    check_groups(f"datasets.{name}.groups", contents.classes, contents.groups)
     return write(Path(folder), contents)
 
 
@@ -79,13 +80,18 @@ def make_digits(dataset: Digits) -> Contents:
     )
 
 
-def _check_groups(path: str, contents: Contents) -> None:
-    for group, members in contents.groups.items():
-        unknown = [name for name in members if name not in contents.classes]
+def check_groups(path: str, classes: Sequence[str], groups: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse groups of classes that are not there, and those that are called like a class.
+
+    Raises:
+        TaskError: names the group, below `path` in the params.
+    """
+    for group, members in groups.items():
+        unknown = [name for name in members if name not in classes]
         if unknown:
-            known = ", ".join(contents.classes[:20])
+            known = ", ".join(classes[:20])
             raise TaskError(f"{path}.{group}: {unknown[0]!r} is no class; known are: {known}")
-        if group == "all" or group in contents.classes:
+        if group == "all" or group in classes:
             raise TaskError(
                 f"{path}.{group}: this name is a class or means all of them; choose another"
             )

@@ -107,7 +107,8 @@ def _too_few_to_validate(
     path: str, task: Task, classes: list[str], counts: ClassCounts
 ) -> str | None:
     held_out = task.validation_per_class
-    scarce = [each for each in classes if counts.train[each] <= held_out]
+    drawn = [each for each in classes if not counts.validation.get(each)]
+    scarce = [each for each in drawn if counts.train[each] <= held_out]
     if not scarce:
         return None
     return (
@@ -125,7 +126,8 @@ def _too_few_shots(
     shots_path: str,
 ) -> str | None:
     smallest = min(classes, key=lambda each: counts.train[each])
-    available = counts.train[smallest] - task.validation_per_class
+    held_out = 0 if counts.validation.get(smallest) else task.validation_per_class
+    available = counts.train[smallest] - held_out
     if task.train_per_class is not None:
         available = min(available, task.train_per_class)
     if shots <= available:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from headstart.params.core import CoreParams
 from headstart.params.datasets import Dataset
+from headstart.tasks import TaskError
 from headstart.tasks.glyphs import letters
+from headstart.tasks.image_files import find_images
 from headstart.tasks.vision import cifar100_groups
 
 # Images, classes, channels and side, as the distributors state them; EMNIST by its split `letters`.
@@ -28,7 +30,6 @@ TORCHVISION = {
 DIGITS = 1797
 # Of a folder that is not there: a guess, which the table says.
 UNKNOWN = (10_000, 100)
-ENDINGS = {".jpg", ".jpeg", ".png"}
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,14 @@ def dataset_size(dataset: Dataset) -> Size:
         case "torchvision":
             images, classes, channels, side = TORCHVISION[dataset.name]
             return Size(images, classes, dataset.channels or channels, dataset.size or side)
-    found = [path for path in Path(dataset.path).rglob("*") if path.suffix.lower() in ENDINGS]
-    if found:
-        classes = len({path.parent.name for path in found})
-        limits = dataset.train_per_class, dataset.test_per_class
-        most = classes * sum(limit or len(found) for limit in limits)
-        return Size(min(len(found), most), classes, dataset.channels, dataset.size)
-    return Size(*UNKNOWN, dataset.channels, dataset.size, guessed=True)
+    try:
+        files = find_images(Path(dataset.path)).files
+    except TaskError:
+        return Size(*UNKNOWN, dataset.channels, dataset.size, guessed=True)
+    classes = len({file.class_name for file in files})
+    limits = dataset.train_per_class, dataset.test_per_class
+    most = classes * sum(limit or len(files) for limit in limits)
+    return Size(min(len(files), most), classes, dataset.channels, dataset.size)
 
 
 def task_size(name: str, params: CoreParams) -> Size:

@@ -15,15 +15,22 @@ from headstart.artifacts.keys import derive_seed
 from headstart.params.datasets import Task as TaskParams
 from headstart.tasks import TaskError
 from headstart.tasks.classes import resolve_classes
-from headstart.tasks.storage import read_arrays, read_names
+from headstart.tasks.storage import (
+    TEST,
+    VALIDATION,
+    held_out,
+    read_arrays,
+    read_copies,
+    read_names,
+)
 
 
 @dataclass(frozen=True)
 class StoredDataset:
     """All images of a dataset, training and test part together.
 
-    `labels` index `classes`; `test` is 1 for images of the test part; `groups` name sets of
-    classes.
+    `labels` index `classes`; `test` is 1 for images of the test part, 2 for those of a published
+    validation part; `groups` name sets of classes; `copies` are those of `storage.held_out`.
     """
 
     images: UInt8[Tensor, "images channels height width"]
@@ -31,6 +38,7 @@ class StoredDataset:
     test: UInt8[Tensor, " images"]
     classes: tuple[str, ...]
     groups: dict[str, tuple[str, ...]]
+    copies: Int64[np.ndarray, " images"] | None = None
 
 
 def read(folder: Path) -> StoredDataset:
@@ -41,7 +49,7 @@ def read(folder: Path) -> StoredDataset:
     """
     classes, groups = read_names(folder)
     images, labels, test = map(torch.from_numpy, read_arrays(folder, "images", "labels", "test"))
-    return StoredDataset(images, labels, test, classes, groups)
+    return StoredDataset(images, labels, test, classes, groups, read_copies(folder))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +131,8 @@ def split_images(name: str, task: TaskParams, dataset: StoredDataset) -> Split:
     """Divide the images of a task's classes into training, validation and test images.
 
     Which images validate depends on the names of the dataset and of the class only, so that a class
-    has the same validation images in every task, and fewer of them are among more of them.
+    has the same validation images in every task, and fewer of them are among more of them. Of a class
+    with published validation images, these validate.
 
     Raises:
         TaskError: as `make_task`.
@@ -132,17 +141,19 @@ def split_images(name: str, task: TaskParams, dataset: StoredDataset) -> Split:
     for each in resolve_classes(task.classes, dataset, f"tasks.{name}.classes"):
         of_class = dataset.labels == dataset.classes.index(each)
         available = torch.nonzero(of_class & (dataset.test == 0)).flatten()
-        order = _permutation(len(available), "validation", task.dataset, each)
-        held_out, rest = order[: task.validation_per_class], order[task.validation_per_class :]
+        published = torch.nonzero(of_class & (dataset.test == VALIDATION)).flatten()
+        number = 0 if len(published) else task.validation_per_class
+        order = available[_permutation(len(available), "validation", task.dataset, each)]
+        held, rest = map(torch.from_numpy, held_out(order.numpy(), number, dataset.copies))
         if not len(rest):
             raise TaskError(
                 f"tasks.{name}.validation_per_class: {task.validation_per_class} of the "
                 f"{len(available)} training images of {each!r} leave none to "
                 "train on; hold out fewer"
             )
-        validation.append(available[held_out])
-        train.append(available[rest[: task.train_per_class]])
-        test.append(torch.nonzero(of_class & (dataset.test == 1)).flatten())
+        validation.append(published if len(published) else held)
+        train.append(rest[: task.train_per_class])
+        test.append(torch.nonzero(of_class & (dataset.test == TEST)).flatten())
         if not len(test[-1]):
             raise TaskError(
                 f"tasks.{name}.classes: {each!r} has no test image; leave it out or add some"

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from headstart.params.datasets import Torchvision
 from headstart.tasks import TaskError
 from headstart.tasks.downloads import archives, unpacking_root
-from headstart.tasks.image_folder import channels_first, resized, with_channels
+from headstart.tasks.pictures import channels_first, resized, with_channels
 from headstart.tasks.storage import Contents, stratified_test
 
 _GREY = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")

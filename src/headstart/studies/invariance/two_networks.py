@@ -37,7 +37,8 @@ from headstart.statistics.measurements import select
 from headstart.studies.invariance.figures.two_networks import draw
 from headstart.studies.invariance.given_networks import GivenNetwork, given
 from headstart.tasks import TaskError
-from headstart.tasks.image_folder import image_files, open_picture, to_array
+from headstart.tasks.image_files import image_files
+from headstart.tasks.pictures import look, to_array
 from headstart.training.checkpoint_series import Pixels
 from headstart.training.device import choose_device, one_thread
 
@@ -117,9 +118,7 @@ def read_images(folder: Path, count: int, channels: int, size: int) -> tuple[lis
         )
     generator = torch.Generator().manual_seed(derive_seed("compare images"))
     files = [files[i] for i in torch.randperm(len(files), generator=generator)[:count].tolist()]
-    arrays = [
-        torch.from_numpy(to_array(open_picture(f), channels, size, "crop").copy()) for f in files
-    ]
+    arrays = [torch.from_numpy(to_array(look(f)[1], channels, size, "crop").copy()) for f in files]
     return [str(f.relative_to(folder)) for f in files], torch.stack(arrays).float() / 255
 
 
