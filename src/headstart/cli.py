@@ -76,7 +76,16 @@ for _step in STEPS:
 
 
 @data.command(name="add")
-def data_add(name: str, path: str, *, size: int | None = None, params: ParamsFile = PARAMS) -> None:
+def data_add(
+    name: str,
+    path: str,
+    *,
+    size: int | None = None,
+    part: str | None = None,
+    mean: float | None = None,
+    deviation: float | None = None,
+    params: ParamsFile = PARAMS,
+) -> None:
     """Write what lies outside the params, with the sha256 of its content, into the params file.
 
     Args:
@@ -85,9 +94,13 @@ def data_add(name: str, path: str, *, size: int | None = None, params: ParamsFil
             `file.py:function`, `package:NAME` for the weights in an installed Python package, or the
             word `timm` for those that timm publishes under the model's name.
         size: side of the images in pixels, for a new dataset.
+        part: of a file of weights with several networks in it, such as `model_ema` or `teacher.backbone`.
+        mean: that was taken from the pixels (white = 1) when the weights were trained.
+        deviation: that the pixels were divided by.
         params: params file.
     """
-    print(external.add(name, path, size, params))
+    options = external.WeightOptions(part, mean, deviation)
+    print(external.add(name, path, size, params, options))
 
 
 @app.command

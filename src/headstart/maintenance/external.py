@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from headstart.artifacts.files import file_sha256, write_atomically
+from headstart.params.core import CoreParams
 from headstart.params.reading import ParamsError
 from headstart.registry import load, parse
 
@@ -18,7 +20,18 @@ TIMM = "timm"
 PACKAGE = "package:"
 
 
-def add(name: str, path: str, size: int | None, params: Path) -> str:
+@dataclass(frozen=True)
+class WeightOptions:
+    """What a person says of a file of weights: which network in it, and how its pixels were normalised."""
+
+    part: str | None = None
+    mean: float | None = None
+    deviation: float | None = None
+
+
+def add(
+    name: str, path: str, size: int | None, params: Path, options: WeightOptions = WeightOptions()
+) -> str:
     """Write an image folder, a weights file or a network file into the params file, with its sha256.
 
     Comments and order of the file stay. Returns what was written.
@@ -27,7 +40,7 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
     package = path.startswith(PACKAGE)
     if path != TIMM and not package and not Path(file).exists():
         raise ParamsError(f"data add: {file}: no such file or folder")
-    load(params)
+    loaded, notes = load(params), list[str]()
     yaml = YAML()
     yaml.preserve_quotes = True
     # Lines stay as their author broke them.
@@ -39,10 +52,11 @@ def add(name: str, path: str, size: int | None, params: Path) -> str:
     elif file.endswith(".py"):
         where, entry = f"models.{name}", _network(document, name, file, function)
     else:
-        where, entry = f"models.{name}.weights", _weights(document, name, path)
+        where = f"models.{name}.weights"
+        entry, notes = _weights(document, loaded, name, path, options)
     parse(_plain(document), params)
     write_atomically(params, _dump(yaml, document))
-    return f"{params}: {where} = {entry}"
+    return "\n".join([f"{params}: {where} = {entry}", *(f"  {note}" for note in notes)])
 
 
 def _folder(document: Any, name: str, folder: str, size: int | None) -> dict[str, Any]:
@@ -80,7 +94,9 @@ def _network(document: Any, name: str, file: str, function: str) -> dict[str, An
     return dict(entry)
 
 
-def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
+def _weights(
+    document: Any, loaded: CoreParams, name: str, file: str, options: WeightOptions
+) -> tuple[dict[str, Any], list[str]]:
     if name not in document["models"]:
         known = ", ".join(document["models"])
         raise ParamsError(f"data add: models.{name} does not exist; known are {known}")
@@ -88,6 +104,10 @@ def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
     # What is known of the weights at hand stays.
     given = model.get("weights") or {}
     kept = {option: given[option] for option in ("in_order", "pixels") if option in given}
+    if options.mean is not None and options.deviation is not None:
+        kept["pixels"] = {"mean": options.mean, "deviation": options.deviation}
+    elif options.mean is not None or options.deviation is not None:
+        raise ParamsError("data add: give both --mean and --deviation, or neither")
     if file.startswith(PACKAGE):
         # Not at the top: the other uses of this command need no torch.
         from headstart.networks.weights import file_of
@@ -95,18 +115,28 @@ def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
         package = file.removeprefix(PACKAGE)
         found = {"package": package, "sha256": file_sha256(file_of(package))}
         model["weights"] = found | kept
-        return dict(model["weights"])
-    if file != TIMM:
+        return dict(model["weights"]), []
+    if file != TIMM and kept.get("in_order"):
         model["weights"] = {"path": file, "sha256": file_sha256(Path(file))} | kept
-        return dict(model["weights"])
+        return dict(model["weights"]), []
+    if file != TIMM:
+        # Not at the top: the other uses of this command need no torch.
+        from headstart.maintenance.given_weights import add_weights
+
+        entry, notes = add_weights(loaded, name, Path(file), options.part)
+        model["weights"] = entry | kept
+        return dict(model["weights"]), notes[: -1 if kept.get("pixels") else None]
     if model.get("kind") != "timm":
         raise ParamsError(f"data add: models.{name} is of kind {model.get('kind')!r}, not timm")
     # Not at the top: only this command needs torch.
+    from headstart.maintenance.given_weights import stated_pixels
     from headstart.networks.timm_models import published_state
     from headstart.networks.weights import state_digest
 
-    model["weights"] = {"sha256": state_digest(published_state(model["name"]))}
-    return dict(model["weights"])
+    pixels = kept.get("pixels") or stated_pixels(loaded.models[name], Path())
+    digest = state_digest(published_state(model["name"]))
+    model["weights"] = {"sha256": digest} | ({"pixels": pixels} if pixels else {})
+    return dict(model["weights"]), []
 
 
 def _plain(document: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headstart.params.models import Pixels
 from headstart.params.types import (
     Ascending,
     Count,
@@ -86,6 +87,16 @@ class Training(Section):
         description="before each evaluation, estimate running statistics on the training images",
     )
 
+    @model_validator(mode="after")
+    def _rises(self) -> Training:
+        warmup = self.schedule.warmup_epochs
+        if self.schedule.name == "cosine" and 0 < self.epochs <= warmup:
+            raise ValueError(
+                f"schedule.warmup_epochs: {warmup:g} of {self.epochs} epochs leave the cosine none to "
+                f"fall in; warm up for less, such as {self.epochs / 10:g}"
+            )
+        return self
+
 
 class Checkpoints(Section):
     """Which epochs are kept, besides 0, the last, and the one that `selection` picks."""
@@ -119,6 +130,11 @@ class Pretrain(Training):
     repeats: Count = Field(
         default=1, description="an epoch goes over the training images so many times"
     )
+    normalization: Literal["source", "weights"] | Pixels | None = Field(
+        default=None,
+        description="null: that of given weights where it is stated or timm states it, else `source`, by the "
+        "source's training images",
+    )
     checkpoints: Checkpoints = Checkpoints()
     selection: Selection = Selection()
     test_at_checkpoints: bool = Field(
@@ -139,8 +155,12 @@ class Pretrain(Training):
 
 
 NormalizedBy = Annotated[
-    Literal["source", "target"],
-    Field(description="whose training images give the mean and standard deviation of each channel"),
+    Literal["source", "target", "weights"] | Pixels,
+    Field(
+        description="what gives the mean and standard deviation of each channel. source: as in pre-training, "
+        "by the source's training images unless it has given weights; target: its training images; weights: "
+        "those that given weights were trained with; or the numbers"
+    ),
 ]
 
 

@@ -63,12 +63,21 @@ def _pretrain(jobs: Jobs, source: str, model: str, seed: int, pretrain: Pretrain
         wildcards={"source": source, "model": model, "seed": seed},
         params={
             **jobs.learns(source, model),
-            "pretrain": without(pretrain, "sources", "seeds"),
+            "pretrain": without(_normalized(jobs, model, pretrain), "sources", "seeds"),
             "keep": pretrain.checkpoint_epochs(),
         },
         inputs={"data": (jobs.data_of(source),)},
         after=jobs.after_check(),
     )
+
+
+def _normalized(jobs: Jobs, model: str, pretrain: Pretrain) -> Pretrain:
+    """Name in the key that given weights are used under the statistics that timm states for them."""
+    network = jobs.params.models[model]
+    stated = network.weights is None or network.weights.pixels or pretrain.normalization
+    if stated or network.kind != "timm":
+        return pretrain
+    return pretrain.model_copy(update={"normalization": "weights"})
 
 
 def _trajectories(jobs: Jobs, model: str, arm: str, trajectory: Trajectory) -> None:
