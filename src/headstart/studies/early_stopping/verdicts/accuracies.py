@@ -142,7 +142,9 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
     cubes = _Cubes(rows, metric)
     test, seen = cubes.array(metric, "test")
     validation, seen_validation = cubes.array(metric, "validation")
-    descriptive = "" if seen_validation.any() else "there are no validation accuracies"
+    descriptive = (
+        "" if seen_validation.any() else "there are no validation accuracies on the target"
+    )
     _check_crossing(seen, cubes.labels)
     if not descriptive and not np.array_equal(seen, seen_validation):
         cell = cubes.name(np.argwhere(seen != seen_validation)[0])
@@ -155,8 +157,10 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
     best = _source_best(table, rows, seen, cubes.labels)
     if descriptive:
         validation = test
+    elif np.array_equal(validation[seen], test[seen]):
+        descriptive = "validation and test accuracies are equal in every run, as of the same images"
     if not best.from_validation:
-        chosen = "source-best epochs were not chosen on source validation images"
+        chosen = "no validation accuracies on the source chose the source-best epochs"
         descriptive = f"{descriptive}, {chosen}" if descriptive else chosen
     built = _assemble(cubes.labels, seen, best, (validation, test, diverged))
     built = replace(
@@ -166,7 +170,27 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
         shared_images=not own_images,
         classes=_classes(rows),
     )
+    built = one_of_equals(built)
     return built if nested else with_shared_draws(built)
+
+
+def one_of_equals(runs: Accuracies) -> Accuracies:
+    """Leave one of the source seeds that have the same accuracies in all runs: they are one network."""
+    flat = np.stack([runs.validation, runs.test])
+    digests = [hashlib.sha256(flat[:, :, i].tobytes()).digest() for i in range(len(runs.seeds))]
+    kept = [i for i, digest in enumerate(digests) if digest not in digests[:i]]
+    if len(kept) == len(digests):
+        return runs
+    names = ", ".join(str(runs.seeds[i]) for i in range(len(digests)) if i not in kept)
+    text = (
+        f"seeds {names} have the accuracies of another seed in every run: one network counts once"
+    )
+    return runs.changed(
+        lambda values: values[:, kept],
+        seeds=tuple(runs.seeds[i] for i in kept),
+        source_best=runs.source_best[kept],
+        flags=(*runs.flags, f"equal-seeds: {text}"),
+    )
 
 
 def _draws_of_networks(rows: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
