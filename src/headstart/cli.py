@@ -15,7 +15,8 @@ from cyclopts import App, Parameter
 from headstart.artifacts import code, store
 from headstart.artifacts.keys import RESULTS, STORE, Job
 from headstart.artifacts.log import JobLog
-from headstart.maintenance import external, housekeeping
+from headstart.maintenance import edit_params, external, housekeeping
+from headstart.maintenance.weight_options import WeightOptions
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import STEPS, function_of, load, parse
@@ -99,8 +100,48 @@ def data_add(
         deviation: that the pixels were divided by.
         params: params file.
     """
-    options = external.WeightOptions(part, mean, deviation)
+    options = WeightOptions(part, mean, deviation)
     print(external.add(name, path, size, params, options))
+
+
+@app.command(name="import")
+def import_runs(
+    *runs: str,
+    epochs: Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())] = None,
+    model: str | None = None,
+    source: str | None = None,
+    part: str | None = None,
+    mean: float | None = None,
+    deviation: float | None = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Make source networks of checkpoints that were trained elsewhere, in place of training.
+
+    Args:
+        runs: folders of checkpoints, a run each; or files, patterns in quotes and timm tags, one run together.
+        epochs: after which the checkpoints were saved, in their order, or which of them to take.
+        model: of the params, whose checkpoints they are; may be left out where there is one.
+        source: the task that the run was trained on; may be left out where there is one.
+        part: of files with several networks in them, such as `model_ema`.
+        mean: that was taken from the pixels (white = 1) in training.
+        deviation: that the pixels were divided by.
+        params: params file.
+    """
+    module = _imported("headstart.maintenance.import_series")
+    options = WeightOptions(part, mean, deviation)
+    request = module.Request(tuple(epochs or ()), model, source, options)
+    print(module.import_series(runs, request, params))
+
+
+@app.command(name="set")
+def set_params(*values: str, params: ParamsFile = PARAMS) -> None:
+    """Edit the params file and keep its comments: `headstart set transfer.convnet.finetune.epochs=10`.
+
+    Args:
+        values: places in the file, with the value that each is to have.
+        params: params file.
+    """
+    print(edit_params.set_values(values, params))
 
 
 @app.command

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headstart.artifacts.files import file_sha256
 from headstart.maintenance import external
+from headstart.maintenance.weight_options import WeightOptions
 from headstart.networks.build import build
 from headstart.networks.layouts import find_network
 from headstart.networks.network import NetworkError
@@ -54,7 +55,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def add(file: str, name: str = "net", **options: Any) -> str:
-    said = external.add(name, file, None, Path("params.yaml"), external.WeightOptions(**options))
+    said = external.add(name, file, None, Path("params.yaml"), WeightOptions(**options))
     assert "# the one that learns" in Path("params.yaml").read_text()
     return said
 

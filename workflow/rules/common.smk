@@ -22,6 +22,12 @@ from headstart.plan import (
 from headstart.registry import STEPS, load
 
 PARAMS = Path("params.yaml")
+# Of Snakemake's options; another study would be planned than the commands and DVC read.
+if config:
+    raise WorkflowError(
+        f"--config and --configfile ({', '.join(map(str, config))}) are not read: this study is params.yaml; "
+        "change it with `headstart set section.name=value` or `headstart use FILE`"
+    )
 try:
     check_folders()
     PLAN = Plan(load(PARAMS))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from headstart.artifacts.files import file_sha256, write_atomically
+from headstart.artifacts.files import file_sha256
+from headstart.maintenance.edit_params import Document
+from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
 from headstart.params.core import CoreParams
 from headstart.params.reading import ParamsError
-from headstart.registry import load, parse
+from headstart.registry import load
 
 # In place of a path: the weights that timm publishes under the model's name and tag.
 TIMM = "timm"
@@ -20,17 +18,8 @@ TIMM = "timm"
 PACKAGE = "package:"
 
 
-@dataclass(frozen=True)
-class WeightOptions:
-    """What a person says of a file of weights: which network in it, and how its pixels were normalised."""
-
-    part: str | None = None
-    mean: float | None = None
-    deviation: float | None = None
-
-
 def add(
-    name: str, path: str, size: int | None, params: Path, options: WeightOptions = WeightOptions()
+    name: str, path: str, size: int | None, params: Path, options: WeightOptions = NOTHING_SAID
 ) -> str:
     """Write an image folder, a weights file or a network file into the params file, with its sha256.
 
@@ -41,11 +30,8 @@ def add(
     if path != TIMM and not package and not Path(file).exists():
         raise ParamsError(f"data add: {file}: no such file or folder")
     loaded, notes = load(params), list[str]()
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    # Lines stay as their author broke them.
-    yaml.width = 4096
-    document = yaml.load(params.read_text(encoding="utf-8"))
+    edited = Document(params)
+    document = edited.content
     if Path(file).is_dir():
         where = f"datasets.{name}"
         entry = _folder(document, name, file, size)
@@ -54,8 +40,7 @@ def add(
     else:
         where = f"models.{name}.weights"
         entry, notes = _weights(document, loaded, name, path, options)
-    parse(_plain(document), params)
-    write_atomically(params, _dump(yaml, document))
+    edited.write()
     return "\n".join([f"{params}: {where} = {entry}", *(f"  {note}" for note in notes)])
 
 
@@ -104,10 +89,8 @@ def _weights(
     # What is known of the weights at hand stays.
     given = model.get("weights") or {}
     kept = {option: given[option] for option in ("in_order", "pixels") if option in given}
-    if options.mean is not None and options.deviation is not None:
-        kept["pixels"] = {"mean": options.mean, "deviation": options.deviation}
-    elif options.mean is not None or options.deviation is not None:
-        raise ParamsError("data add: give both --mean and --deviation, or neither")
+    if pixels := options.pixels():
+        kept["pixels"] = pixels
     if file.startswith(PACKAGE):
         # Not at the top: the other uses of this command need no torch.
         from headstart.networks.weights import file_of
@@ -137,17 +120,3 @@ def _weights(
     digest = state_digest(published_state(model["name"]))
     model["weights"] = {"sha256": digest} | ({"pixels": pixels} if pixels else {})
     return dict(model["weights"]), []
-
-
-def _plain(document: Any) -> Any:
-    if isinstance(document, dict):
-        return {str(key): _plain(value) for key, value in document.items()}
-    if isinstance(document, list):
-        return [_plain(value) for value in document]
-    return document
-
-
-def _dump(yaml: YAML, document: Any) -> bytes:
-    stream = io.BytesIO()
-    yaml.dump(document, stream)
-    return stream.getvalue()

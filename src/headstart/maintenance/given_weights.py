@@ -90,7 +90,7 @@ def image_shape(params: CoreParams, model: str) -> tuple[int, int]:
     return size.channels, size.side
 
 
-def stated_pixels(model: Model, file: Path) -> dict[str, Any] | None:
+def stated_pixels(model: Model | None, file: Path) -> dict[str, Any] | None:
     """Return how pixels were normalised for weights: as the file says, the study it is of, or timm's model."""
     return _of_metadata(file) or _of_neighbour(file) or _of_timm(model)
 
@@ -118,7 +118,7 @@ def _of_neighbour(file: Path) -> dict[str, Any] | None:
     return _pixels(stated["mean"], stated["std"])
 
 
-def _of_timm(model: Model) -> dict[str, Any] | None:
+def _of_timm(model: Model | None) -> dict[str, Any] | None:
     if not isinstance(model, Timm):
         return None
     stated = pixels(model.name)

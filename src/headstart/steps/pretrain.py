@@ -16,6 +16,7 @@ from headstart.networks.network import NetworkError
 from headstart.networks.weights import given_pixels
 from headstart.params.models import Model, Pixels
 from headstart.params.recipe import Pretrain
+from headstart.steps.given_series import read_series
 from headstart.steps.progress import Reporter
 from headstart.steps.run_files import finish_run
 from headstart.steps.sections import model_of, pretrain_of, read_task
@@ -54,15 +55,20 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         model_of(job.params), channels, size, len(task.classes), seeds.of("initial weights")
     )
     keeper = Keeper(context.state / "checkpoints", job.params["keep"], network)
-    context.log(
-        f"{context.device}, {len(task.train.labels):,} images of {len(task.classes)} classes, "
-        f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
-    )
+    how = f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
+    how = "trained elsewhere" if options.series else how
+    number = f"{len(task.train.labels):,} images of {len(task.classes)} classes"
+    context.log(f"{context.device}, {number}, {how}")
     images = RunImages(
         repeated(task.train, options.repeats),
         task,
         source_normalization(model_of(job.params), options, task.train),
     )
+    if series := options.series:
+        keeper.epochs |= {each.epoch for each in series[0]}
+        outcome = read_series(network, series[0], images, keeper, options.selection, context)
+        summary = finish_run(outcome, keeper, images, context)
+        return {"seed": job.wildcards["seed"], "dtype": options.precision, "summary": summary}
     outcome = train_run(
         network,
         images,

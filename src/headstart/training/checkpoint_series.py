@@ -77,7 +77,7 @@ class Keeper:
 
     def finish(self, outcome: Outcome, out: Path) -> None:
         """Put all checkpoints into the artifact, `best` among them, and write their manifest."""
-        best = outcome.history[outcome.best_epoch]
+        best = outcome.best
         if outcome.best_epoch not in self.epochs:
             self.keep(outcome.best_epoch, outcome.best_state, best.steps, best.samples)
         kept = sorted(self.epochs | {outcome.best_epoch})
