@@ -68,6 +68,8 @@ class Accuracies:
     """1 where a run diverged, in the shape of `test`; None where that is not known."""
     fixed_rate: float | None = None
     """The rate that all starts have on the question of a fixed one; None is the highest."""
+    one_network: bool = False
+    """The units are draws of the target for one source network, of which alone the runs speak."""
     classes: int | None = None
     """Of the target, where the table tells how many images were trained on."""
 
@@ -89,7 +91,12 @@ class Accuracies:
                 f"all networks share {pluralize(self.n_draws, 'draw')}, which says nothing of other draws: "
                 f"give each network its own, or all of them {LEAST_UNITS} and more"
             )
-        if self.n_units < LEAST_UNITS:
+        if self.n_units < LEAST_UNITS and self.one_network:
+            causes.append(
+                f"one source network with {pluralize(self.n_units, 'draw')} cannot give a p below "
+                f"{p_floor(self.n_units):.3g}: {LEAST_UNITS} draws are the least"
+            )
+        elif self.n_units < LEAST_UNITS:
             causes.append(
                 f"{pluralize(self.n_units, 'source seed')} cannot give a p below "
                 f"{p_floor(self.n_units):.3g}, where {ALPHA:g} is the level and {LEAST_UNITS} seeds "
@@ -115,6 +122,20 @@ class Accuracies:
         """Which learning rate is the fixed one: the largest that does not exceed it, or the smallest."""
         limit = np.inf if self.fixed_rate is None else self.fixed_rate * (1 + 1e-9)
         return max(sum(rate <= limit for rate in self.learning_rates) - 1, 0)
+
+    def of_one_network(self) -> "Accuracies":
+        """Return the accuracies of a single source network with its draws of the target as the units."""
+        number = len(self.draws)
+        return self.changed(
+            lambda values: values.swapaxes(1, 2),
+            seeds=self.draws,
+            draws=(0,),
+            source_best=np.repeat(self.source_best, number),
+            units=(),
+            shared_draws=False,
+            shared_images=True,
+            one_network=True,
+        )
 
     def at_fixed_rate(self) -> "Accuracies":
         """Return the accuracies at the fixed learning rate."""

@@ -65,7 +65,7 @@ def one_line(verdict: Verdict) -> str:
     return (
         f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
         f"{contrast['shots']} shots, rate {rate_words(verdict.question, verdict.learning_rate)}: "
-        f"{verdict.verdict},{effect} n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
+        f"{verdict.words},{effect} n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
         + "".join(f", {flag}" for flag in verdict.flags if flag.startswith("edge-of-grid"))
         + (", primary" if verdict.primary else "")
     )
@@ -84,7 +84,7 @@ def render(verdicts: Sequence[Verdict], width: int = 100) -> str:
         for row in cells
     ]
     for number, verdict in enumerate(verdicts, start=1):
-        lines += ["", *_wrap(f"{number}. {verdict.verdict}: {verdict.reason}", width, "   ")]
+        lines += ["", *_wrap(f"{number}. {verdict.words}: {verdict.reason}", width, "   ")]
         for flag in verdict.flags:
             lines += _wrap(f"   - {flag}", width, "     ")
     return "\n".join(lines) + "\n"
@@ -97,7 +97,7 @@ def _cells(verdict: Verdict) -> list[str]:
         mark,
         *names,
         rate_words(verdict.question, verdict.learning_rate),
-        verdict.verdict,
+        verdict.words,
         _number(verdict.effect, "+.1f"),
         _interval(verdict),
         _number(verdict.detectable, ".1f"),
