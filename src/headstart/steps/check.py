@@ -147,6 +147,7 @@ def _series_problems(model: str, network: Network, pretrain: Pretrain) -> Iterat
                 read_state(each, network)
             except NetworkError as error:
                 yield f"pretrain.{model}.series.{seed}: {error}"
+                break  # the others are likely to have the same cause
 
 
 def _training_problems(model: str, network: Network, facts: Facts) -> Iterator[str]:
