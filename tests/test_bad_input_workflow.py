@@ -45,6 +45,16 @@ def test_a_wrong_params_file_is_refused_before_anything_runs(project: Project) -
     nothing_half_written(project.folder)
 
 
+@pytest.mark.parametrize("option", ["--config", "--configfile"])
+def test_snakemakes_own_config_is_refused_for_params_are_the_study(
+    project: Project, option: str
+) -> None:
+    (project.folder / "other.yaml").write_text("seeds: [3]\n")
+    value = "seeds=3" if option == "--config" else "other.yaml"
+    output = project.snakemake("-n", option, value, fails=True)
+    one_line(output, "--config and --configfile (seeds) are not read", "headstart set")
+
+
 def test_files_in_place_of_folders_are_named_before_anything_runs(project: Project) -> None:
     names = ("results", "figures", "logs", ".store")
     for name in names[:-1]:

@@ -17,7 +17,8 @@ from headstart.artifacts import code, store
 from headstart.artifacts.job_file import read_job
 from headstart.artifacts.keys import RESULTS, STORE, Job
 from headstart.artifacts.log import JobLog
-from headstart.maintenance import external, housekeeping
+from headstart.maintenance import edit_params, external, housekeeping
+from headstart.maintenance.weight_options import WeightOptions
 from headstart.params.reading import ParamsError
 from headstart.plan import NO_JOB, Plan
 from headstart.registry import STEPS, code_of_step, function_of, load, parse
@@ -97,7 +98,16 @@ for _step in STEPS:
 
 
 @data.command(name="add")
-def data_add(name: str, path: str, *, size: int | None = None, params: ParamsFile = PARAMS) -> None:
+def data_add(
+    name: str,
+    path: str,
+    *,
+    size: int | None = None,
+    part: str | None = None,
+    mean: float | None = None,
+    deviation: float | None = None,
+    params: ParamsFile = PARAMS,
+) -> None:
     """Write what lies outside the params, with the sha256 of its content, into the params file.
 
     Args:
@@ -106,9 +116,53 @@ def data_add(name: str, path: str, *, size: int | None = None, params: ParamsFil
             `file.py:function`, `package:NAME` for the weights in an installed Python package, or the
             word `timm` for those that timm publishes under the model's name.
         size: side of the images in pixels, for a new dataset.
+        part: of a file of weights with several networks in it, such as `model_ema` or `teacher.backbone`.
+        mean: that was taken from the pixels (white = 1) when the weights were trained.
+        deviation: that the pixels were divided by.
         params: params file.
     """
-    print(external.add(name, path, size, params))
+    options = WeightOptions(part, mean, deviation)
+    print(external.add(name, path, size, params, options))
+
+
+@app.command(name="import")
+def import_runs(
+    *runs: str,
+    epochs: Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())] = None,
+    model: str | None = None,
+    source: str | None = None,
+    part: str | None = None,
+    mean: float | None = None,
+    deviation: float | None = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Make source networks of checkpoints that were trained elsewhere, in place of training.
+
+    Args:
+        runs: folders of checkpoints, a run each; or files, patterns in quotes and timm tags, one run together.
+        epochs: after which the checkpoints were saved, in their order, or which of them to take.
+        model: of the params, whose checkpoints they are; may be left out where there is one.
+        source: the task that the run was trained on; may be left out where there is one.
+        part: of files with several networks in them, such as `model_ema`.
+        mean: that was taken from the pixels (white = 1) in training.
+        deviation: that the pixels were divided by.
+        params: params file.
+    """
+    module = _imported("headstart.maintenance.import_series")
+    options = WeightOptions(part, mean, deviation)
+    request = module.Request(tuple(epochs or ()), model, source, options)
+    print(module.import_series(runs, request, params))
+
+
+@app.command(name="set")
+def set_params(*values: str, params: ParamsFile = PARAMS) -> None:
+    """Edit the params file and keep its comments: `headstart set transfer.convnet.finetune.epochs=10`.
+
+    Args:
+        values: places in the file, with the value that each is to have.
+        params: params file.
+    """
+    print(edit_params.set_values(values, params))
 
 
 @app.command

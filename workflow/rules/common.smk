@@ -15,6 +15,12 @@ from headstart.params.reading import ParamsError
 from headstart.registry import STEPS
 from headstart.steps.publish import stamp_of
 
+# Of Snakemake's options; another study would be planned than the commands and DVC read.
+if config:
+    raise WorkflowError(
+        f"--config and --configfile ({', '.join(map(str, config))}) are not read: this study is params.yaml; "
+        "change it with `headstart set section.name=value` or `headstart use FILE`"
+    )
 try:
     # What is done is decided here, once; a process that Snakemake starts for a job decides nothing.
     RUN = Run(main=workflow.is_main_process)

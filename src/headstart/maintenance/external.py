@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from headstart.artifacts.files import file_sha256, write_atomically
+from headstart.artifacts.files import file_sha256
+from headstart.maintenance.edit_params import Document, plain
+from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
+from headstart.params.core import CoreParams
 from headstart.params.reading import ParamsError
-from headstart.registry import load, parse
+from headstart.registry import load
 
 # In place of a path: the weights that timm publishes under the model's name and tag.
 TIMM = "timm"
@@ -18,32 +18,32 @@ TIMM = "timm"
 PACKAGE = "package:"
 
 
-def add(name: str, path: str, size: int | None, params: Path) -> str:
+def add(
+    name: str, path: str, size: int | None, params: Path, options: WeightOptions = NOTHING_SAID
+) -> str:
     """Write an image folder, a weights file or a network file into the params file, with its sha256.
 
     Comments and order of the file stay. Returns what was written, and what is to be said of images.
     """
     file, _, function = path.partition(":")
     package = path.startswith(PACKAGE)
-    if path != TIMM and not package and not Path(file).exists():
+    there = Path(path).exists() or Path(file).exists()
+    if path != TIMM and not package and not there:
         raise ParamsError(f"data add: {file}: no such file or folder")
-    load(params)
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    # Lines stay as their author broke them.
-    yaml.width = 4096
-    document = yaml.load(params.read_text(encoding="utf-8"))
-    said: list[str] = []
+    loaded = load(params)
+    said, notes = list[str](), list[str]()
+    edited = Document(params)
+    document = edited.content
     if Path(path).is_dir():
         where = f"datasets.{name}"
         entry, said = _folder(document, name, path, size)
     elif file.endswith(".py"):
         where, entry = f"models.{name}", _network(document, name, file, function)
     else:
-        where, entry = f"models.{name}.weights", _weights(document, name, path)
-    parse(_plain(document), params)
-    write_atomically(params, _dump(yaml, document))
-    return "\n".join([*said, f"{params}: {where} = {entry}"])
+        where = f"models.{name}.weights"
+        entry, notes = _weights(document, loaded, name, path, options)
+    edited.write()
+    return "\n".join([*said, f"{params}: {where} = {entry}", *(f"  {note}" for note in notes)])
 
 
 def _folder(
@@ -65,7 +65,7 @@ def _folder(
             f"data add: datasets.{name} is of kind {entry.get('kind')!r}, not image_folder"
         )
     found = survey(Path(folder), entry.get("background"))
-    check_groups(f"datasets.{name}.groups", found.classes, _plain(entry.get("groups", {})))
+    check_groups(f"datasets.{name}.groups", found.classes, plain(entry.get("groups", {})))
     entry["path"] = folder
     entry["size"] = size or entry["size"]
     entry["sha256"] = found.content_hash()
@@ -85,7 +85,9 @@ def _network(document: Any, name: str, file: str, function: str) -> dict[str, An
     return dict(entry)
 
 
-def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
+def _weights(
+    document: Any, loaded: CoreParams, name: str, file: str, options: WeightOptions
+) -> tuple[dict[str, Any], list[str]]:
     if name not in document["models"]:
         known = ", ".join(document["models"])
         raise ParamsError(f"data add: models.{name} does not exist; known are {known}")
@@ -93,6 +95,8 @@ def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
     # What is known of the weights at hand stays.
     given = model.get("weights") or {}
     kept = {option: given[option] for option in ("in_order", "pixels") if option in given}
+    if pixels := options.pixels():
+        kept["pixels"] = pixels
     if file.startswith(PACKAGE):
         # Not at the top: the other uses of this command need no torch.
         from headstart.networks.weights import file_of
@@ -100,29 +104,25 @@ def _weights(document: Any, name: str, file: str) -> dict[str, Any]:
         package = file.removeprefix(PACKAGE)
         found = {"package": package, "sha256": file_sha256(file_of(package))}
         model["weights"] = found | kept
-        return dict(model["weights"])
-    if file != TIMM:
+        return dict(model["weights"]), []
+    if file != TIMM and kept.get("in_order"):
         model["weights"] = {"path": file, "sha256": file_sha256(Path(file))} | kept
-        return dict(model["weights"])
+        return dict(model["weights"]), []
+    if file != TIMM:
+        # Not at the top: the other uses of this command need no torch.
+        from headstart.maintenance.given_weights import add_weights
+
+        entry, notes = add_weights(loaded, name, Path(file), options.part)
+        model["weights"] = entry | kept
+        return dict(model["weights"]), notes[: -1 if kept.get("pixels") else None]
     if model.get("kind") != "timm":
         raise ParamsError(f"data add: models.{name} is of kind {model.get('kind')!r}, not timm")
     # Not at the top: only this command needs torch.
+    from headstart.maintenance.given_weights import stated_pixels
     from headstart.networks.timm_models import published_state
     from headstart.networks.weights import state_digest
 
-    model["weights"] = {"sha256": state_digest(published_state(model["name"]))}
-    return dict(model["weights"])
-
-
-def _plain(document: Any) -> Any:
-    if isinstance(document, dict):
-        return {str(key): _plain(value) for key, value in document.items()}
-    if isinstance(document, list):
-        return [_plain(value) for value in document]
-    return document
-
-
-def _dump(yaml: YAML, document: Any) -> bytes:
-    stream = io.BytesIO()
-    yaml.dump(document, stream)
-    return stream.getvalue()
+    pixels = kept.get("pixels") or stated_pixels(loaded.models[name], Path())
+    digest = state_digest(published_state(model["name"]))
+    model["weights"] = {"sha256": digest} | ({"pixels": pixels} if pixels else {})
+    return dict(model["weights"]), []

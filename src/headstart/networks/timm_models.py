@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from headstart.networks.network import NetworkError
@@ -78,23 +79,52 @@ def published_state(name: str) -> dict[str, Tensor]:
         raise NetworkError(_no_download(name, " ".join(str(error).split()))) from error
 
 
-def adapted_state(model: nn.Module, state: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+def pixels(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and deviation of the pixels that timm trained a model of a name, or its tag, on."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name.split(".")[0]) else None
+    return (tuple(config.mean), tuple(config.std)) if config else None
+
+
+def classifiers(model: nn.Module) -> tuple[str, ...]:
+    """Return the names under which timm keeps the classifier of a model."""
+    stated = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    return (stated,) if isinstance(stated, str) else tuple(stated)
+
+
+def adapted_state(
+    model: nn.Module, state: dict[str, Tensor], channels: int, name: str
+) -> dict[str, Tensor]:
     """Fit published weights to a model of other image size or channels, by timm's rules.
 
     Position and patch embeddings are resampled by the model's own checkpoint filter; the first
     convolution's weights are summed over input channels or repeated.
+
+    Raises:
+        NetworkError: timm cannot read such names as this model's.
     """
     from timm.models import adapt_input_conv
 
+    own = model.state_dict()
+    known = all(each in state for each in own if not each.endswith("num_batches_tracked"))
+    if known and all(each not in state or state[each].shape == own[each].shape for each in own):
+        return state
     rename = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if rename is not None:
-        arguments = (dict(state), model)[: len(inspect.signature(rename).parameters)]
-        state = rename(*arguments)
-    first = getattr(model, "pretrained_cfg", {}).get("first_conv") or ()
-    for name in (first,) if isinstance(first, str) else first:
-        weight = state.get(f"{name}.weight")
+        # By the classifier's name, filters know timm's own weights from those of the first authors.
+        absent = {f"{root}.weight": torch.zeros(1, 1) for root in classifiers(model) if known}
+        arguments = (absent | state, model)[: len(inspect.signature(rename).parameters)]
+        try:
+            state = rename(*arguments)
+        except (KeyError, RuntimeError, AttributeError, IndexError, ValueError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise NetworkError(f"{name}: timm cannot read these weights: {reason}") from error
+    first = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv") or ()
+    for each in (first,) if isinstance(first, str) else first:
+        weight = state.get(f"{each}.weight")
         if weight is not None and weight.ndim == 4 and weight.shape[1] != channels:
-            state = {**state, f"{name}.weight": adapt_input_conv(channels, weight)}
+            state = {**state, f"{each}.weight": adapt_input_conv(channels, weight)}
     return state
 
 

@@ -1,24 +1,31 @@
 """Weights to start from: a file, one in an installed package, or a timm tag, verified by content before use."""
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from headstart.networks import timm_models
+from headstart.networks.layouts import (
+    COUNTS,
+    Found,
+    find_network,
+    is_beside,
+    read_content,
+    some,
+    state_dicts,
+)
 from headstart.networks.network import Network, NetworkError
 from headstart.params.models import Model, Timm
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
-CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")
-COUNTS = "num_batches_tracked"
-SHOWN = 4
+Statistic = float | tuple[float, ...]
+BACKBONE = "backbone."
+HEAD = ("head.weight", "head.bias")
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
@@ -34,36 +41,79 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 def load_weights(network: Network, model: Model, channels: int) -> None:
     """Load the weights that the params name into a network, in place.
 
-    A file holds either a network of this project (`backbone.*`, `head.*`) or the backbone's own
-    names, as timm publishes them, or, where the params say `in_order`, another implementation's, whose
-    tensors stand in the same order; a timm model's are fitted to the number of channels and the image
-    size by timm's own rules. Every weight of the backbone must be there. A head of another shape,
-    or one under the backbone's own names, is dropped.
+    A file holds a network of this project (`backbone.*`, `head.*`), the backbone under its own names, as
+    timm publishes them, or one of the layouts of `networks.layouts`; where the params say `in_order`,
+    another implementation's tensors in the same order. A timm model's are fitted to the number of channels
+    and the image size by timm's own rules. Every weight of the backbone must be there. A head of another
+    shape, or one under the backbone's own names, is dropped.
 
     Raises:
         NetworkError: the file or tag cannot be read, its content is not what the params say, or
-            weights are missing, unknown or of another shape.
+            weights are missing, unknown, of another shape or no finite numbers.
     """
     weights = model.weights
     if weights is None:
         return
     if weights.path is not None or weights.package is not None:
         path = Path(weights.path or file_of(weights.package or ""))
-        name, state = str(path), _read(path, weights.sha256)
+        name, content = str(path), _read(path, weights.sha256)
     elif isinstance(model, Timm):
-        name, state = f"timm weights {model.name!r}", timm_models.published_state(model.name)
-        _verify(name, state_digest(state), weights.sha256)
+        name, content = f"timm weights {model.name!r}", timm_models.published_state(model.name)
+        _verify(name, state_digest(content), weights.sha256)
     else:
         raise NetworkError(
             f"weights.path: null, but a {model.kind} network has no published weights; name a file"
         )
     if weights.in_order:
-        state = _in_order(state, network, name)
-    if not any(key.startswith("backbone.") for key in state):
-        if isinstance(model, Timm):
-            state = timm_models.adapted_state(network.backbone, state, channels)
-        state = _own_names(state, network)
-    _load(network, state, name)
+        content = _in_order(content, network, name)
+    load_content(network, content, model, channels, name)
+
+
+def load_content(
+    network: Network, content: Any, model: Model, channels: int, name: str, part: str | None = None
+) -> Found:
+    """Load what a file holds into a network, in place; return what was found in it.
+
+    Raises:
+        NetworkError: weights are missing, unknown, of another shape or no finite numbers.
+    """
+    own = network.backbone.state_dict()
+    found = find_network(content, own, name, part)
+    state, notes = found.state, found.notes
+    if isinstance(model, Timm):
+        state = timm_models.adapted_state(network.backbone, state, channels, name)
+    if absent := [each for each in own if each.endswith(COUNTS) and each not in state]:
+        notes.append(f"set to 0: {len(absent)} × {COUNTS}, which the file lacks")
+        state = state | {each: torch.zeros_like(own[each]) for each in absent}
+    roots = [f"{each}." for each in timm_models.classifiers(network.backbone)]
+    dropped = [
+        each
+        for each in state
+        if each not in own and (is_beside(each) or each.startswith(tuple(roots)))
+    ]
+    if dropped:
+        notes.append(f"left out: {some(dropped)}")
+    backbone = {f"{BACKBONE}{each}": v for each, v in state.items() if each not in dropped}
+    _load(network, backbone | head_beside(found), f"{name}{found.where}")
+    return found
+
+
+def head_beside(found: Found) -> dict[str, Tensor]:
+    """Return the head of a network of this project, which stands beside its backbone."""
+    before = found.part.prefix.removesuffix(BACKBONE)
+    head = {name: found.beside.get(f"{before}{name}") for name in HEAD}
+    beside = found.part.prefix.endswith(BACKBONE)
+    return {name: tensor.float() for name, tensor in head.items() if beside and tensor is not None}
+
+
+def given_pixels(model: Model) -> tuple[Statistic, Statistic] | None:
+    """Return mean and deviation of the pixels that given weights were trained on, as stated or as timm has them."""
+    weights = model.weights
+    if weights is None:
+        return None
+    if weights.pixels:
+        return weights.pixels.mean, weights.pixels.deviation
+    return timm_models.pixels(model.name) if isinstance(model, Timm) else None
 
 
 def file_of(package: str) -> Path:
@@ -80,7 +130,7 @@ def file_of(package: str) -> Path:
         ) from None
     found = [file for file in files if file.suffix in SUFFIXES]
     if len(found) != 1:
-        names = ", ".join(map(str, found[:SHOWN])) or "none"
+        names = some(map(str, found)) or "none"
         raise NetworkError(
             f"weights.package: {package!r} holds {len(found)} files of weights ({names}); name one "
             "as weights.path"
@@ -88,31 +138,17 @@ def file_of(package: str) -> Path:
     return Path(str(found[0].locate()))
 
 
-def _read(path: Path, sha256: str) -> dict[str, Tensor]:
+def _read(path: Path, sha256: str) -> Any:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        _verify(str(path), found, sha256)
-        return _torch_state(path) if path.suffix in SUFFIXES[1:] else load_file(path)
     except OSError as error:
         raise NetworkError(f"{path}: these weights cannot be read: {error.strerror}") from None
-    except SafetensorError as error:
-        raise NetworkError(f"{path}: this is no safetensors file: {error}") from None
+    _verify(str(path), found, sha256)
+    return read_content(path)
 
 
-def _torch_state(path: Path) -> dict[str, Tensor]:
-    """Return the state dict that torch saved, in its order; nothing in the file is executed."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetworkError(f"{path}: torch reads no state dict from it: {reason}") from None
-    if not isinstance(state, Mapping) or not all(isinstance(x, Tensor) for x in state.values()):
-        raise NetworkError(f"{path}: this is no state dict, names with a tensor each")
-    return dict(state)
-
-
-def _in_order(state: Mapping[str, Tensor], network: Network, name: str) -> dict[str, Tensor]:
+def _in_order(content: Any, network: Network, name: str) -> dict[str, Tensor]:
     """Give tensors the backbone's own names by their order; what follows was the classifier.
 
     Counts of batches, which old files lack and evaluation never reads, stay the backbone's.
@@ -121,6 +157,7 @@ def _in_order(state: Mapping[str, Tensor], network: Network, name: str) -> dict[
         raise NetworkError(
             f"{name}: weights.in_order needs a file that torch saved; safetensors keeps no order"
         )
+    _, state = max(state_dicts(content, name), key=lambda entry: len(entry[1]))
     own = network.backbone.state_dict()
     names = [each for each in own if not each.endswith(COUNTS)]
     tensors = [tensor for each, tensor in state.items() if not each.endswith(COUNTS)]
@@ -134,16 +171,6 @@ def _verify(name: str, found: str, stated: str) -> None:
             f"{name}: its content has sha256 {found}, but weights.sha256 says {stated}; "
             "restore the weights, or accept them with `headstart data add MODEL PATH`"
         )
-
-
-def _own_names(state: Mapping[str, Tensor], network: Network) -> dict[str, Tensor]:
-    """Put `backbone.` before the names, and leave out what was the classifier."""
-    known = network.backbone.state_dict()
-    return {
-        f"backbone.{name}": tensor
-        for name, tensor in state.items()
-        if name in known or name.split(".")[0] not in CLASSIFIERS
-    }
 
 
 def _load(network: Network, state: dict[str, Tensor], name: str) -> None:
@@ -161,11 +188,7 @@ def _load(network: Network, state: dict[str, Tensor], name: str) -> None:
             if key in state and state[key].shape != own[key].shape
         ],
     }
-    found = [f"{len(keys)} {what}: {_some(keys)}" for what, keys in problems.items() if keys]
+    found = [f"{len(keys)} {what}: {some(keys)}" for what, keys in problems.items() if keys]
     if found:
         raise NetworkError(f"{name}: these weights are of another network: {'; '.join(found)}")
     network.load_state_dict(state)
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", …" if len(keys) > SHOWN else "")

@@ -72,6 +72,7 @@ def find_problems(params: CoreParams) -> list[str]:
         problems += unknown_names(f"pretrain.{model}", [model], "models", params)
         problems += unknown_names(f"pretrain.{model}.sources", pretrain.sources, "tasks", params)
         problems += repeated(f"pretrain.{model}", pretrain, ("sources", "seeds"))
+        problems += no_weights(f"pretrain.{model}", pretrain, model, params)
     for model, arms in params.trajectory.items():
         unknown = unknown_names(f"trajectory.{model}", [model], "pretrain", params)
         if unknown:
@@ -84,7 +85,30 @@ def find_problems(params: CoreParams) -> list[str]:
             problems += repeated(path, part, lists)
             problems += not_kept(path, part.source_epochs, params.pretrain[model])
             problems += _unknown_seeds(path, part, params.pretrain[model])
+            problems += no_weights(path, part, model, params)
     return problems
+
+
+def no_weights(
+    path: str, section: Pretrain | Trajectory | Any, model: str, params: CoreParams
+) -> list[str]:
+    """Return a line where pixels are to be normalised for given weights, and there are none."""
+    network, pretrain = params.models.get(model), params.pretrain.get(model)
+    if section.normalization != "weights" or network is None or pretrain is None:
+        return []
+    fix = "state it in `weights.pixels`, or leave `normalization` out"
+    if network.weights is None:
+        return [f"{path}.normalization: weights, but models.{model} has no given weights; {fix}"]
+    if not network.weights.pixels and network.kind != "timm":
+        return [
+            f"{path}.normalization: weights, but models.{model}.weights does not state it; {fix}"
+        ]
+    if pretrain.normalization not in (None, "weights"):
+        return [
+            f"{path}.normalization: weights, but pretrain.{model}.normalization is another; "
+            "give both the same"
+        ]
+    return []
 
 
 def _unknown_seeds(path: str, part: Trajectory, pretrain: Pretrain) -> list[str]:

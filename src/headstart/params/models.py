@@ -21,8 +21,17 @@ from headstart.params.types import (
 class Pixels(Section):
     """How the pixels were normalised that given weights were trained on, white = 1."""
 
-    mean: Share
-    deviation: Positive
+    mean: Share | tuple[Share, ...]
+    deviation: Positive | tuple[Positive, ...]
+
+    @model_validator(mode="after")
+    def _channels(self) -> Pixels:
+        lengths = {len(each) for each in (self.mean, self.deviation) if isinstance(each, tuple)}
+        if lengths - {1, 3} or len(lengths) > 1:
+            raise ValueError(
+                "mean and deviation are one number for all channels, or 1 or 3 of them"
+            )
+        return self
 
 
 class Weights(Section):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headstart.params.models import Pixels
 from headstart.params.types import (
     Ascending,
     Count,
@@ -15,7 +16,9 @@ from headstart.params.types import (
     NonNegative,
     Positive,
     Section,
+    Sha256,
     TrajectoryEpoch,
+    located,
     no_boolean,
 )
 
@@ -86,6 +89,16 @@ class Training(Section):
         description="before each evaluation, estimate running statistics on the training images",
     )
 
+    @model_validator(mode="after")
+    def _rises(self) -> Training:
+        warmup = self.schedule.warmup_epochs
+        if self.schedule.name == "cosine" and 0 < self.epochs <= warmup:
+            raise ValueError(
+                f"schedule.warmup_epochs: {warmup:g} of {self.epochs} epochs leave the cosine none to "
+                f"fall in; warm up for less, such as {self.epochs / 10:g}"
+            )
+        return self
+
 
 class Checkpoints(Section):
     """Which epochs are kept, besides 0, the last, and the one that `selection` picks."""
@@ -107,6 +120,14 @@ class Selection(Section):
     )
 
 
+class GivenCheckpoint(Section):
+    """One checkpoint of a run that was trained elsewhere, as `headstart import` writes it."""
+
+    epoch: Natural
+    path: str = located("a safetensors file of the network's own names")
+    sha256: Sha256
+
+
 class Pretrain(Training):
     """Pre-training of one model: on which source tasks, from which seeds, what is kept."""
 
@@ -119,14 +140,53 @@ class Pretrain(Training):
     repeats: Count = Field(
         default=1, description="an epoch goes over the training images so many times"
     )
+    normalization: Literal["source", "weights"] | Pixels | None = Field(
+        default=None,
+        description="null: that of given weights where it is stated or timm states it, else `source`, by the "
+        "source's training images",
+    )
+    series: dict[Natural, tuple[GivenCheckpoint, ...]] = Field(
+        default_factory=dict,
+        description="by seed, the checkpoints of a run that was trained elsewhere, in place of training; "
+        "`headstart import` writes them",
+    )
     checkpoints: Checkpoints = Checkpoints()
     selection: Selection = Selection()
     test_at_checkpoints: bool = Field(
         default=True, description="read test accuracy at each checkpoint"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _given_epochs(cls, values: Any) -> Any:
+        """A series has its own epochs, and learns at no rate."""
+        if not isinstance(values, dict) or not values.get("series"):
+            return values
+        runs = [run for run in values["series"].values() if isinstance(run, list | tuple) and run]
+        epochs = [each.get("epoch", 0) for run in runs for each in run if isinstance(each, dict)]
+        return {"epochs": max(epochs, default=0), "learning_rate": 1.0, **values}
+
+    @model_validator(mode="after")
+    def _whole_series(self) -> Pretrain:
+        if not self.series:
+            return self
+        if sorted(self.series) != sorted(self.seeds):
+            raise ValueError(
+                f"series has the runs {sorted(self.series)}, seeds are {sorted(self.seeds)}; name the same"
+            )
+        for seed, run in self.series.items():
+            epochs = [each.epoch for each in run]
+            if sorted(set(epochs)) != epochs or not epochs:
+                raise ValueError(
+                    f"series.{seed}: epochs {epochs} do not ascend; give each one once"
+                )
+        return self
+
     def checkpoint_epochs(self) -> tuple[int, ...]:
         """Return the epochs whose weights are kept whatever happens, ascending, 0 and the last included."""
+        if self.series:
+            runs = [{each.epoch for each in run} for run in self.series.values()]
+            return tuple(sorted({0} | set.intersection(*runs)))
         kept = {0, self.epochs, *self.checkpoints.epochs}
         if self.checkpoints.log_spaced:
             kept |= {2**power for power in range(self.epochs.bit_length())}
@@ -139,8 +199,12 @@ class Pretrain(Training):
 
 
 NormalizedBy = Annotated[
-    Literal["source", "target"],
-    Field(description="whose training images give the mean and standard deviation of each channel"),
+    Literal["source", "target", "weights"] | Pixels,
+    Field(
+        description="what gives the mean and standard deviation of each channel. source: as in pre-training, "
+        "by the source's training images unless it has given weights; target: its training images; weights: "
+        "those that given weights were trained with; or the numbers"
+    ),
 ]
 
 

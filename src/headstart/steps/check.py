@@ -19,10 +19,11 @@ from headstart.artifacts.files import write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.networks.build import build
-from headstart.networks.network import Network
+from headstart.networks.network import Network, NetworkError
 from headstart.networks.reconstruction import reconstruction_problem
 from headstart.params.core import CoreParams
-from headstart.params.recipe import Training
+from headstart.params.recipe import Pretrain, Training
+from headstart.steps.given_series import read_state
 from headstart.tasks import TaskError
 from headstart.tasks.classes import find_problems
 from headstart.tasks.storage import ClassCounts, count
@@ -134,9 +135,21 @@ def _network_problems(sections: Sections, facts: Facts, studies: Iterable[Any]) 
                 problems.append(f"models.{model}: {error}")
                 continue
             problems += _training_problems(model, network, facts)
+            problems += _series_problems(model, network, pretrain)
             for study in studies:
                 problems += study.network_problems(sections, facts, model, network)
     return problems
+
+
+def _series_problems(model: str, network: Network, pretrain: Pretrain) -> Iterator[str]:
+    """Yield which checkpoints of runs that were trained elsewhere cannot be read."""
+    for seed, run in pretrain.series.items():
+        for each in run:
+            try:
+                read_state(each, network)
+            except NetworkError as error:
+                yield f"pretrain.{model}.series.{seed}: {error}"
+                break  # the others are likely to have the same cause
 
 
 def _training_problems(model: str, network: Network, facts: Facts) -> Iterator[str]:

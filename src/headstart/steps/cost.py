@@ -87,7 +87,7 @@ def pretrain(job: Job, params: CoreParams) -> Cost:
         disk=ROW * epochs,
         checkpoints=len(job.params["keep"]),
         batch=options["batch_size"],
-        trained=epochs * options["repeats"] * size.images,
+        trained=0 if job.params.get("series") else epochs * options["repeats"] * size.images,
         evaluated=(epochs + 1) * (size.validation + recalibrated(options, size.images))
         + size.images
         + 2 * size.test,

@@ -12,6 +12,9 @@ from headstart.artifacts.keys import Job
 from headstart.params.recipe import Pretrain, Trajectory
 from headstart.params.types import canonical, without
 
+NAMES = ("sources", "seeds", "series")
+"""Fields of `pretrain` that say which networks there are; a network's own series is in its key."""
+
 
 def add_data(jobs: Jobs) -> None:
     """Add one job for each dataset."""
@@ -63,12 +66,22 @@ def _pretrain(jobs: Jobs, source: str, model: str, seed: int, pretrain: Pretrain
         wildcards={"source": source, "model": model, "seed": seed},
         params={
             **jobs.learns(source, model),
-            "pretrain": without(pretrain, "sources", "seeds"),
+            "pretrain": without(_normalized(jobs, model, pretrain), *NAMES),
             "keep": pretrain.checkpoint_epochs(),
+            **({"series": pretrain.series[seed]} if pretrain.series else {}),
         },
         inputs={"data": (jobs.data_of(source),)},
         after=jobs.after_check(),
     )
+
+
+def _normalized(jobs: Jobs, model: str, pretrain: Pretrain) -> Pretrain:
+    """Name in the key that given weights are used under the statistics that timm states for them."""
+    network = jobs.params.models[model]
+    stated = network.weights is None or network.weights.pixels or pretrain.normalization
+    if stated or network.kind != "timm":
+        return pretrain
+    return pretrain.model_copy(update={"normalization": "weights"})
 
 
 def _trajectories(jobs: Jobs, model: str, arm: str, trajectory: Trajectory) -> None:

@@ -12,22 +12,37 @@ from typing import Any
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.networks.build import build
-from headstart.params.models import Model
+from headstart.networks.network import NetworkError
+from headstart.networks.weights import given_pixels
+from headstart.params.models import Model, Pixels
+from headstart.params.recipe import Pretrain
+from headstart.steps.given_series import read_series
 from headstart.steps.progress import Reporter
 from headstart.steps.run_files import finish_run
 from headstart.steps.sections import model_of, pretrain_of, read_task
-from headstart.tasks.batches import Normalization, normalization
-from headstart.tasks.task import repeated
+from headstart.tasks.batches import Normalization, normalization, stated_normalization
+from headstart.tasks.task import TrainImages, repeated
 from headstart.training.assembly import RunImages, RunSeeds, train_run
 from headstart.training.checkpoint_series import Keeper
 
 
-def given_normalization(model: Model, channels: int) -> Normalization | None:
-    """Return how pixels were normalised for given weights; None: as the source's images say."""
-    pixels = model.weights and model.weights.pixels
-    if not pixels:
-        return None
-    return Normalization((pixels.mean,) * channels, (pixels.deviation,) * channels)
+def source_normalization(model: Model, options: Pretrain, images: TrainImages) -> Normalization:
+    """Return how pixels are normalised: as given weights were trained, or by the images of the source.
+
+    Raises:
+        NetworkError: the params ask for that of the weights, and nothing states it.
+    """
+    by, channels = options.normalization, images.images.shape[1]
+    if isinstance(by, Pixels):
+        return stated_normalization(by.mean, by.deviation, channels)
+    given = None if by == "source" else given_pixels(model)
+    if given:
+        return stated_normalization(*given, channels)
+    if by == "weights":
+        raise NetworkError(
+            "pretrain.normalization: weights, but nothing states it; give `weights.pixels`"
+        )
+    return normalization(images)
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -40,14 +55,20 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         model_of(job.params), channels, size, len(task.classes), seeds.of("initial weights")
     )
     keeper = Keeper(context.state / "checkpoints", job.params["keep"], network)
-    context.log(
-        f"{context.device}, {len(task.train.labels):,} images of {len(task.classes)} classes, "
-        f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
-    )
-    given = given_normalization(model_of(job.params), channels)
+    how = f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
+    how = "trained elsewhere" if options.series else how
+    number = f"{len(task.train.labels):,} images of {len(task.classes)} classes"
+    context.log(f"{context.device}, {number}, {how}")
     images = RunImages(
-        repeated(task.train, options.repeats), task, given or normalization(task.train)
+        repeated(task.train, options.repeats),
+        task,
+        source_normalization(model_of(job.params), options, task.train),
     )
+    if series := options.series:
+        keeper.epochs |= {each.epoch for each in series[0]}
+        outcome = read_series(network, series[0], images, keeper, options.selection, context)
+        summary = finish_run(outcome, keeper, images, context)
+        return {"seed": job.wildcards["seed"], "dtype": options.precision, "summary": summary}
     outcome = train_run(
         network,
         images,

@@ -41,7 +41,7 @@ def history_table(outcome: Outcome) -> pd.DataFrame:
 
 def summary_of(outcome: Outcome) -> dict[str, Any]:
     """Return the best and the last epoch of a run, and whether it diverged."""
-    best, last = outcome.history[outcome.best_epoch], outcome.history[-1]
+    best, last = outcome.best, outcome.history[-1]
     text = f"best epoch {best.epoch}: validation {format_validation(best)}; "
     text += f"last epoch {last.epoch}: validation {format_validation(last)}"
     if outcome.diverged:

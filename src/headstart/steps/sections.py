@@ -32,7 +32,9 @@ def read_task(name: str, params: Mapping[str, Any], data: Artifact) -> Task:
 
 def pretrain_of(params: Mapping[str, Any]) -> Pretrain:
     """Return the training of a pretrain job; its source and seed are wildcards of the job."""
-    return Pretrain.model_validate({**params["pretrain"], "sources": ["source"], "seeds": [0]})
+    wildcards = {"sources": ["source"], "seeds": [0]}
+    series = {0: params["series"]} if params.get("series") else {}
+    return Pretrain.model_validate({**params["pretrain"], **wildcards, "series": series})
 
 
 def trajectory_of(params: Mapping[str, Any]) -> Trajectory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from headstart.tasks import TaskError
 from headstart.tasks.augmentation import augment, draw_changes
 from headstart.tasks.task import LabelledImages, TestImages, TrainImages, ValidationImages
 
+Statistic = float | Sequence[float]
 Batch = tuple[Float32[Tensor, "b channels height width"], Int64[Tensor, " b"]]
 
 
@@ -42,6 +43,19 @@ class Normalization:
     def from_dict(cls, values: dict[str, Any]) -> Normalization:
         """Return the normalisation that `to_dict` wrote."""
         return cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
+
+
+def stated_normalization(mean: Statistic, deviation: Statistic, channels: int) -> Normalization:
+    """Return a normalisation that somebody states: a number for all channels, or one for each of them.
+
+    Grey images have the mean over the channels of weights for colours, as their first convolution has.
+    """
+
+    def each(value: Statistic) -> tuple[float, ...]:
+        values = (value,) if isinstance(value, float) else tuple(value)
+        return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+    return Normalization(each(mean), each(deviation))
 
 
 @cache

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,8 @@ from headstart.networks.network import (
 )
 from headstart.networks.weights import state_digest
 from headstart.params.models import Model
-from headstart.tasks.batches import Normalization, normalization
+from headstart.params.models import Pixels as PixelParams
+from headstart.tasks.batches import Normalization, normalization, stated_normalization
 from headstart.tasks.task import TrainImages
 from headstart.training.checkpoints import distance, load, save
 from headstart.training.records import Outcome, Progress
@@ -76,7 +77,7 @@ class Keeper:
 
     def finish(self, outcome: Outcome, out: Path) -> None:
         """Put all checkpoints into the artifact, `best` among them, and write their manifest."""
-        best = outcome.history[outcome.best_epoch]
+        best = outcome.best
         if outcome.best_epoch not in self.epochs:
             self.keep(outcome.best_epoch, outcome.best_state, best.steps, best.samples)
         kept = sorted(self.epochs | {outcome.best_epoch})
@@ -123,10 +124,10 @@ class CheckpointSeries:
         """Return what the manifest says of an epoch."""
         return next(entry for entry in self.entries if entry["epoch"] == epoch)
 
-    def normalization_by(
-        self, by: Literal["source", "target"], images: TrainImages
-    ) -> Normalization:
-        """Return the statistics that images are normalised by: the source's, or a target's own."""
+    def normalization_by(self, by: str | PixelParams, images: TrainImages) -> Normalization:
+        """Return what images are normalised by: as in pre-training, a target's own statistics, or numbers."""
+        if isinstance(by, PixelParams):
+            return stated_normalization(by.mean, by.deviation, self._channels)
         return normalization(images) if by == "target" else self.normalization
 
     def state(self, epoch: int) -> dict[str, Tensor]:

@@ -117,3 +117,8 @@ class Outcome:
     final_test_accuracy: float | None
     diverged: bool
     reason: str
+
+    @property
+    def best(self) -> EpochRecord:
+        """Return the record of the epoch that validation chose."""
+        return next(record for record in self.history if record.epoch == self.best_epoch)

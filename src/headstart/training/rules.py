@@ -29,7 +29,8 @@ def learning_rate(schedule: Schedule, base: float, epoch: float, epochs: int) ->
             factor = schedule.factor ** sum(epoch >= drop for drop in schedule.drops)
         case "cosine":
             length = epochs - schedule.warmup_epochs
-            time = (epoch - schedule.warmup_epochs) / length if length > 0 else 1.0
+            # A warm-up as long as the training leaves no time to fall.
+            time = (epoch - schedule.warmup_epochs) / length if length > 0 else 0.0
             factor = (1 + math.cos(math.pi * min(1.0, max(0.0, time)))) / 2
     return base * factor * warmup
 

@@ -208,7 +208,7 @@ def test_without_validation_accuracies_a_clear_gain_is_described_and_not_decided
     assert verdict.descriptive
     assert verdict.verdict == "undetermined"
     assert verdict.reason.startswith("Described, not decided, because test data made choices")
-    assert "(there are no validation accuracies)" in verdict.reason
+    assert "(there are no validation accuracies on the target)" in verdict.reason
     assert verdict.interval == verdict.pigeonhole
 
 

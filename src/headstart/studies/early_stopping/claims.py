@@ -127,6 +127,9 @@ class ClaimEvaluator:
         asked = [verdict for verdict in verdicts if verdict.question == question]
         if not asked:
             return ClaimResult("not measured here", "Runs at one learning rate were not tuned.")
+        if asked[0].one_network:
+            text = f"{asked[0].reason} A claim about source networks needs several of them."
+            return ClaimResult("undetermined", text)
         return findings.earlier_start(asked[0])
 
     def target_size(self) -> ClaimResult:

@@ -74,8 +74,9 @@ def _plasticity(jobs: Jobs, source: str, model: str, seed: int) -> None:
         params={
             "tasks": {name: jobs.params.tasks[name] for name in names},
             "model": jobs.params.models[model],
-            "pretrain": without(jobs.params.pretrain[model], "sources", "seeds"),
+            "pretrain": without(jobs.params.pretrain[model], "sources", "seeds", "series"),
             "plasticity": plasticity,
+            **({"series": series[seed]} if (series := jobs.params.pretrain[model].series) else {}),
         },
         inputs={
             "pretrain": (jobs.pretrained[source, model, seed],),

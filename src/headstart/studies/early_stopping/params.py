@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from headstart.params.core import (
     CoreParams,
+    no_weights,
     not_kept,
     repeated,
     suggest,
@@ -247,6 +248,7 @@ def find_problems(params: CoreParams) -> list[str]:
                 problems += repeated(path, grid, ("targets", *GRID_LISTS))
             if model in params.pretrain:
                 problems += _missing_epochs(path, transfer, params.pretrain[model])
+                problems += no_weights(path, transfer, model, params)
     plasticity: Plasticity = params.section("plasticity")
     problems += unknown_names("plasticity.models", plasticity.models, "pretrain", params)
     problems += repeated("plasticity", plasticity, ("models",))

@@ -6,6 +6,7 @@ normalised as the source was. Nothing is chosen by them here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -189,8 +190,11 @@ def drawn(task: Images, number: int) -> ValidationImages:
 def rate_at(options: Pretrain, epoch: int) -> float:
     """Return the learning rate in the middle of the epoch that ended with a checkpoint.
 
-    For the untrained network, epoch 0, it is that of the first epoch.
+    For the untrained network, epoch 0, it is that of the first epoch; of a run that was trained elsewhere
+    it is not known.
     """
+    if options.series:
+        return math.nan
     return learning_rate(
         options.schedule, options.learning_rate, max(epoch, 1) - 0.5, options.epochs
     )

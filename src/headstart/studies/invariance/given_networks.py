@@ -19,7 +19,7 @@ from headstart.networks.timm_models import published_state
 from headstart.networks.weights import state_digest
 from headstart.params.models import Model
 from headstart.steps.sections import model_of
-from headstart.tasks.batches import Normalization
+from headstart.tasks.batches import stated_normalization
 from headstart.training.checkpoint_series import CheckpointSeries, Pixels
 
 RANDOM = "random"
@@ -87,10 +87,9 @@ def _modelled(name: str, model: str, weights: dict[str, str] | None) -> GivenNet
         backbone = build(typed, channels, size, 2, seed=0).backbone
         config = getattr(backbone, "pretrained_cfg", None) or {}
         mean, std = config.get("mean", (0.0,)), config.get("std", (1.0,))
-        if len(mean) != channels:
-            mean, std = ((sum(each) / len(each),) * channels for each in (mean, std))
+        normalization = stated_normalization(mean, std, channels)
         frozen = backbone.to(device).eval().requires_grad_(False)
-        return _pixels(name, Pixels(frozen, Normalization(tuple(mean), tuple(std)), (), tokens))
+        return _pixels(name, Pixels(frozen, normalization, (), tokens))
 
     return GivenNetwork(name, size, channels, made)
 

@@ -43,7 +43,7 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
             "": ["primary" if first else "" for first in verdicts["primary"]],
             **{name: verdicts[name].tolist() for name in CONTRAST},
             "rate": [rate_words(*row) for row in verdicts[RATE].itertuples(index=False)],
-            "verdict": verdicts["verdict"].tolist(),
+            "verdict": [_named(row) for row in verdicts.to_dict("records")],
             "effect": [effect for effect, *_ in effects_and_intervals],
             "interval": [interval or "–" for *_, interval in effects_and_intervals],
             "detectable": [f"{d:.1f}" if np.isfinite(d) else "–" for d in verdicts["detectable"]],
@@ -54,10 +54,16 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _named(row: Mapping[Any, Any]) -> str:
+    """Return a verdict, and that it speaks of one network where it does."""
+    alone = row.get("one_network", False) and row["verdict"] != "undetermined"
+    return f"{row['verdict']} (this network)" if alone else str(row["verdict"])
+
+
 def sentence(row: Mapping[Any, Any]) -> str:
     """Return one verdict as a sentence with effect, interval and n, then its reason."""
     words = f"{row['source']} to {row['target']}, {row['model']}, {row['arm']}, {shots_words(row['shots'])}"
-    words += f", {_rates(row)}: {row['verdict']}"
+    words += f", {_rates(row)}: {_named(row)}"
     if np.isfinite(row["effect"]):
         effect = format_interval(*(row[name] for name in EFFECT), signed=True, unit="points")
         words += f", {effect} from epoch {row['chosen_epoch']}"

@@ -68,6 +68,8 @@ class Accuracies:
     """1 where a run diverged, in the shape of `test`; None where that is not known."""
     fixed_rate: float | None = None
     """The rate that all starts have on the question of a fixed one; None is the highest."""
+    one_network: bool = False
+    """The units are draws of the target for one source network, of which alone the runs speak."""
     classes: int | None = None
     """Of the target, where the table tells how many images were trained on."""
 
@@ -89,7 +91,12 @@ class Accuracies:
                 f"all networks share {pluralize(self.n_draws, 'draw')}, which says nothing of other draws: "
                 f"give each network its own, or all of them {LEAST_UNITS} and more"
             )
-        if self.n_units < LEAST_UNITS:
+        if self.n_units < LEAST_UNITS and self.one_network:
+            causes.append(
+                f"one source network with {pluralize(self.n_units, 'draw')} cannot give a p below "
+                f"{p_floor(self.n_units):.3g}: {LEAST_UNITS} draws are the least"
+            )
+        elif self.n_units < LEAST_UNITS:
             causes.append(
                 f"{pluralize(self.n_units, 'source seed')} cannot give a p below "
                 f"{p_floor(self.n_units):.3g}, where {ALPHA:g} is the level and {LEAST_UNITS} seeds "
@@ -115,6 +122,20 @@ class Accuracies:
         """Which learning rate is the fixed one: the largest that does not exceed it, or the smallest."""
         limit = np.inf if self.fixed_rate is None else self.fixed_rate * (1 + 1e-9)
         return max(sum(rate <= limit for rate in self.learning_rates) - 1, 0)
+
+    def of_one_network(self) -> "Accuracies":
+        """Return the accuracies of a single source network with its draws of the target as the units."""
+        number = len(self.draws)
+        return self.changed(
+            lambda values: values.swapaxes(1, 2),
+            seeds=self.draws,
+            draws=(0,),
+            source_best=np.repeat(self.source_best, number),
+            units=(),
+            shared_draws=False,
+            shared_images=True,
+            one_network=True,
+        )
 
     def at_fixed_rate(self) -> "Accuracies":
         """Return the accuracies at the fixed learning rate."""
@@ -142,7 +163,9 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
     cubes = _Cubes(rows, metric)
     test, seen = cubes.array(metric, "test")
     validation, seen_validation = cubes.array(metric, "validation")
-    descriptive = "" if seen_validation.any() else "there are no validation accuracies"
+    descriptive = (
+        "" if seen_validation.any() else "there are no validation accuracies on the target"
+    )
     _check_crossing(seen, cubes.labels)
     if not descriptive and not np.array_equal(seen, seen_validation):
         cell = cubes.name(np.argwhere(seen != seen_validation)[0])
@@ -155,8 +178,10 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
     best = _source_best(table, rows, seen, cubes.labels)
     if descriptive:
         validation = test
+    elif np.array_equal(validation[seen], test[seen]):
+        descriptive = "validation and test accuracies are equal in every run, as of the same images"
     if not best.from_validation:
-        chosen = "source-best epochs were not chosen on source validation images"
+        chosen = "no validation accuracies on the source chose the source-best epochs"
         descriptive = f"{descriptive}, {chosen}" if descriptive else chosen
     built = _assemble(cubes.labels, seen, best, (validation, test, diverged))
     built = replace(
@@ -166,7 +191,27 @@ def accuracy_tensors(table: pd.DataFrame, contrast: Mapping[str, object]) -> Acc
         shared_images=not own_images,
         classes=_classes(rows),
     )
+    built = one_of_equals(built)
     return built if nested else with_shared_draws(built)
+
+
+def one_of_equals(runs: Accuracies) -> Accuracies:
+    """Leave one of the source seeds that have the same accuracies in all runs: they are one network."""
+    flat = np.stack([runs.validation, runs.test])
+    digests = [hashlib.sha256(flat[:, :, i].tobytes()).digest() for i in range(len(runs.seeds))]
+    kept = [i for i, digest in enumerate(digests) if digest not in digests[:i]]
+    if len(kept) == len(digests):
+        return runs
+    names = ", ".join(str(runs.seeds[i]) for i in range(len(digests)) if i not in kept)
+    text = (
+        f"seeds {names} have the accuracies of another seed in every run: one network counts once"
+    )
+    return runs.changed(
+        lambda values: values[:, kept],
+        seeds=tuple(runs.seeds[i] for i in kept),
+        source_best=runs.source_best[kept],
+        flags=(*runs.flags, f"equal-seeds: {text}"),
+    )
 
 
 def _draws_of_networks(rows: pd.DataFrame) -> tuple[pd.DataFrame, bool]:

@@ -73,6 +73,11 @@ def decide(
         reason = _why_not(evidence, described, counted=tests > 0)
         return Decision("undetermined", main, described, reason)
     these = " This holds for these test images, which all networks share."
+    if evidence.one_network:
+        these = (
+            " It is an answer for this one network, over draws of the target on these test images: it says "
+            "nothing of other networks."
+        )
     open_reason = _undetermined(evidence, described, adjusted[main], margin, tests)
     decision = _gain(evidence, adjusted, DIRECTIONS) or _no_gain(
         evidence, adjusted, described, margin
@@ -195,6 +200,8 @@ def _would_take(evidence: Evidence, gain: Gain, margin: float) -> str:
     if not np.isfinite(gain.detectable):
         return "No gain is detectable like this."
     found = f"A gain of {gain.detectable:.1f} points would be found with a power of 80 %"
+    if evidence.one_network:
+        return f"{found} for this one network; further draws would tell smaller ones."
     target = max(margin, gain.effect)
     if gain.detectable <= target:
         return f"{found}, so more networks would decide."
@@ -227,6 +234,8 @@ def _reach(sd: float, n: int) -> float:
 
 
 def _units(evidence: Evidence) -> str:
+    if evidence.one_network:
+        return f"{evidence.n_units} draws of the target, one source network"
     if evidence.n_units == evidence.n_seeds:
         return pluralize(evidence.n_seeds, "source seed")
     return (

@@ -53,6 +53,7 @@ class Evidence:
     learning_rate: float | None
     flags: tuple[str, ...]
     preferred: int | None = None
+    one_network: bool = False
 
 
 def questions(runs: Accuracies) -> tuple[Question, ...]:
@@ -88,20 +89,21 @@ def weigh(
     if not several:
         flags = ["one-learning-rate: nothing was tuned", *_transfer_flag(accuracies, rates)]
     return Evidence(
-        n_seeds=len(accuracies.seeds),
-        n_draws=accuracies.n_draws,
+        n_seeds=1 if accuracies.one_network else len(accuracies.seeds),
+        n_draws=accuracies.n_units if accuracies.one_network else accuracies.n_draws,
         n_units=accuracies.n_units,
         p_floor=p_floor(accuracies.n_units),
         gains=found,
         p_values={name: gain.p for name, gain in found.items()} | none_gains,
         p_interaction=interaction_test(every, seed),
-        source_best=tuple(accuracies.source_best.tolist()),
+        source_best=tuple(accuracies.source_best[: 1 if accuracies.one_network else None].tolist()),
         descriptive=bool(accuracies.descriptive),
         causes=tuple(accuracies.undecidable),
         shared_images=accuracies.shared_images,
         learning_rate=accuracies.learning_rates[0] if question == "fixed" else None,
         flags=(*accuracies.flags, *flags),
         preferred=preferred,
+        one_network=accuracies.one_network,
     )
 
 

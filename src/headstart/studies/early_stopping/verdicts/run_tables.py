@@ -71,6 +71,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("value", "source_epoch", "learning_rate"):
         if not pd.api.types.is_numeric_dtype(table[name]):
             _refuse_text(table, name)
+    _check_names_are_there(table)
     if (table["metric"] == CORRECT).any() and "image" not in table.columns:
         raise TableError(f"metric {CORRECT!r} needs a column 'image' that names the test image")
     _check_epochs(table)
@@ -155,6 +156,23 @@ def _refuse_text(table: pd.DataFrame, name: str) -> None:
     raise TableError(
         f"column {name!r} must hold numbers; row {row} holds {table[name].iloc[row]!r}: {advice}"
     )
+
+
+def _check_names_are_there(table: pd.DataFrame) -> None:
+    """Refuse rows that do not say what they are of."""
+    for name in ("source", "model", "mode", "seed", "split", "metric"):
+        if (empty := table[name].isna().to_numpy()).any():
+            row = int(empty.argmax())
+            raise TableError(f"column {name!r} is empty in row {row}; every row needs its {name}")
+    runs = ~table["mode"].isin(SOURCE_MODES).to_numpy()
+    if runs.any() and not table.loc[runs, "metric"].isin([HEADLINE, ORACLE]).any():
+        if "target_epoch" in table.columns:
+            return
+        found = ", ".join(map(repr, sorted(table.loc[runs, "metric"].unique())[:6]))
+        raise TableError(
+            f"the fine-tuning rows have metric {found}; {HEADLINE!r} is needed on validation and test, or "
+            f"{ORACLE!r} on test, or accuracies per `target_epoch`"
+        )
 
 
 def _check_epochs(table: pd.DataFrame) -> None:

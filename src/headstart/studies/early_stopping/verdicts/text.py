@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from headstart.statistics.errors import TableError
 from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.end_measures import add_end_measures
 from headstart.studies.early_stopping.verdicts.run_tables import (
@@ -16,6 +15,7 @@ from headstart.studies.early_stopping.verdicts.run_tables import (
     arms_as_modes,
     check_table,
 )
+from headstart.studies.early_stopping.verdicts.table_files import read_table_file
 from headstart.studies.early_stopping.verdicts.verdicts import Verdict
 
 COLUMNS = [
@@ -33,7 +33,7 @@ COLUMNS = [
 
 
 def read_runs(path: str | Path, classes: int | None = None) -> pd.DataFrame:
-    """Read a tidy table of runs from .csv (also compressed) or .parquet and check its columns.
+    """Read a tidy table of runs from a file as `table_files` reads them, and check its columns.
 
     Where the file holds per-epoch curves and no end measures, these are computed; `classes` of
     the target lets training losses tell which runs diverged. Where it has a column `arm`, the
@@ -42,17 +42,7 @@ def read_runs(path: str | Path, classes: int | None = None) -> pd.DataFrame:
     Raises:
         TableError: when the file cannot be read as a table of runs; the message says why.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise TableError(f"there is no file {file}")
-    name = file.name.lower()
-    parquet = name.endswith((".parquet", ".pq"))
-    if not parquet and not name.endswith((".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".csv.zip")):
-        raise TableError(f"{file.name} is neither .csv nor .parquet")
-    try:
-        table = pd.read_parquet(file) if parquet else pd.read_csv(file)
-    except (ValueError, OSError) as error:
-        raise TableError(f"{file.name} cannot be read as a table: {error}") from error
+    table = read_table_file(Path(path))
     return add_end_measures(check_table(arms_as_modes(table)), classes)
 
 
@@ -75,7 +65,7 @@ def one_line(verdict: Verdict) -> str:
     return (
         f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
         f"{contrast['shots']} shots, rate {rate_words(verdict.question, verdict.learning_rate)}: "
-        f"{verdict.verdict},{effect} n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
+        f"{verdict.words},{effect} n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
         + "".join(f", {flag}" for flag in verdict.flags if flag.startswith("edge-of-grid"))
         + (", primary" if verdict.primary else "")
     )
@@ -94,7 +84,7 @@ def render(verdicts: Sequence[Verdict], width: int = 100) -> str:
         for row in cells
     ]
     for number, verdict in enumerate(verdicts, start=1):
-        lines += ["", *_wrap(f"{number}. {verdict.verdict}: {verdict.reason}", width, "   ")]
+        lines += ["", *_wrap(f"{number}. {verdict.words}: {verdict.reason}", width, "   ")]
         for flag in verdict.flags:
             lines += _wrap(f"   - {flag}", width, "     ")
     return "\n".join(lines) + "\n"
@@ -107,7 +97,7 @@ def _cells(verdict: Verdict) -> list[str]:
         mark,
         *names,
         rate_words(verdict.question, verdict.learning_rate),
-        verdict.verdict,
+        verdict.words,
         _number(verdict.effect, "+.1f"),
         _interval(verdict),
         _number(verdict.detectable, ".1f"),

@@ -10,6 +10,7 @@ import pandas as pd
 from headstart.statistics.errors import UndecidableError
 from headstart.statistics.hypotheses import holm
 from headstart.statistics.intervals import Interval
+from headstart.studies.early_stopping.verdicts.accuracies import LEAST_UNITS
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.decision import VerdictName, can_decide, decide
 from headstart.studies.early_stopping.verdicts.evidence import Evidence, Question, questions, weigh
@@ -44,7 +45,8 @@ class Verdict:
     can decide nothing and is not counted there), `p_floor` the smallest p that a sign-flip test of
     these units can give. `confirmation` is the effect on seeds that chose nothing, `pigeonhole`
     resamples networks and draws where nothing can be decided, `optimism` the part of the effect that
-    choosing in-sample adds. `descriptive` marks tables in which test data made choices.
+    choosing in-sample adds. `one_network` marks an answer for a single source network, whose units are
+    draws of the target. `descriptive` marks tables in which test data made choices.
     """
 
     contrast: dict[str, object]
@@ -70,6 +72,13 @@ class Verdict:
     confirmation: Interval | None = None
     pigeonhole: Interval | None = None
     flags: tuple[str, ...] = ()
+    one_network: bool = False
+
+    @property
+    def words(self) -> str:
+        """Return the verdict for a person: of one network, it says so."""
+        decided = self.one_network and self.verdict != "undetermined"
+        return f"{self.verdict} (this network)" if decided else self.verdict
 
 
 def verdict_on(
@@ -166,6 +175,8 @@ def _weighed(
     """Yield each question that the runs of a contrast can be asked with its evidence, or why there is none."""
     try:
         runs = comparable(table, contrast, fixed_rate)
+        if len(runs.seeds) == 1 and len(runs.draws) >= LEAST_UNITS:
+            runs = runs.of_one_network()
     except UndecidableError as error:
         rates = table.loc[table["metric"].isin([HEADLINE, ORACLE]), "learning_rate"].nunique()
         for question in get_args(Question) if rates > 1 else ("fixed",):
@@ -235,6 +246,7 @@ def _verdict(
         n_draws=evidence.n_draws,
         source_best=evidence.source_best,
         flags=evidence.flags,
+        one_network=evidence.one_network,
     )
     if gain is None:
         return described

@@ -1,0 +1,226 @@
+"""`headstart import`: the checkpoints of runs that were trained elsewhere become source networks of the study."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from headstart.artifacts.files import file_sha256, write_atomically
+from headstart.maintenance.edit_params import Document
+from headstart.maintenance.given_weights import (
+    FOLDER,
+    image_shape,
+    pixel_words,
+    stated_pixels,
+)
+from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
+from headstart.networks.build import build
+from headstart.networks.layouts import Found, read_content
+from headstart.networks.network import Network
+from headstart.networks.timm_models import published_state
+from headstart.networks.weights import load_content
+from headstart.params.models import Model
+from headstart.params.reading import ParamsError
+from headstart.registry import load
+from headstart.steps.given_series import series_problems
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".tar", ".ckpt", ".bin")
+# Files of a saver that repeat the weights of an epoch that has a file of its own.
+REPEATS = re.compile(r"(last|final|latest|best|model_best)$")
+Source = Path | str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for: epochs as trained, the model, the source, and how pixels were normalised."""
+
+    epochs: tuple[int, ...] = ()
+    model: str | None = None
+    source: str | None = None
+    options: WeightOptions = NOTHING_SAID
+
+
+def import_series(runs: Sequence[str], request: Request, params: Path) -> str:
+    """Convert checkpoints to `weights/`, name them in the params file, and return what was done.
+
+    Every folder is a run, a source network of its own; files, patterns and timm tags together are one.
+
+    Raises:
+        ParamsError: no checkpoints, or not as many epochs as checkpoints.
+        NetworkError: a checkpoint cannot be read safely, or is of another network.
+    """
+    loaded = load(params)
+    name = _only("models", request.model, loaded.models)
+    pretrain = loaded.pretrain.get(name)
+    known = list(pretrain.sources) if pretrain else list(loaded.tasks)
+    source = _only("tasks", request.source, dict.fromkeys(known))
+    model = loaded.models[name].model_copy(update={"weights": None})
+    shape = image_shape(loaded, name)
+    series: dict[int, list[dict[str, Any]]] = {}
+    lines: list[str] = []
+    first: Source = ""
+    for seed, files in enumerate(_runs(runs)):
+        dated = _dated(files, request.epochs)
+        first = first or dated[0][1]
+        entries, notes = _convert(dated, name, seed, model, shape, request.options.part)
+        series[seed] = entries
+        epochs = ", ".join(str(epoch) for epoch, _ in dated)
+        lines += [f"run {seed}: epochs {epochs}", *(f"  {note}" for note in notes)]
+    entry: dict[str, Any] = {"sources": [source], "seeds": list(series), "series": series}
+    pixels = request.options.pixels() or _stated(model, first)
+    if pixels:
+        entry["normalization"] = pixels
+        lines.append(f"pixels: {pixel_words(pixels)}")
+    else:
+        lines.append("nothing states how pixels were normalised: `--mean` and `--deviation` do")
+    document = Document(params)
+    document.replace(("pretrain", name), entry)
+    document.write()
+    if len(series) == 1:
+        lines.append("one run is one source network: verdicts speak of this network alone")
+    return "\n".join([f"{params}: pretrain.{name}.series has {len(series)} runs", *lines])
+
+
+def _only(section: str, named: str | None, known: Iterable[str]) -> str:
+    names = list(known)
+    if named is None and len(names) == 1:
+        return names[0]
+    option = {"models": "--model", "tasks": "--source"}[section]
+    if named not in names:
+        raise ParamsError(
+            f"import: {option}: name one of `{section}`: {', '.join(names) or 'none'}"
+        )
+    return str(named)
+
+
+def _runs(named: Sequence[str]) -> list[list[Source]]:
+    """Return the checkpoints of every run, in the order of their numbers."""
+    folders: list[list[Source]] = []
+    files: list[Source] = []
+    for name in named:
+        found = [Path(each) for each in glob.glob(name)] if glob.has_magic(name) else [Path(name)]
+        for path in sorted(found, key=_order):
+            if path.is_dir():
+                inside = [each for each in path.iterdir() if each.name.endswith(SUFFIXES)]
+                if not inside:
+                    raise ParamsError(f"import: {path}: no checkpoints; they end in {SUFFIXES}")
+                folders.append([*sorted(inside, key=_order)])
+            elif path.is_file():
+                files.append(path)
+            elif "." in name and "/" not in name and not name.endswith(SUFFIXES):
+                files.append(name)
+            else:
+                raise ParamsError(f"import: {name}: no such file or folder, and no tag of timm")
+    if not folders and not files:
+        raise ParamsError(f"import: {' '.join(named)}: fits no file")
+    return folders + ([files] if files else [])
+
+
+def _stem(source: Source) -> str:
+    name = source.name if isinstance(source, Path) else source
+    while isinstance(source, Path) and name.endswith(SUFFIXES):
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _order(path: Path) -> tuple[list[int], str]:
+    return [int(each) for each in re.findall(r"\d+", _stem(path))], path.name
+
+
+def _dated(files: list[Source], requested: tuple[int, ...]) -> list[tuple[int, Source]]:
+    """Give every checkpoint its epoch: as requested, or as its own name and content say."""
+    epochs = {file: _epoch(file) for file in files}
+    own = {file: each for file, each in epochs.items() if each is not None}
+    if requested and len(requested) == len(files) and set(requested) != set(own.values()):
+        return sorted(zip(requested, files, strict=True), key=lambda pair: pair[0])
+    numbered: dict[int, Source] = {}
+    for file, epoch in own.items():
+        if epoch in numbered and REPEATS.search(_stem(file)):
+            continue
+        numbered[epoch] = file
+    chosen = requested or tuple(sorted(numbered))
+    missing = [epoch for epoch in chosen if epoch not in numbered]
+    if missing or not chosen:
+        names = ", ".join(_stem(file) for file in files[:8])
+        raise ParamsError(
+            f"import: --epochs {' '.join(map(str, requested))}: the {len(files)} checkpoints ({names}) are of "
+            f"epochs {sorted(numbered) or 'unknown'}; give as many epochs as checkpoints, in their order"
+        )
+    return [(epoch, numbered[epoch]) for epoch in sorted(chosen)]
+
+
+def _epoch(source: Source) -> int | None:
+    """Return how many epochs a checkpoint was trained: of timm's and Lightning's savers one more than they say."""
+    if not isinstance(source, Path):
+        return None
+    content = {} if source.suffix == ".safetensors" else read_content(source)
+    said = content.get("epoch") if isinstance(content, dict) else None
+    if isinstance(said, int) and not isinstance(said, bool):
+        from_zero = "arch" in content or "pytorch-lightning_version" in content
+        return said + from_zero
+    numbers = re.findall(r"\d+", _stem(source))
+    return int(numbers[-1]) if numbers else None
+
+
+def _convert(
+    dated: list[tuple[int, Source]],
+    name: str,
+    seed: int,
+    model: Model,
+    shape: tuple[int, int],
+    part: str | None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write one safetensors file per checkpoint; return their entries, and what was done to them."""
+    entries, notes, states = (
+        list[dict[str, Any]](),
+        dict[str, None](),
+        dict[int, dict[str, Tensor]](),
+    )
+    for epoch, source in dated:
+        network = build(model, *shape, 2, seed=0)
+        content = read_content(source) if isinstance(source, Path) else published_state(source)
+        found = load_content(network, content, model, shape[0], str(source), part)
+        state = {k: v for k, v in network.state_dict().items() if k.startswith("backbone.")}
+        states[epoch] = state | _head(found, network)
+        path = FOLDER / name / f"seed{seed}" / f"epoch-{epoch:04d}.safetensors"
+        tensors = {k: v.contiguous().clone() for k, v in states[epoch].items()}
+        write_atomically(path, save(tensors))
+        entries.append({"epoch": epoch, "path": str(path), "sha256": file_sha256(path)})
+        notes |= dict.fromkeys(found.notes)
+    headless = [epoch for epoch in states if "head.weight" not in states[epoch]]
+    if headless:
+        notes[
+            f"no head is known of epochs {headless}: their accuracy on the source is not read"
+        ] = None
+    problems = [f"BEWARE: {problem}" for problem in series_problems(states)]
+    return entries, [*notes, *problems]
+
+
+def _head(found: Found, network: Network) -> dict[str, Tensor]:
+    """Return the classifier of a checkpoint, where it has just one that fits the features."""
+    own, features = network.backbone.state_dict(), network.feature_dimension
+    rest = {k: v for k, v in {**found.beside, **found.state}.items() if k not in own}
+    fits = [k for k, v in rest.items() if k.endswith("weight") and v.ndim == 2]
+    fits = [k for k in fits if rest[k].shape[1] == features]
+    if len(fits) != 1:
+        return {}
+    weight = rest[fits[0]].float()
+    bias = rest.get(fits[0].removesuffix("weight") + "bias", torch.zeros(len(weight))).float()
+    return {"head.weight": weight, "head.bias": bias}
+
+
+def _stated(model: Model, first: Source) -> dict[str, Any] | None:
+    """Return how the pixels of a run were normalised: as its files say, or timm for its own training."""
+    if isinstance(first, Path):
+        content = {} if first.suffix == ".safetensors" else read_content(first)
+        theirs = isinstance(content, dict) and "arch" in content
+        return stated_pixels(model if theirs else None, first)
+    return stated_pixels(model.model_copy(update={"name": first}), Path())
