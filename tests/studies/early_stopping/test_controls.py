@@ -69,7 +69,7 @@ def test_every_judge_has_negative_and_planted_controls_where_its_runs_are_there(
     judged = {kind: {*rows["judge"]} for kind, rows in found.groupby("kind")}
     assert judged == {"negative": {*EVALUATORS}, "planted": {*EVALUATORS}}
     named = set(found.loc[found["kind"] == "negative", "control"])
-    assert named == {*NEGATIVE, "all starts levelled to scratch"}
+    assert named == {*NEGATIVE, "scratch and pretrained starts change places"}
     assert found["passes"].all(), found[~found["passes"]].to_string()
     largest = found[(found["kind"] == "planted") & ~found["control"].str.startswith("2 points")]
     assert (largest["supported"] >= 0.8).all()
