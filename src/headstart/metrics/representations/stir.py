@@ -24,7 +24,7 @@ from torch import Tensor
 
 from headstart.metrics.representations.similarity import (
     MINIMUM_IMAGES,
-    linear_grams,
+    linear_gram,
     undefined_reason,
     unit_grams,
 )
@@ -71,13 +71,15 @@ def target_grams(
     Args:
         every_layer: from images to the outputs of all layers.
         originals: X of each seed.
-        inverted: X′ of each seed and reference layer.
+        inverted: X′ of each seed and reference layer, of any precision and on any device.
         batch_size: images per forward pass; the result does not depend on it.
     """
 
     def grams(images: Tensor) -> Tensor:
-        batches = [every_layer(part) for part in images.split(batch_size or len(images))]
-        return linear_grams([torch.cat(parts) for parts in zip(*batches, strict=True)])
+        # Only a batch of X′ is ever held as X is, and only one layer's features twice.
+        parts = images.split(batch_size or len(images))
+        batches = [every_layer(part.to(originals)) for part in parts]
+        return torch.stack([linear_gram(torch.cat(each)) for each in zip(*batches, strict=True)])
 
     with torch.no_grad():
         of_x = torch.stack([grams(x) for x in originals])

@@ -1,9 +1,11 @@
 """What a job of the invariance study takes."""
 
+from dataclasses import replace
+
 from headstart.artifacts.keys import Job
 from headstart.params.core import CoreParams
 from headstart.steps.cost import Cost, asked
-from headstart.studies.invariance.params import Inversions
+from headstart.studies.invariance.params import Invariance, Inversions
 from headstart.tasks.nominal import task_size
 
 
@@ -12,7 +14,7 @@ def inversions(job: Job, params: CoreParams) -> Cost:
     from headstart.studies.invariance.inversions import optimizer_of
 
     options = Inversions.model_validate(job.params["inversions"])
-    layers = len(options.layers) or job.params["model"].get("kwargs", {}).get("depth", 12)
+    layers = _layers(job, options)
     networks = len(job.params["epochs"])
     images = networks * options.images * len(options.seeds) * len(options.kinds) * layers
     size = task_size(job.wildcards["target"], params)
@@ -27,3 +29,53 @@ def inversions(job: Job, params: CoreParams) -> Cost:
         batch=options.batch_size,
         trained=images * optimizer_of(options).steps / 2,
     )
+
+
+HELD = 8
+"""Sets of Grams at once: four of a run, a control and the one after it, its seeds before they are joined."""
+ENTRIES = 6e7
+"""Entries of Grams a second of one core that are centred and multiplied for an interval, in one form."""
+
+
+def invariance(job: Job, params: CoreParams) -> Cost:
+    """Return the cost of comparing runs: forward passes over X and X′ of every block, and half-samples.
+
+    A set of Grams is that of one network on X and on X′ of one network. At the end of a run, and for each
+    reading and kind of start, there are four, one behind the embedding and, for the reading that decides,
+    one for every control and block; on the way, two at each epoch, four where learning is followed.
+    """
+    options = Invariance.model_validate(job.params["invariance"])
+    inversions = options.inversions
+    layers, seeds, kinds = _layers(job, inversions), len(inversions.seeds), len(inversions.kinds)
+    readings, n = len(inversions.readings), inversions.images
+    ended = on_the_way = robust = 0
+    for run in job.inputs["trajectory"]:
+        arm = run.wildcards["arm"]
+        followed = len(options.dynamics.epochs)
+        controls = sum(name == "random" or arm not in options.scratch for name in options.control)
+        ended += kinds * (5 * readings + controls * layers)
+        on_the_way += kinds * followed * (4 if arm in options.dynamics.learning else 2)
+        corrupted = len(options.robustness.corruptions) * len(options.robustness.severities)
+        robust += bool(corrupted) * (corrupted + 1) * (followed + 1) * options.robustness.images
+    images = n * seeds * (1 + layers)
+    entries = seeds * layers * (1 + layers) * n**2
+    # Half of the images are a quarter of a Gram; two forms.
+    drawn = ended * 2 * entries * (1 + options.resamples / 4) + on_the_way * 2 * entries
+    cost = asked(
+        job,
+        params,
+        "target",
+        runs=len(job.inputs["trajectory"]),
+        files=5,
+        disk=40_000 + 25_000 * len(job.inputs["trajectory"]),
+        batch=inversions.batch_size,
+        evaluated=(ended + on_the_way) * images + robust,
+        seconds=drawn / ENTRIES,
+    )
+    assert cost.size
+    stored = layers * n * cost.size.pixels * (2 if inversions.precision == "float16" else 4)
+    return replace(cost, held=cost.held + stored + HELD * 8 * entries)
+
+
+def _layers(job: Job, options: Inversions) -> int:
+    return len(options.layers) or job.params["model"].get("kwargs", {}).get("depth", 12)

@@ -28,6 +28,7 @@ STUDY = Study(
         Step(
             "invariance",
             "headstart.studies.invariance.compare:make",
+            cost="headstart.studies.invariance.cost:invariance",
             reads=("data", "pretrain", "trajectory", "inversions"),
             sections=INVERTED,
             gpu=True,

@@ -72,10 +72,8 @@ class Inverted:
             name = cell_name(epoch, network.tokens, kind, seed)
             stored = load(self.artifact.file(name))["pixels"]
             device = next(network.backbone.parameters()).device
-            x, inverted = reference.pixels[index].to(device), stored.float().to(device)
-            parts.append(
-                target_grams(network.every_layer, x[None], inverted[None], self.batch_size)
-            )
+            x = reference.pixels[index].to(device)
+            parts.append(target_grams(network.every_layer, x[None], stored[None], self.batch_size))
         return TargetGrams(
             torch.cat([part.originals for part in parts]),
             torch.cat([part.inverted for part in parts]),
