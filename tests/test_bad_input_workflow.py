@@ -70,8 +70,8 @@ def test_datasets_that_cannot_be_made_are_named_and_nothing_trains(project: Proj
     """Without its sha256, changed since, not an image, no network, a wrong checksum."""
     for name in ("edited", "broken"):
         write_photos(project.folder / name)
-    (project.folder / "broken" / "gull" / "3.png").write_bytes(b"no image")
     added = {name: content_hash(project.folder / name) for name in ("edited", "broken")}
+    (project.folder / "broken" / "gull" / "3.png").write_bytes(b"no image")
     (project.folder / "edited" / "crow" / "0.png").unlink()
     project.edit("params.yaml", "\ntasks:", f"{OTHERS.format(**added)}tasks:")
     spoilt = project.folder / "downloads" / "FashionMNIST" / "train-images-idx3-ubyte.gz"

@@ -248,7 +248,7 @@ def test_a_file_that_is_no_mapping_is_named(project: Path, text: str, said: str)
             ),
             "its anchors expand to more than 1,000,000 values",
         ),
-        ("a: &a [*a]", "its anchors expand to more than"),
+        ("a: &a [*a]", "no anchor inside itself"),
         (f"a: {'[' * 3000}{']' * 3000}", "nested too deep"),
         ("datasets: {../../x: {kind: glyphs}}", "string should match pattern"),
         ("tasks: {'/tmp/x': {dataset: glyphs}}", "string should match pattern"),

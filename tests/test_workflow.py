@@ -221,7 +221,8 @@ def test_an_edit_of_the_training_loop_recomputes_until_it_is_declared_the_same(
     assert (jobs["pretrain"], jobs["transfer"]) == (3, 5)
     for step in (name for name, kind in STEPS.items() if kind.versioned):
         assert ": version " in copied.headstart("version", step, "--same")
-    assert "Nothing to be done" in copied.snakemake("-n")
+    # The check reads the loop's modules too, and its code is no versioned step's.
+    assert set(planned(copied.snakemake("-n"))) <= {"all", "check", "total"}
     copied.headstart("version", "pretrain", "--bump")
     assert planned(copied.snakemake("-n"))["pretrain"] == 3
 

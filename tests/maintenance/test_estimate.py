@@ -69,8 +69,8 @@ def test_runs_of_further_grids_are_counted() -> None:
         if job.wildcards["arm"] == "finetune" and job.wildcards["model"] == "convnet"
         if job.wildcards["target"] == "cyrillic"
     }
-    # Seven starts at six rates; three at four with one shot, and at five with twenty.
-    assert part == (7, 7 * 6 + 3 * 4 + 3 * 5)
+    # Eight starts at six rates; four at four with one shot, and three at five with twenty.
+    assert part == (8, 8 * 6 + 4 * 4 + 3 * 5)
 
 
 def test_a_step_without_a_cost_is_counted_by_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

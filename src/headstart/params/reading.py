@@ -14,6 +14,8 @@ from headstart.params.core import CoreParams, suggest
 from headstart.params.types import Section
 
 VALUES = 1_000_000
+DEEPEST = 100
+TOO_DEEP = "its values are nested too deep; use fewer brackets, and no anchor inside itself"
 """No study has as many values in its params file."""
 SHOULD_BE = "input should be "
 # How pydantic calls what may stand in a file, and how a person who wrote the file does.
@@ -59,13 +61,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: no such file; `headstart use default` writes the default study"
         ) from None
     except RecursionError:
-        raise ParamsError(f"{path}: its values are nested too deep; use fewer brackets") from None
+        raise ParamsError(f"{path}: {TOO_DEEP}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from None
-    if _is_bomb(raw):
-        raise ParamsError(
-            f"{path}: its anchors expand to more than {VALUES:,} values; write them out"
-        )
+    if reason := _bomb(raw):
+        raise ParamsError(f"{path}: {reason}")
     if not isinstance(raw, dict):
         raise ParamsError(
             f"{path}: sections such as `datasets:` are needed, found {type(raw).__name__}"
@@ -73,18 +73,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _is_bomb(raw: object) -> bool:
-    """Return whether a file holds more values than any study, as one does whose anchors repeat each other."""
-    queue, seen = [raw], 0
+def _bomb(raw: object) -> str:
+    """Return why a file holds more or deeper values than any study, as where anchors repeat each other."""
+    queue, seen = [(raw, 0)], 0
     while queue:
-        value = queue.pop()
+        value, depth = queue.pop()
         inside = list(value.values()) if isinstance(value, dict) else value
         if isinstance(inside, list):
             seen += len(inside)
             if seen > VALUES:
-                return True
-            queue += inside
-    return False
+                return f"its anchors expand to more than {VALUES:,} values; write them out"
+            if depth > DEEPEST:
+                return TOO_DEEP
+            queue += [(each, depth + 1) for each in inside]
+    return ""
 
 
 def parse(model: type[P], raw: dict[str, Any], path: Path | str) -> P:

@@ -55,10 +55,13 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         model_of(job.params), channels, size, len(task.classes), seeds.of("initial weights")
     )
     keeper = Keeper(context.state / "checkpoints", job.params["keep"], network)
-    how = f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
-    how = "trained elsewhere" if options.series else how
-    number = f"{len(task.train.labels):,} images of {len(task.classes)} classes"
-    context.log(f"{context.device}, {number}, {how}")
+    if options.series:
+        context.log(f"{context.device}, {len(task.train.labels):,} images, trained elsewhere")
+    else:
+        context.log(
+            f"{context.device}, {len(task.train.labels):,} images of {len(task.classes)} classes, "
+            f"{options.epochs} epochs, learning rate {options.learning_rate:g}"
+        )
     images = RunImages(
         repeated(task.train, options.repeats),
         task,

@@ -78,6 +78,8 @@ def test_runs_at_the_published_medians_are_described_with_the_gain_of_the_median
     nets, draws = pd.DataFrame({"src_net": ["alt08", "alt09", "alt10"]}), list("abc")
     runs = values.merge(nets, how="cross").merge(pd.DataFrame({"draw": draws}), how="cross")
     runs["ckpt"] = runs["checkpoint"].replace("source-best", "best")
+    # Networks that are equal everywhere would be one.
+    runs["value"] += runs["src_net"].map({"alt08": -1.0, "alt09": 0.0, "alt10": 1.0})
     for name in ("peak_test_acc", "final_test_acc", "mean_last10_test_acc"):
         runs[name] = runs["value"]
     runs.assign(max_train_loss=4.0, invalid_per_spec=0).to_csv(tmp_path / "logs.csv", index=False)
@@ -89,8 +91,9 @@ def test_runs_at_the_published_medians_are_described_with_the_gain_of_the_median
         assert verdict.effect == pytest.approx(earlier.max() - mine["source-best"])
         assert verdict.chosen_epoch == int(earlier.idxmax())
         assert (verdict.verdict, verdict.descriptive, verdict.n_seeds) == ("undetermined", True, 3)
-        # Equal runs resample to one point: the interval tells of no spread, the reason of few seeds.
-        assert verdict.interval.low == verdict.interval.high == pytest.approx(verdict.effect)
+        # Equal gains resample to one point: the interval tells of no spread, the reason of few seeds.
+        ends = [verdict.interval.low, verdict.interval.high]
+        assert ends == pytest.approx([verdict.effect] * 2)
         assert "3 source seeds cannot give a p below 0.125" in verdict.reason
 
 

@@ -48,11 +48,11 @@ def test_a_table_read_from_a_file_gives_the_same_verdicts(tmp_path, name):
 def test_files_that_are_no_tables_are_refused_in_words(tmp_path):
     with pytest.raises(TableError, match="there is no file"):
         read_runs(tmp_path / "none.csv")
-    (tmp_path / "runs.txt").write_text("a,b\n1,2\n")
-    with pytest.raises(TableError, match=r"neither \.csv nor \.parquet"):
-        read_runs(tmp_path / "runs.txt")
+    (tmp_path / "runs.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
+    with pytest.raises(TableError, match=r"runs\.png is no .*save it as"):
+        read_runs(tmp_path / "runs.png")
     (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(TableError, match="cannot be read"):
+    with pytest.raises(TableError, match="is empty"):
         read_runs(tmp_path / "empty.csv")
     (tmp_path / "fake.parquet").write_text("no parquet")
     with pytest.raises(TableError, match="cannot be read"):
