@@ -224,6 +224,9 @@ def test_a_finished_run_is_read_back_and_a_damaged_one_is_not_there() -> None:
     assert runs.read_run(key) == {"accuracy": 0.5}
     runs.run_path(key).write_text("{")
     assert runs.read_run(key) is None
+    # A record of an earlier version, without its sum, still counts.
+    runs.run_path(key).write_text(f'{{"key": "{key}", "record": {{"accuracy": 0.5}}}}')
+    assert runs.read_run(key) == {"accuracy": 0.5}
     runs.write_run(key, {"accuracy": 0.5, "losses": [float("nan"), 1.0]})
     text = runs.run_path(key).read_text()
     assert runs.read_run(key)["losses"][1] == 1.0
