@@ -18,7 +18,7 @@ from headstart.artifacts.job_file import read_job
 from headstart.artifacts.keys import RESULTS, STORE, Job
 from headstart.artifacts.log import JobLog
 from headstart.maintenance import edit_params, external, housekeeping
-from headstart.maintenance.weight_options import WeightOptions
+from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
 from headstart.params.reading import ParamsError
 from headstart.plan import NO_JOB, Plan
 from headstart.registry import STEPS, code_of_step, function_of, load, parse
@@ -37,6 +37,7 @@ app.command(data)
 
 ParamsFile = Annotated[Path, Parameter(name="--params", help="params file")]
 PlanFile = Annotated[Path | None, Parameter(name="--plan", help="file of jobs (workflow)")]
+WeightsOfFile = Annotated[WeightOptions, Parameter(name="*")]
 LogFile = Annotated[Path | None, Parameter(name="--log", help="file that gets every line")]
 
 
@@ -103,9 +104,7 @@ def data_add(
     path: str,
     *,
     size: int | None = None,
-    part: str | None = None,
-    mean: float | None = None,
-    deviation: float | None = None,
+    options: WeightsOfFile = NOTHING_SAID,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Write what lies outside the params, with the sha256 of its content, into the params file.
@@ -116,12 +115,8 @@ def data_add(
             `file.py:function`, `package:NAME` for the weights in an installed Python package, or the
             word `timm` for those that timm publishes under the model's name.
         size: side of the images in pixels, for a new dataset.
-        part: of a file of weights with several networks in it, such as `model_ema` or `teacher.backbone`.
-        mean: that was taken from the pixels (white = 1) when the weights were trained.
-        deviation: that the pixels were divided by.
         params: params file.
     """
-    options = WeightOptions(part, mean, deviation)
     print(external.add(name, path, size, params, options))
 
 
@@ -131,9 +126,7 @@ def import_runs(
     epochs: Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())] = None,
     model: str | None = None,
     source: str | None = None,
-    part: str | None = None,
-    mean: float | None = None,
-    deviation: float | None = None,
+    options: WeightsOfFile = NOTHING_SAID,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Make source networks of checkpoints that were trained elsewhere, in place of training.
@@ -143,13 +136,9 @@ def import_runs(
         epochs: after which the checkpoints were saved, in their order, or which of them to take.
         model: of the params, whose checkpoints they are; may be left out where there is one.
         source: the task that the run was trained on; may be left out where there is one.
-        part: of files with several networks in them, such as `model_ema`.
-        mean: that was taken from the pixels (white = 1) in training.
-        deviation: that the pixels were divided by.
         params: params file.
     """
     module = _imported("headstart.maintenance.import_series")
-    options = WeightOptions(part, mean, deviation)
     request = module.Request(tuple(epochs or ()), model, source, options)
     print(module.import_series(runs, request, params))
 

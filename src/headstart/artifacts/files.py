@@ -64,7 +64,6 @@ def move_folder(source: Path, target: Path) -> None:
     dot are of folders on their way; where a kill left one, `clear_moving` takes it away.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    flush(source)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         _replace_folder(source, target)
@@ -77,6 +76,7 @@ def move_folder(source: Path, target: Path) -> None:
 
 
 def _replace_folder(source: Path, target: Path) -> None:
+    flush(source)
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     if os.path.lexists(target):
         os.rename(target, old)
@@ -102,7 +102,6 @@ def copy_folder(source: Path, target: Path, *, link: bool = False) -> None:
 
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, copy_function=copied)
-    flush(target)
 
 
 def clear_moving(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from headstart.artifacts.files import file_sha256, read_json, write_atomically
+from headstart.networks import timm_models
 from headstart.networks.build import build
 from headstart.networks.layouts import Found, read_content
-from headstart.networks.network import Network, NetworkError
-from headstart.networks.timm_models import pixels
+from headstart.networks.network import NetworkError
 from headstart.networks.weights import BACKBONE, head_beside, load_content
 from headstart.params.core import CoreParams
 from headstart.params.models import Model, Timm
@@ -24,31 +23,6 @@ from headstart.tasks.nominal import dataset_size
 
 FOLDER = Path("weights")
 UNKNOWN_SHAPE = (3, 224)
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A file of weights that fits a model: the network with them, and what was found in the file."""
-
-    network: Network
-    found: Found
-    pixels: dict[str, Any] | None
-    """Mean and deviation that the file or its neighbour states; None where nothing does."""
-
-
-def open_weights(
-    params: CoreParams, name: str, file: Path, part: str | None = None, classes: int = 2
-) -> Opened:
-    """Read a file of weights and load it into the model of a name, built for its source's images.
-
-    Raises:
-        NetworkError: the file cannot be read safely, or its weights do not fit the model.
-    """
-    model = params.models[name].model_copy(update={"weights": None})
-    channels, size = image_shape(params, name)
-    network = build(model, channels, size, classes, seed=0)
-    found = load_content(network, read_content(file), model, channels, str(file), part)
-    return Opened(network, found, stated_pixels(model, file))
 
 
 def add_weights(
@@ -62,15 +36,18 @@ def add_weights(
     Raises:
         NetworkError: the file cannot be read safely, or its weights do not fit the model.
     """
-    opened = open_weights(params, name, file, part)
-    notes = list(opened.found.notes)
-    if not _stays(file, opened.found):
-        file = _converted(opened.found, name, file)
+    model = params.models[name].model_copy(update={"weights": None})
+    channels, size = image_shape(params, name)
+    network = build(model, channels, size, 2, seed=0)
+    found = load_content(network, read_content(file), model, channels, str(file), part)
+    notes, pixels = list(found.notes), stated_pixels(model, file)
+    if not _stays(file, found):
+        file = _converted(found, name, file)
         notes.append(f"written to {file}")
     entry: dict[str, Any] = {"path": str(file), "sha256": file_sha256(file)}
-    if opened.pixels:
-        entry["pixels"] = opened.pixels
-        notes.append(f"its pixels: {pixel_words(opened.pixels)}")
+    if pixels:
+        entry["pixels"] = pixels
+        notes.append(f"its pixels: {pixel_words(pixels)}")
     else:
         notes.append(
             "nothing states how its pixels were normalised, so the source's images decide; "
@@ -121,7 +98,7 @@ def _of_neighbour(file: Path) -> dict[str, Any] | None:
 def _of_timm(model: Model | None) -> dict[str, Any] | None:
     if not isinstance(model, Timm):
         return None
-    stated = pixels(model.name)
+    stated = timm_models.pixels(model.name)
     return _pixels(*stated) if stated else None
 
 
@@ -137,10 +114,7 @@ def _pixels(mean: Any, deviation: Any) -> dict[str, Any]:
 def _stays(file: Path, found: Found) -> bool:
     with file.open("rb") as opened:
         torchs = opened.read(2)[:1] in (b"P", b"\x80")
-    changed = any(
-        note.startswith(("converted", "read its entry", "not used")) for note in found.notes
-    )
-    return not torchs and not changed and found.part.prefix in ("", BACKBONE)
+    return not torchs and found.alone and found.part.prefix in ("", BACKBONE)
 
 
 def _converted(found: Found, name: str, file: Path) -> Path:

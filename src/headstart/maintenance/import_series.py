@@ -161,13 +161,21 @@ def _epoch(source: Source) -> int | None:
     """Return how many epochs a checkpoint was trained: of timm's and Lightning's savers one more than they say."""
     if not isinstance(source, Path):
         return None
-    content = {} if source.suffix == ".safetensors" else read_content(source)
-    said = content.get("epoch") if isinstance(content, dict) else None
-    if isinstance(said, int) and not isinstance(said, bool):
-        from_zero = "arch" in content or "pytorch-lightning_version" in content
-        return said + from_zero
+    said, names = _said(source)
+    if said is not None:
+        return said + bool(names & {"arch", "pytorch-lightning_version"})
     numbers = re.findall(r"\d+", _stem(source))
     return int(numbers[-1]) if numbers else None
+
+
+def _said(file: Path) -> tuple[int | None, frozenset[str]]:
+    """Return the epoch that a saver wrote into a checkpoint, and the names of all that it wrote."""
+    content = {} if file.suffix == ".safetensors" else read_content(file)
+    if not isinstance(content, dict):
+        return None, frozenset()
+    epoch = content.get("epoch")
+    whole = isinstance(epoch, int) and not isinstance(epoch, bool)
+    return (epoch if whole else None), frozenset(map(str, content))
 
 
 def _convert(
@@ -220,7 +228,5 @@ def _head(found: Found, network: Network) -> dict[str, Tensor]:
 def _stated(model: Model, first: Source) -> dict[str, Any] | None:
     """Return how the pixels of a run were normalised: as its files say, or timm for its own training."""
     if isinstance(first, Path):
-        content = {} if first.suffix == ".safetensors" else read_content(first)
-        theirs = isinstance(content, dict) and "arch" in content
-        return stated_pixels(model if theirs else None, first)
+        return stated_pixels(model if "arch" in _said(first)[1] else None, first)
     return stated_pixels(model.model_copy(update={"name": first}), Path())

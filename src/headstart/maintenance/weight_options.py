@@ -9,7 +9,13 @@ from headstart.params.reading import ParamsError
 
 @dataclass(frozen=True)
 class WeightOptions:
-    """Which network in a file is meant, and how its pixels were normalised, white = 1."""
+    """Which network in a file is meant, and how its pixels were normalised, white = 1.
+
+    Attributes:
+        part: of a file with several networks in it, such as `model_ema` or `teacher.backbone`.
+        mean: that was taken from the pixels (white = 1) when the weights were trained.
+        deviation: that the pixels were divided by.
+    """
 
     part: str | None = None
     mean: float | None = None

@@ -53,6 +53,8 @@ class Found:
     beside: dict[str, Tensor]
     part: Part
     notes: list[str] = field(default_factory=list)
+    alone: bool = True
+    """The file holds this network alone, neither nested nor in another precision."""
 
     @property
     def where(self) -> str:
@@ -118,6 +120,7 @@ def find_network(content: Any, own: Iterable[str], name: str, part: str | None =
     else:
         parts = [each for each, number in fits.items() if number == most]
     chosen, notes = _choose(parts, entries, names, name, part)
+    alone = not notes and not chosen.entry
     whole, prefix = entries[chosen.entry], chosen.prefix
     inside = {each[len(prefix) :]: v for each, v in whole.items() if each.startswith(prefix)}
     beside = {each: value for each, value in whole.items() if not each.startswith(prefix)}
@@ -127,7 +130,9 @@ def find_network(content: Any, own: Iterable[str], name: str, part: str | None =
         notes.append(f"renamed: {len(inside)} names without {prefix!r}")
     if beside:
         notes.append(f"left out: {some(beside)}")
-    return Found(_as_float32(inside, name, notes), beside, chosen, notes)
+    state = _as_float32(inside, name, notes)
+    alone = alone and all(state[each] is inside[each] for each in inside)
+    return Found(state, beside, chosen, notes, alone)
 
 
 def some(names: Iterable[str]) -> str:

@@ -13,10 +13,9 @@ from ruamel.yaml.error import YAMLError
 from headstart.params.core import CoreParams, suggest
 from headstart.params.types import Section
 
-VALUES = 1_000_000
-DEEPEST = 100
+VALUES, DEEPEST = 1_000_000, 100
+"""No study has as many values in its params file, or as deep ones."""
 TOO_DEEP = "its values are nested too deep; use fewer brackets, and no anchor inside itself"
-"""No study has as many values in its params file."""
 SHOULD_BE = "input should be "
 # How pydantic calls what may stand in a file, and how a person who wrote the file does.
 WORDS = {

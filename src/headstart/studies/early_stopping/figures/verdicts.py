@@ -23,6 +23,7 @@ from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes
 from headstart.studies.early_stopping.verdicts.selection import at_learning_rate, tune_learning_rate
 from headstart.studies.early_stopping.verdicts.text import rate_words
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_words
 
 WIDTH = 100
 LINEAR_UP_TO = 2.0
@@ -55,9 +56,7 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(row: Mapping[Any, Any]) -> str:
-    """Return a verdict, and that it speaks of one network where it does."""
-    alone = row.get("one_network", False) and row["verdict"] != "undetermined"
-    return f"{row['verdict']} (this network)" if alone else str(row["verdict"])
+    return verdict_words(row["verdict"], row.get("one_network", False))
 
 
 def sentence(row: Mapping[Any, Any]) -> str:

@@ -78,17 +78,20 @@ def decide(
             " It is an answer for this one network, over draws of the target on these test images: it says "
             "nothing of other networks."
         )
-    open_reason = _undetermined(evidence, described, adjusted[main], margin, tests)
-    decision = _gain(evidence, adjusted, DIRECTIONS) or _no_gain(
-        evidence, adjusted, described, margin
-    )
-    fixed = _gain(evidence, adjusted, [d + FIXED for d in DIRECTIONS])
-    if fixed and (decision is None or decision.hypothesis not in DIRECTIONS):
-        tuned = decision or Decision("undetermined", main, described, open_reason)
-        reason = f"{fixed.reason} With every start tuned: {tuned.reason}"
-        decision = replace(tuned, verdict="learning-rate-dependent", reason=reason)
+    decision = _gain(evidence, adjusted, DIRECTIONS)
     if decision is None:
-        return Decision("undetermined", main, described, open_reason)
+        decision = _no_gain(evidence, adjusted, described, margin) or Decision(
+            "undetermined",
+            main,
+            described,
+            _undetermined(evidence, described, adjusted[main], margin, tests),
+        )
+        fixed = _gain(evidence, adjusted, [d + FIXED for d in DIRECTIONS])
+        if fixed:
+            reason = f"{fixed.reason} With every start tuned: {decision.reason}"
+            decision = replace(decision, verdict=fixed.verdict, reason=reason)
+        elif decision.verdict == "undetermined":
+            return decision
     return replace(decision, reason=decision.reason + these * evidence.shared_images)
 
 

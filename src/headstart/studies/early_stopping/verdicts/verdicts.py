@@ -76,9 +76,14 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """Return the verdict for a person: of one network, it says so."""
-        decided = self.one_network and self.verdict != "undetermined"
-        return f"{self.verdict} (this network)" if decided else self.verdict
+        """Return the verdict for a person."""
+        return verdict_words(self.verdict, self.one_network)
+
+
+def verdict_words(verdict: str, one_network: bool) -> str:
+    """Return a verdict for a person: where it is of one network, it says so."""
+    decided = one_network and verdict != "undetermined"
+    return f"{verdict} (this network)" if decided else verdict
 
 
 def verdict_on(
