@@ -11,7 +11,7 @@ from headstart.maintenance.presets import complete_text, find
 from headstart.params.reading import ParamsError
 
 COPIED = ("Snakefile", "workflow", "profiles")
-PARAMS, DVC = "params.yaml", "dvc.yaml"
+WRITTEN = PARAMS, DVC = "params.yaml", "dvc.yaml"
 
 
 def init(folder: Path, preset: str = "default") -> str:

@@ -127,7 +127,7 @@ def _check(chosen: Chosen, *, split: bool) -> None:
         more = "; or give other images with --target" if split else ""
         fewest = f"{2 * SMALLEST_TASK} are" if split else f"{SMALLEST_TASK} are"
         raise ParamsError(
-            f"start: {folder}: {len(chosen.found.classes)} classes, but {fewest} needed{more}"
+            f"start: {folder}: classes: {len(chosen.found.classes)} are there, {fewest} needed{more}"
         )
     if split and "all" in chosen.classes:
         raise ParamsError(
@@ -269,6 +269,8 @@ def _shorter(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         changed = {model: {"finetune": arm | {name: value}}}
         return f"transfer.{model}.finetune.{name}: {value}", raw | {"transfer": changed}
 
+    plasticity = raw["plasticity"] | {"enabled": False}
+    yield "plasticity.enabled: false", raw | {"plasticity": plasticity}
     yield with_arm("epochs", arm["epochs"] // 2)
     yield with_arm("draws", arm["draws"][:1])
     seeds = pretrain["seeds"][: -(-len(pretrain["seeds"]) // 2)]
