@@ -76,7 +76,7 @@ def test_the_commands_of_the_page_run_as_written(tmp_path: Path) -> None:
     assert "resnet18" in project.headstart(*rest[1][1:])
 
     shutil.copytree(photos, project.folder / "drawings")
-    for file in (project.folder / "drawings").rglob("*.png"):
+    for file in (project.folder / "drawings").rglob("*.gif"):
         file.unlink()
     assert "of these images are in photos too" in project.headstart(*rest[2][1:])
     assert load(project.folder / "params.yaml").datasets["target_photos"].path == "drawings"
