@@ -155,6 +155,33 @@ def set_params(*values: str, params: ParamsFile = PARAMS) -> None:
 
 
 @app.command
+def start(
+    folder: Path,
+    *,
+    target: Path | None = None,
+    model: str = "convnet",
+    size: int | None = None,
+    background: Literal["white", "grey", "black"] | None = None,
+    timing: bool = True,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Make a study of your own images: look at all of them, write params.yaml, say how long it takes.
+
+    Args:
+        folder: class folders with images in them, or train/ and test/ with class folders in each.
+        target: another such folder for the target task; without it, the classes are divided.
+        model: convnet, or a network of timm by its name, such as resnet18.
+        size: side of the images in pixels; without it, that of the images, 32 at most.
+        background: what transparent images stand on.
+        timing: time a few steps of the network on this machine.
+        params: params file; the earlier one is kept in .store/params.
+    """
+    module = _imported("headstart.maintenance.start")
+    request = module.Request(folder, target, model, size, background)
+    print(module.start(request, params, timing=timing))
+
+
+@app.command
 def verdict(
     file: Path | None = None,
     *,

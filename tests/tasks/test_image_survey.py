@@ -261,6 +261,14 @@ def test_parts_inside_of_classes_are_refused(tmp_path: Path) -> None:
         survey(tmp_path)
 
 
+def test_a_folder_around_the_classes_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "photos" / "photos")
+    with pytest.raises(
+        TaskError, match=r"all lies in photos, whose folders \(ant, bee\) look like"
+    ):
+        survey(tmp_path / "photos")
+
+
 def test_a_class_may_be_called_like_a_part(tmp_path: Path) -> None:
     fill(tmp_path, ("bus", "train", "test tube"))
     assert survey(tmp_path).classes == ["bus", "test tube", "train"]

@@ -43,10 +43,18 @@ class Facts:
 class Estimate:
     """The costs of all jobs of a plan."""
 
-    def __init__(self, plan: Plan, device: torch.device | None = None) -> None:
-        """Ask every step for the costs of its jobs; `device` None times nothing."""
+    def __init__(
+        self,
+        plan: Plan,
+        device: torch.device | None = None,
+        timed: dict[tuple[Any, ...], Facts] | None = None,
+    ) -> None:
+        """Ask every step for the costs of its jobs.
+
+        `device` None times nothing; `timed` is what another estimate found out about the same models.
+        """
         self.plan, self.device = plan, device
-        self._facts: dict[tuple[Any, ...], Facts] = {}
+        self.timed: dict[tuple[Any, ...], Facts] = {} if timed is None else timed
         self.costs: dict[str, list[Cost]] = {}
         for name, step in STEPS.items():
             of = resolve(step.cost) if step.cost else lambda *_: Cost(files=0)
@@ -58,11 +66,15 @@ class Estimate:
         model = self.plan.params.models[cost.model].model_copy(update={"weights": None})
         shape, batch = (cost.size.channels, cost.size.side, cost.size.side), min(cost.batch, 64)
         key = (model.model_dump_json(), shape, cost.size.classes, batch, cost.slots)
-        if key not in self._facts:
-            self._facts[key] = _facts(
+        if key not in self.timed:
+            self.timed[key] = _facts(
                 model, shape, cost.size.classes, batch, cost.slots, self.device
             )
-        return self._facts[key]
+        return self.timed[key]
+
+    def hours(self) -> float:
+        """Return the hours of all jobs, one after another."""
+        return sum(self.seconds(cost) for costs in self.costs.values() for cost in costs) / 3600
 
     def seconds(self, cost: Cost) -> float:
         """Return the seconds of a job."""

@@ -59,9 +59,13 @@ def complete_text(source: Path) -> str:
     if merged == read_yaml(source):
         return text
     head = "".join(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(True)))
-    order = [name for name in Params.model_fields if name in merged]
-    sections = [_dumped({name: merged[name]}) for name in order]
-    return "\n".join([head, *sections])
+    return "\n".join([head, text_of(merged)])
+
+
+def text_of(params: Mapping[str, Any]) -> str:
+    """Return params as a file has them, section by section."""
+    order = [name for name in Params.model_fields if name in params]
+    return "\n".join(_dumped({name: params[name]}) for name in order)
 
 
 def read(source: Path) -> dict[str, Any]:

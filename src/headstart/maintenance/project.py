@@ -11,7 +11,7 @@ from headstart.maintenance.presets import complete_text, find
 from headstart.params.reading import ParamsError
 
 COPIED = ("Snakefile", "workflow", "profiles")
-WRITTEN = ("params.yaml", "dvc.yaml")
+WRITTEN = PARAMS, DVC = "params.yaml", "dvc.yaml"
 
 
 def init(folder: Path, preset: str = "default") -> str:
@@ -20,17 +20,26 @@ def init(folder: Path, preset: str = "default") -> str:
     Raises:
         ParamsError: one of the files is there already; nothing is written then.
     """
-    there = [name for name in (*COPIED, *WRITTEN) if (folder / name).exists()]
+    text = complete_text(find(preset))
+    lay_down(folder, PARAMS)
+    write_atomically(folder / PARAMS, text.encode())
+    return f"wrote {', '.join((*COPIED, PARAMS, DVC))}; run `snakemake --cores all`"
+
+
+def lay_down(folder: Path, *further: str) -> None:
+    """Lay down the workflow in a folder where neither it nor `further` files are.
+
+    Raises:
+        ParamsError: one of them is there already; nothing is written then.
+    """
+    there = [name for name in (*COPIED, *further, DVC) if (folder / name).exists()]
     if there:
         raise ParamsError(f"init: {', '.join(there)} exists already; choose an empty folder")
-    text = complete_text(find(preset))
     for name in COPIED:
         source = shared(name)
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(source, folder / name)
-    write_atomically(folder / "params.yaml", text.encode())
     # Without source as dependencies: the package lies elsewhere.
-    write_atomically(folder / "dvc.yaml", dvc_yaml(source=False).encode())
-    return f"wrote {', '.join((*COPIED, *WRITTEN))}; run `snakemake --cores all`"
+    write_atomically(folder / DVC, dvc_yaml(source=False).encode())

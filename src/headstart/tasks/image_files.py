@@ -121,11 +121,15 @@ def find_images(folder: Path) -> Listing:
     Folders inside a class folder belong to the class.
 
     Raises:
-        TaskError: there is no such folder, it has no class folders, a class has no image, or one
-            cannot tell classes from parts.
+        TaskError: there is no such folder, it has no class folders, or one cannot tell classes from
+            parts. Classes without an image are among the problems that the listing names.
     """
     if not folder.is_dir():
         raise TaskError(f"{shown(folder)}: no such folder; correct `path`")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+        raise TaskError(
+            f"{shown(folder)}: a name that is not UTF-8, as params are; rename the folder"
+        )
     findings = Findings()
     folders = _subfolders(folder, findings)
     parts = _parts(folder, folders)
@@ -235,20 +239,34 @@ def _find_classes(root: Path, part: Part | None, findings: Findings) -> list[Ima
     expected = "each class needs a folder with images in it"
     if not folders:
         raise TaskError(f"{shown(root)}: no class folders in it; {expected}")
+    _check_one_folder(root, folders)
     _check_same_subfolders(root, folders)
-    files, empty = [], []
+    files: list[ImageFile] = []
     for each in folders:
         before = len(findings.other)
         found = _walk(each, root, findings)
         if not found:
             others = findings.other[before:]
             beside = f", only {by_suffix(others)}" if others else ""
-            empty.append(f"{shown(each)}: no image of this class{beside}; {expected}")
+            findings.problems.append(
+                f"{shown(each)}: no image of this class{beside}; {expected}, or remove the folder"
+            )
         files += [ImageFile(path, composed(each.name), part) for path in found]
-    if empty:
-        raise TaskError("\n".join([*empty, *findings.problems]))
     # Two spellings of one name are one class, whose images stand together.
     return sorted(files, key=lambda file: file.class_name)
+
+
+def _check_one_folder(root: Path, folders: list[Path]) -> None:
+    """Refuse a folder around the folder of the classes, as archives have it when they are unpacked."""
+    if len(folders) > 1 or not _holds_folders(folders[0]):
+        return
+    inside = _subfolders(folders[0], Findings())
+    if len(inside) > 1:
+        names = some([each.name for each in inside])
+        raise TaskError(
+            f"{shown(root)}: all lies in {shown(folders[0].name)}, whose folders ({names}) look like the classes; "
+            "give that folder, or move them up"
+        )
 
 
 def _check_same_subfolders(root: Path, folders: list[Path]) -> None:

@@ -11,7 +11,7 @@ COLOURS = [(200, 60, 60), (60, 200, 60), (60, 60, 200)]
 def noise(colour: int, seed: int, size: tuple[int, int] = (20, 16)) -> Image.Image:
     """Return a picture that no other seed or colour gives."""
     random = np.random.default_rng([colour, seed]).integers(-40, 40, (size[1], size[0], 3))
-    return Image.fromarray((np.array(COLOURS[colour]) + random).clip(0, 255).astype(np.uint8))
+    return Image.fromarray((np.array(COLOURS[colour % 3]) + random).clip(0, 255).astype(np.uint8))
 
 
 def fill(
