@@ -89,7 +89,8 @@ def _type(annotation: Any) -> str:
             if ... in parts
             else "[" + ", ".join(map(_type, parts)) + "]"
         )
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    names: dict[object, str] = {str: "text", int: "whole number", float: "number"}
+    names |= {bool: "true or false", Any: "anything"}
     if annotation in names:
         return names[annotation]
     if annotation is types.NoneType:
