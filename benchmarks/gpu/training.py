@@ -229,7 +229,7 @@ def forward_of(network: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
     """Return a compiled forward pass; on the CPU it is traced, and not translated."""
     if not GPU:
         return torch.compile(network, backend="eager")
-    return compiled(network) if mode == "default" else torch.compile(network, mode=mode)
+    return compiled(network, cuda_graphs=mode == "reduce-overhead")
 
 
 def low_precision(network: nn.Module) -> nn.Module:

@@ -115,12 +115,15 @@ def test_channels_last_holds_in_every_map_and_changes_little() -> None:
     assert train_losses(last) == pytest.approx(train_losses(plain), rel=1e-3)
 
 
+@pytest.mark.parametrize("compiling", [True, "cuda_graphs"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_compiled_network_trains_as_the_plain_one_and_keeps_its_names(precision: str) -> None:
+def test_a_compiled_network_trains_as_the_plain_one_and_keeps_its_names(
+    precision: str, compiling: bool | str
+) -> None:
     options = {"precision": precision, "channels_last": True}
     net = network().to("cuda")
     names = list(net.state_dict())
-    compiled = run(net, training(3, compile=True, **options), device="cuda")
+    compiled = run(net, training(3, compile=compiling, **options), device="cuda")
     plain = run(options=training(3, **options), device="cuda")
     tolerance = 1e-3 if precision == "float32" else 0.05
     assert train_losses(compiled) == pytest.approx(train_losses(plain), rel=tolerance)

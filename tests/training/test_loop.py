@@ -135,7 +135,7 @@ def test_label_smoothing_and_clipping_change_training() -> None:
 
 def test_compiling_changes_the_training_forward_only(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Network] = []
-    monkeypatch.setattr(torch, "compile", lambda net: compiled.append(net) or net)
+    monkeypatch.setattr(torch, "compile", lambda net, mode: compiled.append(net) or net)
     net = network()
     names = list(net.state_dict())
     run(net, options=training(compile=True))
@@ -143,9 +143,11 @@ def test_compiling_changes_the_training_forward_only(monkeypatch: pytest.MonkeyP
     assert list(net.state_dict()) == names
 
 
-def test_bfloat16_needs_cuda_and_a_head_must_fit_its_task() -> None:
+def test_bfloat16_and_cuda_graphs_need_cuda_and_a_head_must_fit_its_task() -> None:
     with pytest.raises(TrainingError, match="precision: 'bfloat16' needs CUDA, the device is cpu"):
         run(options=training(precision="bfloat16"))
+    with pytest.raises(TrainingError, match="compile: 'cuda_graphs' needs CUDA, the device is cpu"):
+        run(options=training(compile="cuda_graphs"))
     task = replace(planted(8, seed=1), num_classes=9)
     with pytest.raises(TrainingError, match="the head has 4 classes, the images have 9"):
         run(train=task)

@@ -83,7 +83,10 @@ class Training(Section):
         default="float32", description="bfloat16: autocast on CUDA"
     )
     channels_last: bool = False
-    compile: bool = False
+    compile: bool | Literal["cuda_graphs"] = Field(
+        default=False,
+        description="by torch.compile; cuda_graphs: captured as well, for small networks on CUDA",
+    )
     recalibrate_batch_norm: bool = Field(
         default=False,
         description="before each evaluation, estimate running statistics on the training images",

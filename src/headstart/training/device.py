@@ -86,13 +86,16 @@ def seed_generators(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a network's compiled forward pass, as deterministic as torch is set to be."""
+def compiled(network: nn.Module, *, cuda_graphs: bool = False) -> Callable[[Tensor], Tensor]:
+    """Return a network's compiled forward pass, as deterministic as torch is set to be.
+
+    With `cuda_graphs` its kernels are captured and launched as a whole, which small networks wait for most.
+    """
     torch.use_deterministic_algorithms(
         torch.are_deterministic_algorithms_enabled(),
         warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    return torch.compile(network)
+    return torch.compile(network, mode="reduce-overhead" if cuda_graphs else None)
 
 
 def _free(count: int, locks: Path) -> int:

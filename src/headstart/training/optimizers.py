@@ -176,14 +176,19 @@ class Updates:
         self.training, self.objective = training, objective
         self.rates: tuple[float, ...] = (rate,)
         self.seeds: tuple[int, ...] = (seed,)
-        if training.precision == "bfloat16" and self.device.type != "cuda":
-            raise TrainingError(
-                f"precision: 'bfloat16' needs CUDA, the device is {self.device.type}; use float32"
-            )
+        for key, value, instead in (
+            ("precision", "bfloat16", "float32"),
+            ("compile", "cuda_graphs", "true or false"),
+        ):
+            if getattr(training, key) == value and self.device.type != "cuda":
+                raise TrainingError(
+                    f"{key}: {value!r} needs CUDA, the device is {self.device.type}; use {instead}"
+                )
         if training.channels_last and not isinstance(network, Stacked):
             network.to(memory_format=torch.channels_last)
         # Compiling changes the forward pass only: the network keeps its parameters and their names.
-        self.forward = compiled(network) if training.compile else network
+        graphs = training.compile == "cuda_graphs"
+        self.forward = compiled(network, cuda_graphs=graphs) if training.compile else network
         self.optimizer = self._build_optimizer()
 
     def rates_at(self, epoch: int, step: int) -> list[float]:
