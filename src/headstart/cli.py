@@ -143,6 +143,21 @@ def import_runs(
     print(module.import_series(runs, request, params))
 
 
+@app.command
+def export(run: str, *where: str, to: Path, params: ParamsFile = PARAMS) -> None:
+    """Write a trained network to a file that timm or plain PyTorch reads, and say how.
+
+    Args:
+        run: folder in results/ of a source network, of a trajectory or of runs of transfer, or its name; a
+            pattern in quotes takes the one of several that validation likes best.
+        where: which of its networks, such as `epoch=8`, or `source_epoch=8 shots=5`; without it the best by
+            validation.
+        to: file.safetensors.
+        params: params file.
+    """
+    print(_imported("headstart.maintenance.export").export(run, where, to, params))
+
+
 @app.command(name="set")
 def set_params(*values: str, params: ParamsFile = PARAMS) -> None:
     """Edit the params file and keep its comments: `headstart set transfer.convnet.finetune.epochs=10`.
@@ -160,6 +175,7 @@ def start(
     *,
     target: Path | None = None,
     model: str = "convnet",
+    weights: Path | None = None,
     size: int | None = None,
     background: Literal["white", "grey", "black"] | None = None,
     timing: bool = True,
@@ -170,14 +186,16 @@ def start(
     Args:
         folder: class folders with images in them, or train/ and test/ with class folders in each.
         target: another such folder for the target task; without it, the classes are divided.
-        model: convnet, or a network of timm by its name, such as resnet18.
+        model: convnet, or a network of timm by its name, such as resnet18; with a tag, such as
+            resnet18.a1_in1k, its published weights are given.
+        weights: a file of weights of that network: then it is fine-tuned as given, and from scratch beside.
         size: side of the images in pixels; without it, that of the images, 32 at most.
         background: what transparent images stand on.
         timing: time a few steps of the network on this machine.
         params: params file; the earlier one is kept in .store/params.
     """
     module = _imported("headstart.maintenance.start")
-    request = module.Request(folder, target, model, size, background)
+    request = module.Request(folder, target, model, size, background, weights)
     print(module.start(request, params, timing=timing))
 
 

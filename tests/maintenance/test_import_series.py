@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from commands import done, refused
@@ -16,6 +17,7 @@ from torch import nn
 
 from headstart import cli
 from headstart.artifacts.files import read_json, read_table
+from headstart.networks import timm_models
 from headstart.networks.build import build
 from headstart.params.recipe import Augmentation
 from headstart.plan import Plan
@@ -206,6 +208,45 @@ def test_a_checkpoint_that_changed_or_is_of_another_network_is_refused(
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     key = Plan(load("params.yaml")).jobs("check")[0].key
     refused("check", key, said=("epoch-0005.safetensors: its content has sha256",))
+
+
+def test_tags_of_timm_with_their_epochs_are_a_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is downloaded is made here: a network of each tag, further from the first with every epoch."""
+    tags = {"resnet18.a3_in1k": 1, "resnet18.a2_in1k": 5, "resnet18.a1_in1k": 20}
+    torch.manual_seed(0)
+    first = timm.create_model("resnet18")
+    made, asked = timm.create_model, list[str]()
+
+    def create(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
+        if not pretrained:
+            return made(name, **options)
+        asked.append(name)
+        network = made(name, **options)
+        state = {
+            k: v + 0.1 * tags[name] if k.endswith("conv1.weight") else v
+            for k, v in first.state_dict().items()
+        }
+        network.load_state_dict(state)
+        return network
+
+    monkeypatch.setattr(timm, "create_model", create)
+    monkeypatch.setattr(timm_models, "_check_connection", lambda *_: None)
+    text = Path("params.yaml").read_text()
+    text = text.replace("{kind: convnet, width: 4}", "{kind: timm, name: resnet18}")
+    Path("params.yaml").write_text(text)
+    said = imported(*tags, "--epochs", "1", "5", "20", capsys=capsys)
+    assert asked == list(tags)
+    assert "epochs 1, 5, 20" in said
+    assert "BEWARE" not in said
+    pretrain = load("params.yaml").pretrain["net"]
+    assert pretrain.normalization.mean == (0.485, 0.456, 0.406)
+    epoch = load_file(pretrain.series[0][2].path)
+    # One channel: timm sums over the colours.
+    expected = (first.state_dict()["conv1.weight"] + 2.0).sum(1, keepdim=True)
+    torch.testing.assert_close(epoch["backbone.conv1.weight"], expected)
+    refused("import", *tags, "--epochs", "1", "5", said=("give as many epochs as checkpoints",))
 
 
 @pytest.mark.parametrize(

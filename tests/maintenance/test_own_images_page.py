@@ -30,9 +30,14 @@ SMALLER = {
 
 
 def commands() -> list[list[str]]:
-    blocks = re.findall(r"```\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    lines = [shlex.split(line) for block in blocks("") for line in block.splitlines()]
     return [words for words in lines if words[0] in ("headstart", "snakemake")]
+
+
+def blocks(language: str) -> list[str]:
+    text = PAGE.read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for of, block in found if of == language]
 
 
 def an_ugly_folder(folder: Path) -> Path:
@@ -56,6 +61,7 @@ def test_the_commands_of_the_page_run_as_written(tmp_path: Path) -> None:
     photos = an_ugly_folder(project.folder / "photos")
     start, *rest = commands()
     wanted = [["snakemake", "--cores", "all"], ["headstart", "verdict"], ["headstart", "start"]]
+    wanted += [["headstart", "set"], wanted[0], ["headstart", "export"], ["headstart", "data"]]
     assert [words[: len(each)] for words, each in zip(rest, wanted, strict=False)] == wanted
     photos.joinpath("elk", "broken.jpg").write_bytes(b"no image")
     photos.joinpath("yak").mkdir()
@@ -75,11 +81,19 @@ def test_the_commands_of_the_page_run_as_written(tmp_path: Path) -> None:
     assert (project.folder / "figures" / "transfer_resnet18.png").exists()
     assert "resnet18" in project.headstart(*rest[1][1:])
 
+    keep, again, export = rest[3:6]
+    project.headstart(*keep[1:])
+    assert "runs once more" in project.run(*again)
+    said = project.headstart(*export[1:])
+    (code,) = blocks("python")
+    assert code.strip() in said
+    project.run("python", "-c", f"{code}assert network.fc.out_features == 2")
+
     shutil.copytree(photos, project.folder / "drawings")
     for file in (project.folder / "drawings").rglob("*.gif"):
         file.unlink()
     assert "of these images are in photos too" in project.headstart(*rest[2][1:])
     assert load(project.folder / "params.yaml").datasets["target_photos"].path == "drawings"
     before = (project.folder / "params.yaml").read_text()
-    project.headstart(*rest[3][1:])
+    project.headstart(*rest[6][1:])
     assert (project.folder / "params.yaml").read_text() == before

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 from commands import done, refused
 from pictures import cut_out, fill, noise
 from PIL import Image
@@ -13,6 +15,7 @@ from reduced import network_problems
 
 from headstart.maintenance.presets import find, read
 from headstart.maintenance.start import Request, start
+from headstart.networks import timm_models
 from headstart.plan import Plan
 from headstart.registry import load, parse
 
@@ -129,11 +132,42 @@ def test_what_cannot_become_a_study_is_refused_and_nothing_is_written() -> None:
     refused("start", "nowhere", said=("nowhere: no such folder",))
     fill(Path("photos"), CLASSES, 6)
     refused("start", "photos", "--model", "resnet81", said=("resnet81", "did you mean"))
-    refused("start", "photos", "--model", "resnet18.a1_in1k", said=("give resnet18", "data add"))
+    Path("no.pt").write_bytes(b"no weights")
+    refused("start", "photos", "--weights", "no.pt", said=("no.pt",))
     assert not PARAMS.exists()
     assert not Path("Snakefile").exists()
     done("start", "icons", "--background", "white", "--no-timing")
     assert load(PARAMS).datasets["photos"].background == "white"
+
+
+@pytest.mark.parametrize("tag", [True, False])
+def test_given_weights_are_fine_tuned_beside_the_same_network_from_scratch(
+    tag: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(Path("photos"), CLASSES, 10)
+    state = timm.create_model("resnet18").state_dict()
+    torch.save({"state_dict": state}, "mine.pth.tar")
+    monkeypatch.setattr(timm_models, "published_state", lambda _: state)
+    options = (
+        {"model": "resnet18.a1_in1k"}
+        if tag
+        else {"model": "resnet18", "weights": Path("mine.pth.tar")}
+    )
+    said = started("photos", **options)
+    params = load(PARAMS)
+    name = "resnet18_a1_in1k" if tag else "resnet18"
+    given, scratch = params.models[name], params.models[f"{name}_scratch"]
+    assert given.weights.pixels.mean == (0.485, 0.456, 0.406)
+    assert (given.weights.path is None) == tag
+    assert given.model_copy(update={"weights": None}) == scratch
+    arms = params.section("transfer")
+    assert arms[name] == arms[f"{name}_scratch"]
+    assert arms[name]["finetune"].learning_rates == (0.2, 0.05, 0.01, 0.002)
+    assert {part.epochs for part in params.pretrain.values()} == {0}
+    # Nothing is trained on a source, so that all classes are the target's.
+    assert params.tasks["target"].classes == params.tasks["source"].classes == CLASSES
+    assert params.section("statistics").primary.model == name
+    assert ("written to weights/" in said) != tag
 
 
 def test_damage_and_empty_classes_are_named_together() -> None:

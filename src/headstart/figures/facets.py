@@ -119,16 +119,20 @@ def star(size: float) -> dict[str, Any]:
 
 
 def levels(
-    axis: Axes, middles: pd.Series, source_best: pd.Series | None, *, highest: bool = False
+    axis: Axes,
+    middles: pd.Series,
+    source_best: pd.Series | None,
+    zero: str,
+    *,
+    highest: bool = False,
 ) -> list[Label]:
-    """Draw the levels of scratch, of source-best and of the best start; return what to write at their ends.
+    """Draw the levels of epoch 0, of source-best and of the best start; return what to write at their ends.
 
-    `middles` are accuracies by source epoch, `source_best` holds one, of which there may be none.
+    `middles` are accuracies by source epoch, `source_best` holds one, of which there may be none; `zero`
+    says what epoch 0 is.
     """
     scratch, later = middles[middles.index == 0], middles[middles.index > 0]
-    drawn: list[tuple[float, str, str, Any]] = [
-        (value, "scratch", GREY, DASHED) for value in scratch
-    ]
+    drawn: list[tuple[float, str, str, Any]] = [(value, zero, GREY, DASHED) for value in scratch]
     if highest and len(later):
         drawn.append((later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
     if source_best is not None:

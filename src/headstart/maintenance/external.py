@@ -118,11 +118,7 @@ def _weights(
     if model.get("kind") != "timm":
         raise ParamsError(f"data add: models.{name} is of kind {model.get('kind')!r}, not timm")
     # Not at the top: only this command needs torch.
-    from headstart.maintenance.given_weights import stated_pixels
-    from headstart.networks.timm_models import published_state
-    from headstart.networks.weights import state_digest
+    from headstart.maintenance.given_weights import published_weights
 
-    pixels = kept.get("pixels") or stated_pixels(loaded.models[name], Path())
-    digest = state_digest(published_state(model["name"]))
-    model["weights"] = {"sha256": digest} | ({"pixels": pixels} if pixels else {})
+    model["weights"] = published_weights(loaded.models[name]) | kept
     return dict(model["weights"]), []

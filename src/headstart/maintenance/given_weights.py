@@ -16,7 +16,7 @@ from headstart.networks import timm_models
 from headstart.networks.build import build
 from headstart.networks.layouts import Found, read_content
 from headstart.networks.network import NetworkError
-from headstart.networks.weights import BACKBONE, head_beside, load_content
+from headstart.networks.weights import BACKBONE, head_beside, load_content, state_digest
 from headstart.params.core import CoreParams
 from headstart.params.models import Model, Timm
 from headstart.tasks.nominal import dataset_size
@@ -54,6 +54,19 @@ def add_weights(
             "`--mean 0.5 --deviation 0.5` states it"
         )
     return entry, notes
+
+
+def published_weights(model: Model) -> dict[str, Any]:
+    """Return the entry of the weights that timm publishes under a model's name and tag.
+
+    Raises:
+        NetworkError: there are none, or they cannot be had.
+    """
+    pixels = stated_pixels(model, Path())
+    digest = state_digest(
+        timm_models.published_state(model.name if isinstance(model, Timm) else "")
+    )
+    return {"sha256": digest} | ({"pixels": pixels} if pixels else {})
 
 
 def image_shape(params: CoreParams, model: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from headstart.artifacts.files import write_atomically
 from headstart.artifacts.keys import STORE, derive_seed
 from headstart.maintenance import presets, project
 from headstart.maintenance.estimate import Estimate, plan_text
+from headstart.maintenance.given_weights import add_weights, published_weights
 from headstart.maintenance.housekeeping import snapshot
 from headstart.networks.build import build
 from headstart.params.datasets import Background
@@ -29,6 +30,8 @@ from headstart.training.device import choose_device
 from headstart.training.interventions import batch_norms
 
 PRESET = "folder"
+# Beside a model with given weights: the same one from scratch.
+SCRATCH = "_scratch"
 SMALLEST_TASK = 2
 # Of a class: one image each to train on, to validate and to test.
 FEWEST_IMAGES = 3
@@ -61,6 +64,12 @@ class Request(NamedTuple):
     model: str
     size: int | None
     background: Background | None
+    weights: Path | None = None
+
+    @property
+    def given(self) -> bool:
+        """Return whether a trained network is given, so that none is pre-trained here."""
+        return self.weights is not None or "." in self.model
 
 
 class Chosen(NamedTuple):
@@ -88,20 +97,29 @@ def start(request: Request, params: Path, *, timing: bool = True) -> str:
     """
     found = survey(request.folder, request.background)
     other = survey(request.target, request.background) if request.target else None
-    source, target = _chosen(found, other)
+    source, target = _chosen(found, other, given=request.given)
     raw = _params(request, source, target)
+    notes = _give(raw, request, params) if request.given else []
     plan = Plan(parse(raw, params))
     said = [f"{request.folder}:", *found.lines(), ""]
     if other:
         said += [f"{request.target}:", *other.lines(), *_shared(found, other), ""]
     said += [f"{each.task}: {', '.join(each.classes)}" for each in (source, target)]
-    said += ["", plan_text(plan, timing=timing), *(_time(plan, raw) if timing else ())]
+    said += [*notes, "", plan_text(plan, timing=timing), *(_time(plan, raw) if timing else ())]
     return "\n".join([*said, "", _write(raw, params, request.folder)])
 
 
-def _chosen(found: Survey, other: Survey | None) -> tuple[Chosen, Chosen]:
-    """Return source and target: two folders, or the classes of one, drawn by their names."""
-    if other:
+def _chosen(found: Survey, other: Survey | None, *, given: bool) -> tuple[Chosen, Chosen]:
+    """Return source and target: two folders, or the classes of one, drawn by their names.
+
+    Of a given network both are all classes of one folder: nothing is trained on the source.
+    """
+    if given and not other:
+        source, target = (
+            Chosen(task, "photos", found, found.classes) for task in ("source", "target")
+        )
+        both = source, target
+    elif other:
         both = (
             Chosen("source", "photos", found, found.classes),
             Chosen("target", "target_photos", other, other.classes),
@@ -117,7 +135,7 @@ def _chosen(found: Survey, other: Survey | None) -> tuple[Chosen, Chosen]:
             for task, part in zip(("source", "target"), parts, strict=True)
         )
     for each in both:
-        _check(each, split=other is None)
+        _check(each, split=other is None and not given)
     return both
 
 
@@ -183,6 +201,30 @@ def _validation(chosen: Chosen) -> int:
     return max(1, min(MOST_VALIDATION, chosen.smallest() // 5))
 
 
+def _give(raw: dict[str, Any], request: Request, params: Path) -> list[str]:
+    """Put given weights in place of pre-training, and beside the model the same one from scratch.
+
+    Returns what was done to the weights, a line each.
+    """
+    ((name, model),) = raw["models"].items()
+    arm = raw["transfer"][name]["finetune"] | {"source_epochs": [0], "nested_draws": True}
+    # A network that knows much is easily spoilt.
+    arm["learning_rates"] = [*arm["learning_rates"], arm["learning_rates"][-1] / 5]
+    pretrain = {key: raw["pretrain"][name][key] for key in ("sources", "seeds")}
+    names = (name, f"{name}{SCRATCH}")
+    raw["models"] = dict.fromkeys(names, model)
+    raw["pretrain"] = dict.fromkeys(names, pretrain | {"epochs": 0, "learning_rate": 0.1})
+    raw["transfer"] = {each: {"finetune": arm} for each in names}
+    raw["plasticity"] = {"enabled": False}
+    parsed = parse(raw, params)
+    if request.weights:
+        entry, notes = add_weights(parsed, name, request.weights)
+    else:
+        entry, notes = published_weights(parsed.models[name]), []
+    raw["models"] = {name: model | {"weights": entry}, names[1]: model}
+    return [f"weights: {note}" for note in notes]
+
+
 def _datasets(request: Request, source: Chosen, target: Chosen) -> dict[str, Any]:
     facts = [fact for each in (source, target) for fact in each.found.facts]
     side = int(statistics.median(min(fact.size) for fact in facts))
@@ -207,12 +249,6 @@ def _model(name: str, known: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return a model of the preset, or of timm, under a name that params may have."""
     if name in known:
         return name, known[name]
-    if "." in name:
-        plain = name.partition(".")[0]
-        raise ParamsError(
-            f"start: --model {name}: networks are trained here from random weights; give {plain}, and add "
-            f"published weights afterwards with `headstart data add` (docs/own_checkpoints.md)"
-        )
     key = re.sub(r"[^a-z0-9_]", "_", name.lower())
     return key if key[:1].isalpha() else f"m_{key}", {"kind": "timm", "name": name}
 
@@ -262,20 +298,20 @@ def _time(plan: Plan, raw: dict[str, Any]) -> Iterator[str]:
 
 def _shorter(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield values that make the study shorter, and the params with them."""
-    ((model, pretrain),) = raw["pretrain"].items()
-    arm = raw["transfer"][model]["finetune"]
+    models, (pretrain, *_) = "/".join(raw["models"]), raw["pretrain"].values()
+    arm = next(iter(raw["transfer"].values()))["finetune"]
 
     def with_arm(name: str, value: Any) -> tuple[str, dict[str, Any]]:
-        changed = {model: {"finetune": arm | {name: value}}}
-        return f"transfer.{model}.finetune.{name}: {value}", raw | {"transfer": changed}
+        changed = {model: {"finetune": arm | {name: value}} for model in raw["models"]}
+        return f"transfer.{models}.finetune.{name}: {value}", raw | {"transfer": changed}
 
     plasticity = raw["plasticity"] | {"enabled": False}
     yield "plasticity.enabled: false", raw | {"plasticity": plasticity}
     yield with_arm("epochs", arm["epochs"] // 2)
     yield with_arm("draws", arm["draws"][:1])
     seeds = pretrain["seeds"][: -(-len(pretrain["seeds"]) // 2)]
-    few = {model: pretrain | {"seeds": seeds}}
-    yield f"pretrain.{model}.seeds: {seeds} (wider intervals)", raw | {"pretrain": few}
+    few = {model: each | {"seeds": seeds} for model, each in raw["pretrain"].items()}
+    yield f"pretrain.{models}.seeds: {seeds} (wider intervals)", raw | {"pretrain": few}
     size = next(iter(raw["datasets"].values()))["size"] // 2
     if size >= SMALLEST_SIDE:
         small = {name: each | {"size": size} for name, each in raw["datasets"].items()}

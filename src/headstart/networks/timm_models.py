@@ -35,11 +35,8 @@ def backbone(model: Timm, channels: int, image_size: int) -> nn.Module:
             raise NetworkError(
                 f"kwargs.{key}: {model.kwargs[key]!r} is set from the task; leave it out"
             )
-    kwargs: dict[str, Any] = {**model.kwargs, "num_classes": 0, "in_chans": channels}
-    if getattr(timm.get_pretrained_cfg(model.name), "fixed_input_size", False):
-        kwargs["img_size"] = image_size
     try:
-        built = timm.create_model(model.name, **kwargs)
+        built = timm.create_model(model.name, **arguments(model, channels, image_size, 0))
     # timm reports wrong arguments by assertions, type errors, arithmetic and more.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -52,6 +49,16 @@ def backbone(model: Timm, channels: int, image_size: int) -> nn.Module:
     modules = dict(built.named_modules())
     object.__setattr__(built, "block_names", tuple(name for name in names if name in modules))
     return built
+
+
+def arguments(model: Timm, channels: int, image_size: int, classes: int) -> dict[str, Any]:
+    """Return what timm makes a model of beside its name; 0 classes: without its classifier."""
+    import timm
+
+    given: dict[str, Any] = {**model.kwargs, "num_classes": classes, "in_chans": channels}
+    if getattr(timm.get_pretrained_cfg(model.name), "fixed_input_size", False):
+        given["img_size"] = image_size
+    return given
 
 
 def published_state(name: str) -> dict[str, Tensor]:

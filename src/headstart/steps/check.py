@@ -24,6 +24,7 @@ from headstart.networks.reconstruction import reconstruction_problem
 from headstart.params.core import CoreParams
 from headstart.params.recipe import Pretrain, Training
 from headstart.steps.given_series import read_state
+from headstart.steps.trial_step import step_problems, weight_problems
 from headstart.tasks import TaskError
 from headstart.tasks.classes import find_problems
 from headstart.tasks.storage import ClassCounts, count
@@ -134,7 +135,10 @@ def _network_problems(sections: Sections, facts: Facts, studies: Iterable[Any]) 
             except ValueError as error:
                 problems.append(f"models.{model}: {error}")
                 continue
-            problems += _training_problems(model, network, facts)
+            if found := [f"models.{model}: {each}" for each in weight_problems(network)]:
+                problems += found
+                continue
+            problems += _training_problems(model, network, facts, source)
             problems += _series_problems(model, network, pretrain)
             for study in studies:
                 problems += study.network_problems(sections, facts, model, network)
@@ -152,16 +156,26 @@ def _series_problems(model: str, network: Network, pretrain: Pretrain) -> Iterat
                 break  # the others are likely to have the same cause
 
 
-def _training_problems(model: str, network: Network, facts: Facts) -> Iterator[str]:
+def _training_problems(model: str, network: Network, facts: Facts, source: str) -> Iterator[str]:
     """Yield what pre-training and trajectories ask of a network that it cannot give."""
-    arms = facts.params.trajectory.get(model, {})
-    parts: dict[str, Training] = {f"pretrain.{model}": facts.params.pretrain[model]}
+    arms, pretrain = facts.params.trajectory.get(model, {}), facts.params.pretrain[model]
+    parts: dict[str, Training] = {f"pretrain.{model}": pretrain}
     parts |= {f"trajectory.{model}.{arm}": part for arm, part in arms.items()}
     yield from recalibration_problems(model, network, parts)
+    if pretrain.series or not pretrain.epochs:
+        del parts[f"pretrain.{model}"]
+    yield from step_problems(network, trained_whole(parts), facts.shape(source))
     problem = reconstruction_problem(network.backbone)
     for arm, part in arms.items():
         if part.mode == "reconstruct" and problem:
             yield f"trajectory.{model}.{arm}.mode: {problem}"
+
+
+def trained_whole(parts: Mapping[str, Any]) -> dict[str, Training]:
+    """Return the trainings that move all weights: of a probe the head alone sees batches."""
+    return {
+        path: part for path, part in parts.items() if getattr(part, "mode", "finetune") != "probe"
+    }
 
 
 def recalibration_problems(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from headstart.artifacts.files import write_json, write_table
 from headstart.artifacts.store import JobContext
+from headstart.statistics.chance import by_guessing
 from headstart.steps.progress import format_validation
 from headstart.training.assembly import RunImages
 from headstart.training.checkpoint_series import Keeper
@@ -24,6 +25,12 @@ def finish_run(
     statistics, classes = images.normalization.to_dict(), list(images.task.classes)
     write_json(context.out / "normalization.json", {**statistics, "classes": classes})
     summary = summary_of(outcome)
+    held_out, best = len(images.task.validation.labels), outcome.best
+    trained = outcome.history[-1].epoch > 0
+    if trained and best.validation_accuracy <= by_guessing(len(classes), held_out):
+        summary["text"] += (
+            f"; BEWARE: as guessing among {len(classes)} classes on {held_out} images"
+        )
     context.log(summary["text"])
     return summary
 

@@ -1,6 +1,7 @@
 """What a table says of one claim about early starts: supported, contradicted or undetermined, and why."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,8 +123,9 @@ def learning_rate(runs: Accuracies, seed: int = 0) -> ClaimResult:
     if runs.fixed_index == 0:
         rate = runs.learning_rates[0]
         return ClaimResult("not measured here", f"No run has a learning rate below {rate:g}.")
-    epochs, gaps = differences(runs.test * POINTS, runs.epochs, runs.source_best, "earlier")
-    _, held = differences(runs.validation * POINTS, runs.epochs, runs.source_best, "earlier")
+    asked: tuple[Any, ...] = (runs.epochs, runs.source_best, "earlier", runs.first_start)
+    epochs, gaps = differences(runs.test * POINTS, *asked)
+    _, held = differences(runs.validation * POINTS, *asked)
     if not len(epochs):
         return ClaimResult("not measured here", "No epoch before source-best was fine-tuned from.")
     by_rate = runs.by_unit(gaps)

@@ -13,7 +13,11 @@ from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.errors import TableError, UndecidableError
 from headstart.studies.early_stopping import claim_results as findings
 from headstart.studies.early_stopping.params import Statistics
-from headstart.studies.early_stopping.pretraining import pretraining_helps, worth_words
+from headstart.studies.early_stopping.pretraining import (
+    of_scratch,
+    pretraining_helps,
+    worth_words,
+)
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.evidence import Question
@@ -31,6 +35,7 @@ Contrast = dict[str, object]
 AMOUNT = ["source_images", "source_repeats"]
 NAMED = {"source": "source", "model": "model", "target": "target", "arm": "mode"}
 """Column of settings and published values, and what a contrast calls it."""
+SEVERAL = "A claim about source networks needs several of them."
 # Names of tasks, models and arms are free; all other settings must agree where amounts are compared.
 FREE = ["source", "model", "target", "arm", *AMOUNT]
 
@@ -77,10 +82,16 @@ class ClaimEvaluator:
 
     def pretraining_helps(self) -> ClaimResult:
         """C0, at tuned rates."""
-        worth = {}
+        worth, scratch = {}, None
+        runs = self._runs(self.contrast, "tuned")
         if "data_transferred" in self.tables:
             worth = worth_words(self.tables["data_transferred"], self.contrast)
-        return pretraining_helps(self._runs(self.contrast, "tuned"), worth, self.statistics.seed)
+        if runs.given and "settings" in self.tables:
+            scratch = of_scratch(self.table, self.contrast, self.tables["settings"])
+        found = pretraining_helps(runs, worth, self.statistics.seed, scratch)
+        if runs.given and found.status in ("supported", "contradicted"):
+            return replace(found, status="undetermined", reason=f"{found.reason} {SEVERAL}")
+        return found
 
     def earlier_start(self, question: Question = "fixed") -> ClaimResult:
         """C1, on the contrast itself at the highest rate, and C1T at tuned rates."""
@@ -128,7 +139,7 @@ class ClaimEvaluator:
         if not asked:
             return ClaimResult("not measured here", "Runs at one learning rate were not tuned.")
         if asked[0].one_network:
-            text = f"{asked[0].reason} A claim about source networks needs several of them."
+            text = f"{asked[0].reason} {SEVERAL}"
             return ClaimResult("undetermined", text)
         return findings.earlier_start(asked[0])
 

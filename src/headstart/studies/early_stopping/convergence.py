@@ -1,5 +1,7 @@
 """How fast each run learns its target: measures of its curve against one common reference."""
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,7 +18,7 @@ AREA, JUMPSTART, LAST_10 = "area_under_curve", "jumpstart", "last10_accuracy"
 TIME, REACHED = "time_to_scratch", "reached_scratch"
 
 
-def convergence_rows(table: pd.DataFrame) -> pd.DataFrame:
+def convergence_rows(table: pd.DataFrame, given: Collection[str] = ()) -> pd.DataFrame:
     """Measures of every run's accuracy curve, one row per run, split and measure.
 
     `table` is tidy, with the arm's name in `arm` and the epoch in `target_epoch`; epoch 0 lies
@@ -25,17 +27,19 @@ def convergence_rows(table: pd.DataFrame) -> pd.DataFrame:
     jumpstart (epoch 1), last10_accuracy, and, where there are runs from scratch, time_to_scratch:
     the first epoch at which a run reaches what scratch has at its end (`reference`). A run that
     never does keeps the last epoch as its time and reached_scratch = 0: it is censored, not slow.
+    Of models that are `given`, epoch 0 is not scratch.
     """
     accuracies = table[(table["metric"] == "accuracy") & (table["target_epoch"] > 0)]
     parts = []
-    for _, rows in accuracies.groupby(CONTRAST, sort=True):
+    for names, rows in accuracies.groupby(CONTRAST, sort=True):
         validation = _curves(rows, "validation")
         if validation is None:
             continue
-        parts += _measured(validation, "validation", validation)
+        compared = None if names[CONTRAST.index("model")] in given else validation
+        parts += _measured(validation, "validation", compared)
         test = _curves(rows, "test")
         if test is not None and test.index.equals(validation.index):
-            parts += _measured(test, "test", validation)
+            parts += _measured(test, "test", compared)
     columns = [*CONTRAST, *RUN, *OTHER, "split", "metric", "value"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
@@ -67,14 +71,16 @@ def _curves(rows: pd.DataFrame, split: str) -> pd.DataFrame | None:
     return table if complete else None
 
 
-def _measured(reported: pd.DataFrame, split: str, validation: pd.DataFrame) -> list[pd.DataFrame]:
+def _measured(
+    reported: pd.DataFrame, split: str, validation: pd.DataFrame | None
+) -> list[pd.DataFrame]:
     values = reported.to_numpy(dtype=float)
     measures: dict[str, Array] = {
         AREA: curves.area_under_curve(values),
         JUMPSTART: curves.jumpstart(values),
         LAST_10: curves.asymptote(values),
     }
-    level = reference(reported, validation)
+    level = None if validation is None else reference(reported, validation)
     if level is not None:
         time, reached = curves.time_to_reference(values, level)
         measures |= {TIME: time, REACHED: reached.astype(float)}

@@ -33,6 +33,7 @@ def transfer(job: Job, params: CoreParams) -> Cost:
         "target",
         runs=runs.total(),
         files=3,
+        checkpoints={"none": 0, "best": 1, "all": runs.total()}[options["keep"]],
         disk=runs.total() * (200 + ROW // 4 * epochs),
         batch=options["batch_size"],
         slots=slots,

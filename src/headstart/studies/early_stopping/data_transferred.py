@@ -16,6 +16,7 @@ from scipy import stats
 from headstart.statistics.intervals import mean_interval
 from headstart.studies.early_stopping.verdicts.run_tables import BEST, HEADLINE, PRETRAIN
 from headstart.studies.early_stopping.verdicts.selection import tuned_rates
+from headstart.studies.early_stopping.verdicts.source_networks import GIVEN
 
 Array = npt.NDArray[np.float64]
 ARM = ["source", "model", "target", "arm"]
@@ -45,7 +46,8 @@ def data_transferred(measurements: pd.DataFrame, confidence: float = 0.95) -> pd
         confidence: of the interval; six networks are the least that have one of 95 %.
     """
     runs = tuned_accuracies(measurements)
-    runs = runs[runs["shots"].str.isdigit()]
+    given = set(measurements.loc[measurements["metric"] == GIVEN, "model"])
+    runs = runs[runs["shots"].str.isdigit() & ~runs["model"].isin(given)]
     rows = []
     for names, arm in runs.groupby(ARM, sort=True):
         scratch = arm[arm["source_epoch"] == 0].groupby("seed")

@@ -82,7 +82,11 @@ class Transfer(Training):
         default=(),
         description="epochs at which test accuracy is read besides the chosen and the last",
     )
-
+    keep: Literal["none", "best", "all"] = Field(
+        default="none",
+        description="trained networks that are kept for `headstart export`: the one that validation likes "
+        "best of every source network, or those of all runs",
+    )
     slots: Annotated[int, Field(ge=8, multiple_of=8)] | None = Field(
         default=None,
         description="train so many runs of a source network at a time, as one program; none: one by one. "

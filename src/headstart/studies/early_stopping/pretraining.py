@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult, Status, bounded
@@ -17,6 +16,7 @@ from headstart.statistics.hypotheses import ALPHA
 from headstart.statistics.permutation import p_mean_negative
 from headstart.statistics.words import format_interval, pluralize
 from headstart.studies.early_stopping.data_transferred import SOURCE_BEST
+from headstart.studies.early_stopping.settings import scratch_model
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.evidence import edge_flag
@@ -27,6 +27,7 @@ from headstart.studies.early_stopping.verdicts.selection import (
     differences,
     tune_learning_rate,
 )
+from headstart.studies.early_stopping.verdicts.source_networks import AT_CHANCE
 from headstart.studies.early_stopping.verdicts.text import detectable_words
 
 CONTRAST = ["source", "model", "target", "arm", "shots"]
@@ -47,63 +48,79 @@ class ScratchGain:
     flags: tuple[str, ...]
 
 
-def gain_over_scratch(runs: Accuracies, seed: int = 0) -> ScratchGain | None:
+def gain_over_scratch(
+    runs: Accuracies, seed: int = 0, scratch: Accuracies | None = None
+) -> ScratchGain | None:
     """Return the gain at tuned rates; None where nothing was trained from scratch.
 
     It is the gain of `gain_of` with scratch in place of source-best, which becomes one more candidate.
+    Scratch is epoch 0 of the runs, or where that is a given network, of those in `scratch`.
+
+    Raises:
+        UndecidableError: `scratch` has other seeds, draws or learning rates.
     """
-    scratch = np.flatnonzero(runs.epochs == 0)
-    if not len(scratch):
+    other = scratch if runs.given else runs
+    place = [] if other is None else np.flatnonzero(other.epochs == 0)
+    only_scratch = not runs.given and not runs.epochs.any() and not runs.source_best.any()
+    if other is None or not len(place) or only_scratch:
         return None
-
-    def referred(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.concatenate([values, values[scratch]])
-
-    rates = tune_learning_rate(runs.validation)
+    for name in ("seeds", "draws", "learning_rates"):
+        if getattr(runs, name) != getattr(other, name):
+            raise UndecidableError(f"runs from scratch have other {name.replace('_', ' ')}")
+    test = np.concatenate([runs.test, other.test[place]])
+    held = np.concatenate([runs.validation, other.validation[place]])
     behind = int(runs.epochs.max()) + 1
     networks = np.full(len(runs.seeds), behind + 1)
-    compared = runs.changed(referred, epochs=np.append(runs.epochs, behind), source_best=networks)
-    both = referred(rates)
-    gain = gain_of(compared, both, "earlier", seed)
+    epochs = np.append(runs.epochs, behind)
+    compared = replace(runs, test=test, validation=held, epochs=epochs, source_best=networks)
+    rates = tune_learning_rate(held)
+    gain = gain_of(compared, rates, "earlier", seed)
     if gain is None:
         return None
-    tuned = at_learning_rate(compared.test, both) * POINTS
-    gaps = compared.by_unit(differences(tuned, compared.epochs, networks, "earlier")[1])
+    tuned = at_learning_rate(test, rates) * POINTS
+    gaps = differences(tuned, epochs, networks, "earlier", runs.first_start)[1]
+    gaps = compared.by_unit(gaps)
     worse = np.nan if runs.shared_draws else float(p_mean_negative(gaps, seed).max())
     start = SOURCE_BEST if gain.epoch == behind else str(gain.epoch)
-    place = int(np.searchsorted(compared.epochs, gain.epoch))
-    flags = edge_flag(runs, rates, {int(scratch[0]): "scratch", place: _name(start)})
+    places = {len(epochs): "scratch", int(np.searchsorted(epochs, gain.epoch)): _name(start, runs)}
+    flags = edge_flag(compared, rates, places)
     if len(runs.learning_rates) == 1:
         flags = ["one-learning-rate: neither scratch nor the start was tuned"]
-    return ScratchGain(start, gain, worse, tuple(flags))
+    nothing = [flag for flag in runs.flags if flag.startswith(AT_CHANCE)]
+    return ScratchGain(start, gain, worse, (*nothing, *flags))
 
 
 def pretraining_helps(
-    runs: Accuracies, transferred: Mapping[str, str], seed: int = 0
+    runs: Accuracies,
+    transferred: Mapping[str, str],
+    seed: int = 0,
+    scratch: Accuracies | None = None,
 ) -> ClaimResult:
     """C0: is the best pretrained start better than training from scratch, or are all worse?
 
-    `transferred` says in words what each start is worth in target images.
+    `transferred` says in words what each start is worth in target images; `scratch` as in `gain_over_scratch`.
     """
-    return _result(gain_over_scratch(runs, seed), runs, transferred)
+    return _result(gain_over_scratch(runs, seed, scratch), runs, transferred)
 
 
 def _result(
     found: ScratchGain | None, runs: Accuracies, transferred: Mapping[str, str]
 ) -> ClaimResult:
     if found is None:
-        return ClaimResult(
-            "not measured here", "Nothing was trained from scratch (source epoch 0)."
-        )
+        given = " is the given network: a second model of it without `weights` would be"
+        reason = f"Nothing was trained from scratch (source epoch 0{given if runs.given else ''})."
+        return ClaimResult("not measured here", reason)
     gain = found.gain
     numbers = format_interval(
         gain.effect, gain.interval.low, gain.interval.high, signed=True, unit="points"
     )
     p = "" if math.isnan(gain.p) else f"p = {gain.p:.3g}, "
     words = [
-        f"The start that validation prefers, {_name(found.start)}, is {numbers} from training from scratch, each at "
+        f"The start that validation prefers, {_name(found.start, runs)}, is {numbers} from training from scratch, each at "
         f"the rate that validation prefers ({p}{pluralize(len(runs.seeds), 'network')})."
     ]
+    if runs.given and not runs.epochs.any():
+        words.append("Every source network is the given one: this speaks of it alone.")
     if worth := transferred.get(found.start):
         words.append(f"It is worth {worth}.")
     status: Status = "undetermined"
@@ -120,8 +137,19 @@ def _result(
     return bounded(status, " ".join(words), gain.interval)
 
 
-def _name(start: str) -> str:
+def _name(start: str, runs: Accuracies) -> str:
+    if start == "0" and runs.given:
+        return "the given network"
     return start if start == SOURCE_BEST else f"epoch {start}"
+
+
+def of_scratch(
+    table: pd.DataFrame, contrast: Mapping[str, object], settings: pd.DataFrame
+) -> Accuracies | None:
+    """Return the runs of the same network without its given weights, where the study has such a model."""
+    model = scratch_model(settings, _by_arm(contrast))
+    other = {**contrast, "model": model}
+    return comparable(table, other) if model and other in contrasts(table) else None
 
 
 def _by_arm(contrast: Mapping[str, object]) -> dict[str, object]:
@@ -151,15 +179,23 @@ def _worth(row: Mapping[Any, Any]) -> str:
 
 
 def pretraining_table(
-    measurements: pd.DataFrame, transferred: pd.DataFrame, seed: int = 0
+    measurements: pd.DataFrame,
+    transferred: pd.DataFrame,
+    seed: int = 0,
+    settings: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return what pre-training is worth in every contrast with runs from scratch: C0 on each, uncorrected."""
+    """Return what pre-training is worth in every contrast with runs from scratch: C0 on each, uncorrected.
+
+    `settings` tell which model trains the network of given weights from scratch.
+    """
     table, rows = arms_as_modes(measurements), list[dict[str, object]]()
     for contrast in contrasts(table):
         named = _by_arm(contrast)
         try:
             runs = comparable(table, contrast)
-            found = gain_over_scratch(runs, seed)
+            known = runs.given and settings is not None
+            scratch = of_scratch(table, contrast, settings) if known else None
+            found = gain_over_scratch(runs, seed, scratch)
         except (TableError, UndecidableError) as error:
             texts = dict.fromkeys(("start", "worth", "flags"), "")
             reason = f"Not decided: {error}."

@@ -26,7 +26,7 @@ GRID = {
 OWN_COLUMN = {"mode", "repeats"}
 NO_EFFECT = {
     *("channels_last", "compile", "checkpoints", "selection", "test_at_checkpoints"),
-    "source_accuracy",
+    *("source_accuracy", "keep"),
 }
 # Where a dataset lies; which of its classes are used has a column of its own.
 PLACE = {"path", "sha256", "folder", "groups"}
@@ -45,6 +45,22 @@ def settings(transfers: Iterable[Job]) -> pd.DataFrame:
     """
     rows = (_row(job) for job in transfers)
     return pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(ignore_index=True)
+
+
+def scratch_model(settings: pd.DataFrame, names: Mapping[str, object]) -> str | None:
+    """Return the model that is one with given weights but for these, so that its epoch 0 is from scratch.
+
+    `names` say source, model, target and arm of the one with weights.
+    """
+    of = settings[(settings[COLUMNS[:4]] == [names[name] for name in COLUMNS[:4]]).all(axis=1)]
+    if of.empty:
+        return None
+    parts = str(of["network"].iloc[0]).split(", ")
+    plain = ", ".join(part for part in parts if not part.startswith("weights."))
+    same = ["source", "target", "arm", "target_training"]
+    twins = settings[(settings[same] == of[same].iloc[0]).all(axis=1)]
+    found = twins.loc[twins["network"] == plain, "model"]
+    return str(found.iloc[0]) if len(found) else None
 
 
 def words(values: Mapping[str, Any], without: Collection[str] = ()) -> str:

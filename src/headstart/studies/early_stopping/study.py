@@ -47,7 +47,7 @@ STUDY = Study(
         "transfer": "Accuracy on the target against the source epoch",
         "gains": "Gain over the source-best start",
         "ranges": "Median and range of all runs, as published studies draw them",
-        "stems": "Accuracy from each start, above training from scratch",
+        "stems": "Accuracy from each start, above source epoch 0",
         "learning_rates": "Learning rates",
         "curves": "Accuracy while the target trains",
         "curve_panels": "Accuracy while the target trains, by start, training images beside",

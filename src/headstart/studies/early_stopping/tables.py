@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.artifacts.files import read_table, write_table
+from headstart.artifacts.files import read_json, read_table, write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.measurements import Schema
@@ -24,6 +24,12 @@ from headstart.studies.early_stopping.pretraining import pretraining_table
 from headstart.studies.early_stopping.protocol import published_beside
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
 from headstart.studies.early_stopping.trainability import trainability_rows
+from headstart.studies.early_stopping.verdicts.source_networks import (
+    CLASSES,
+    DISTANCE,
+    GIVEN,
+    HELD_OUT,
+)
 from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 from headstart.studies.early_stopping.verdicts.text import one_line
 
@@ -64,12 +70,13 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         f"gathering {len(job.inputs['pretrain'])} networks and {len(job.inputs['transfer'])} bundles of runs"
     )
     curves = tidy([_curve_rows(artifact) for artifact in context.inputs["transfer"]])
+    sources = tidy([_source_rows(artifact) for artifact in context.inputs["pretrain"]])
     measurements = tidy(
         [
-            *(_source_rows(artifact) for artifact in context.inputs["pretrain"]),
+            sources,
             *(_end_rows(artifact) for artifact in context.inputs["transfer"]),
             *(_plasticity_rows(artifact) for artifact in context.inputs["plasticity"]),
-            convergence_rows(curves),
+            convergence_rows(curves, set(sources.loc[sources["metric"] == GIVEN, "model"])),
             trainability_rows(curves),
         ]
     )
@@ -83,7 +90,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         described, measurements, pd.read_csv(PROTOCOLS), pd.read_csv(VALUES)
     )
     transferred = data_transferred(measurements)
-    pretraining = pretraining_table(measurements, transferred, statistics.seed)
+    pretraining = pretraining_table(measurements, transferred, statistics.seed, described)
     for row in pretraining.to_dict("records"):
         names = (
             f"{row['source']} → {row['target']}, {row['model']}, {row['arm']}, {row['shots']} shots"
@@ -116,9 +123,23 @@ def _source_rows(artifact: Artifact) -> pd.DataFrame:
     history = history.rename(columns={"epoch": "source_epoch"})
     history = history.astype({"best": float, "diverged": float})
     metrics = {**CURVES, "best": ("best", "validation"), "diverged": ("diverged", "train")}
-    rows = _melt(history, ["source_epoch"], metrics)
+    rows = pd.concat([_melt(history, ["source_epoch"], metrics), _facts(artifact)])
     same = artifact.manifest["wildcards"]["source"]
     return _named(rows, artifact, target=same, arm="pretrain", mode="pretrain")
+
+
+def _facts(artifact: Artifact) -> pd.DataFrame:
+    """Return what is known of a pretrained network beside its history: how far it moved, what it began with."""
+    params = artifact.manifest["params"]
+    kept = read_json(artifact.file("checkpoints.json"))["checkpoints"]
+    classes = len(read_json(artifact.file("normalization.json"))["classes"])
+    # Checkpoints of a run trained elsewhere begin with random weights, unless it has an epoch 0.
+    series = params.get("series") or ()
+    own = series[0]["epoch"] == 0 if series else params["model"].get("weights")
+    rows = [(each["epoch"], DISTANCE, each["distance"]) for each in kept]
+    held_out = classes * params["task"]["validation_per_class"]
+    rows += [(0, CLASSES, classes), (0, HELD_OUT, held_out)] + [(0, GIVEN, 1)] * bool(own)
+    return pd.DataFrame(rows, columns=["source_epoch", "metric", "value"]).assign(split="train")
 
 
 def _end_rows(artifact: Artifact) -> pd.DataFrame:

@@ -7,7 +7,7 @@ one source seed; each finished run is kept under its own key, so a wider grid tr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, product
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from headstart.artifacts.files import write_table
+from headstart.artifacts.files import write_json, write_table
 from headstart.artifacts.keys import Job, sha256_of
 from headstart.artifacts.runs import read_run, run_key, run_path, write_run
 from headstart.artifacts.store import JobContext, package_versions
@@ -24,6 +24,7 @@ from headstart.networks.network import Network
 from headstart.params.recipe import Selection
 from headstart.steps.progress import Reporter, duration
 from headstart.steps.sections import model_of, read_task
+from headstart.studies.early_stopping.kept_networks import KeptNetworks
 from headstart.studies.early_stopping.params import Transfer
 from headstart.tasks.batches import EvaluationBatches
 from headstart.tasks.task import Task, draw_shots
@@ -37,7 +38,7 @@ from headstart.training.assembly import (
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.evaluation import evaluate
 from headstart.training.interventions import shrink_perturb
-from headstart.training.records import Outcome
+from headstart.training.records import Outcome, State
 
 QUIET_SECONDS = 10.0
 
@@ -63,18 +64,17 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         f"finished before, {len(bundle.task.validation.labels):,} validation and "
         f"{len(bundle.task.test.labels):,} test images"
     )
-    started, number = time.monotonic(), 0
-    for group in bundle.groups(missing):
-        name = sha256_of([keys[run] for run in group])
-        for run, record in zip(
-            group, bundle.train(group, context.state / f"{name}.pt"), strict=True
-        ):
-            number += 1
-            write_run(keys[run], record)
-            left = (time.monotonic() - started) / number * (len(missing) - number)
-            text = f"run {number}/{len(missing)}  {_describe(run, record)}  {duration(left)} left"
-            context.log(text)
-    records = [{**asdict(run), **_required(keys[run])} for run in runs]
+    kept = KeptNetworks(bundle.options.keep, context.state)
+    _train(bundle, missing, keys, kept)
+    found = {run: _required(keys[run]) for run in runs}
+    if again := kept.lacking(found):
+        context.log(f"{len(again)} runs once more, whose networks were not kept when they ended")
+        _train(bundle, again, keys, kept)
+    records = [{**asdict(run), **found[run]} for run in runs]
+    if bundle.options.keep != "none":
+        kept.finish(found, context.out)
+        head = {**bundle.normalization.to_dict(), "classes": list(bundle.task.classes)}
+        write_json(context.out / "normalization.json", head)
     write_table(context.out / "runs.parquet", runs_table(records))
     write_table(context.out / "curves.parquet", curves_table(records))
     diverged = sum(record["diverged"] for record in records)
@@ -83,6 +83,23 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         "dtype": bundle.options.precision,
         "summary": {"runs": len(runs), "trained_now": len(missing), "diverged": diverged},
     }
+
+
+def _train(
+    bundle: Bundle, runs: Sequence[Run], keys: Mapping[Run, str], kept: KeptNetworks
+) -> None:
+    """Train runs, write the record of each under its key, and offer its network to be kept."""
+    context, started, number = bundle.context, time.monotonic(), 0
+    for group in bundle.groups(runs):
+        name = sha256_of([keys[run] for run in group])
+        ended = bundle.train(group, context.state / f"{name}.pt")
+        for run, (record, state) in zip(group, ended, strict=True):
+            number += 1
+            kept.offer(run, record, state)
+            write_run(keys[run], record)
+            left = (time.monotonic() - started) / number * (len(runs) - number)
+            text = f"run {number}/{len(runs)}  {_describe(run, record)}  {duration(left)} left"
+            context.log(text)
 
 
 def transfer_of(job: Job) -> Transfer:
@@ -123,9 +140,8 @@ class Bundle:
     def identity(self, run: Run) -> dict[str, Any]:
         """Return all that decides a run's result: the weights it starts from by content, not by origin."""
         grid = ("source_epochs", "shots", "draws", "nested_draws", "learning_rates", "also")
-        options = {
-            name: value for name, value in self.job.keyed["transfer"].items() if name not in grid
-        }
+        given = self.job.keyed["transfer"].items()
+        options = {name: value for name, value in given if name not in (*grid, "keep")}
         return {
             "code": self.job.code,
             "wildcards": dict(self.job.wildcards),
@@ -138,15 +154,15 @@ class Bundle:
             "run": {**asdict(run), "source_epoch": None},
         }
 
-    def groups(self, runs: list[Run]) -> Iterator[list[Run]]:
+    def groups(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
         """Yield runs that are trained together: as many as there are slots, on as many images."""
         slots = self.options.slots or 1
         for shots in dict.fromkeys(run.shots for run in runs):
             alike = [run for run in runs if run.shots == shots]
             yield from (alike[start : start + slots] for start in range(0, len(alike), slots))
 
-    def train(self, runs: list[Run], resume: Path) -> list[dict[str, Any]]:
-        """Train runs and return their records."""
+    def train(self, runs: list[Run], resume: Path) -> list[tuple[dict[str, Any], State]]:
+        """Train runs; return the record of each, and its weights at the epoch that validation chose."""
         ended = self._together(runs, resume) if self.options.slots else None
         if ended is None:
             ended = [
@@ -156,9 +172,10 @@ class Bundle:
         resume.unlink(missing_ok=True)
         left = self._source_accuracies(runs, [network for _, network in ended])
         images = [len(self._images(run).train.labels) for run in runs]
+        # The best state of a probe is that of its head.
         return [
-            record_of(outcome, number) | more
-            for (outcome, _), number, more in zip(ended, images, left, strict=True)
+            (record_of(outcome, number) | more, {**network.state_dict(), **outcome.best_state})
+            for (outcome, network), number, more in zip(ended, images, left, strict=True)
         ]
 
     def _alone(self, run: Run, resume: Path) -> tuple[Outcome, Network]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     by_start,
     caption,
     common_epochs,
+    epoch_zero,
     headed,
     mean_over_seeds,
     panels_of,
@@ -32,7 +34,13 @@ from headstart.studies.early_stopping.figures.prepare import (
 )
 
 FAVOURITE = "favourite"
-LOOKS = {"scratch": (GREY, "--"), SOURCE_BEST: (DARK_ORANGE, "-."), FAVOURITE: (BLUE, "-")}
+ZERO = (GREY, "--")
+LOOKS = {
+    "scratch": ZERO,
+    "given network": ZERO,
+    SOURCE_BEST: (DARK_ORANGE, "-."),
+    FAVOURITE: (BLUE, "-"),
+}
 
 
 def curves_figure(
@@ -40,21 +48,26 @@ def curves_figure(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw figure (b) for one model: validation accuracy while the target trains, three starts compared."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
-    table = curve_table(runs, history, select(curves, model=model, metric="accuracy"), confidence)
+    accuracies = select(curves, model=model, metric="accuracy")
+    table = curve_table(runs, history, accuracies, confidence, epoch_zero(measurements, model))
     axes = {"x": "target epoch", "y": "target validation accuracy (%)"}
     return panel_figure(headed(table), _compare, caption(runs, confidence), **axes), table
 
 
 def curve_table(
-    runs: pd.DataFrame, history: pd.DataFrame, accuracies: pd.DataFrame, confidence: float
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    accuracies: pd.DataFrame,
+    confidence: float,
+    zero: str = "scratch",
 ) -> pd.DataFrame:
-    """Return mean curves from scratch, from source-best, and from the epoch that target validation likes best."""
+    """Return mean curves from epoch 0, from source-best, and from the epoch that target validation likes best."""
     shared = common_epochs(runs)
     by_epoch = shared.groupby([*PANEL, "source_epoch"])["validation"].mean().reset_index()
     best = best_of_each(by_epoch["validation"], by_epoch.groupby(PANEL).ngroup())
     favourite = by_epoch.loc[best, [*PANEL, "source_epoch"]]
     starts = {
-        "scratch": runs[runs["source_epoch"] == 0],
+        zero: runs[runs["source_epoch"] == 0],
         SOURCE_BEST: at_source_best(runs, history),
         FAVOURITE: runs.merge(favourite),
     }
@@ -85,7 +98,8 @@ def curve_panels_figure(
         for line, (names, part) in zip(axes.reshape(len(rows), columns), rows, strict=True):
             starts = sorted(part["start"].unique(), key=by_number)
             for axis, start in zip(line, starts, strict=False):
-                _panel(axis, part[part["start"] == start], start)
+                words = {"0": epoch_zero(measurements, model), SOURCE_BEST: SOURCE_BEST}
+                _panel(axis, part[part["start"] == start], start, words)
             for axis in line[len(starts) :]:
                 axis.set_visible(False)
             within_percent(line[0])
@@ -128,11 +142,12 @@ def _compare(axis: Axes, table: pd.DataFrame) -> None:
     label_edge(axis, labels, lines=1)
 
 
-def _panel(axis: Axes, table: pd.DataFrame, start: str) -> None:
+def _panel(axis: Axes, table: pd.DataFrame, start: str, words: Mapping[str, str]) -> None:
     colour = DARK_ORANGE if start == SOURCE_BEST else BLUE
     for split, part in table.groupby("split"):
         look = (GREY, 0, ":") if split == "train" else (colour, 0.25, "-")
         mean_line(axis, part["target_epoch"], part, look[0], band=look[1], linestyle=look[2])
-    words = {"0": "scratch", SOURCE_BEST: SOURCE_BEST}.get(start, f"epoch {start}")
-    axis.set_title(words, fontsize=8.5, fontweight="normal", loc="center")
+    axis.set_title(
+        words.get(start, f"epoch {start}"), fontsize=8.5, fontweight="normal", loc="center"
+    )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))

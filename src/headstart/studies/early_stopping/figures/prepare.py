@@ -10,7 +10,9 @@ from headstart.figures.labels import band_words, panel_heading, sample_size
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.measurements import select
 from headstart.statistics.ties import first_best
+from headstart.studies.early_stopping.verdicts.run_tables import IMAGES
 from headstart.studies.early_stopping.verdicts.selection import tuned_rates
+from headstart.studies.early_stopping.verdicts.source_networks import CLASSES, starts_given
 
 PANEL = ["target", "arm", "mode", "shots"]
 CONTRAST = ["source", "model", "target", "arm", "shots"]
@@ -113,6 +115,26 @@ def source_history(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     table = table.rename(columns={"best_validation": "best"})[[*accuracies, "best"]].reset_index()
     table[accuracies] *= PERCENT
     return table
+
+
+def epoch_zero(measurements: pd.DataFrame, model: str) -> str:
+    """Return what source epoch 0 of a model is: scratch, or the network with given weights."""
+    rows = select(measurements, model=model, mode="pretrain")
+    return "given network" if starts_given(rows) else "scratch"
+
+
+def chance_levels(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return what guessing reaches, in percent: a row for each panel of shots, and one of the source.
+
+    `drawn` is `chance` or `source chance`. Where all images of a target are used, nothing tells its classes.
+    """
+    rows = select(measurements, model=model)
+    source = rows[rows["metric"] == CLASSES].head(1).assign(drawn="source chance")
+    trained = rows[(rows["metric"] == IMAGES) & rows["shots"].str.isdigit()]
+    trained = trained.drop_duplicates(PANEL).assign(drawn="chance")
+    classes = [source["value"], trained["value"] / trained["shots"].astype(float)]
+    levels = pd.concat([source[["drawn"]], trained[["drawn", *PANEL]]])
+    return levels.assign(mean=PERCENT / pd.concat(classes)).reset_index(drop=True)
 
 
 def mean_over_seeds(

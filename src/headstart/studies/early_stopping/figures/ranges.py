@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     SOURCE_BEST,
     all_runs,
     by_start,
+    epoch_zero,
     panels_of,
     size_words,
     source_history,
@@ -51,7 +53,8 @@ def ranges_figure(
     caption = _caption(pd.concat(runs), pd.concat(values))
     axes = {"x": "source epoch", "y": "target test accuracy (%)"}
     size = (max(3.0, 5.6 / len(panels)), 2.5)
-    figure = panel_figure(tables, _panel, caption, size=size, **axes)
+    draw = partial(_panel, zero=epoch_zero(measurements, model))
+    figure = panel_figure(tables, draw, caption, size=size, **axes)
     return figure, pd.concat([table for _, table in tables], ignore_index=True)
 
 
@@ -99,7 +102,7 @@ def range_table(runs: pd.DataFrame, history: pd.DataFrame, beside: pd.DataFrame)
     return table.assign(**names)[[*order, *table.columns.intersection(["experiment", "statistic"])]]
 
 
-def _panel(axis: Axes, table: pd.DataFrame) -> None:
+def _panel(axis: Axes, table: pd.DataFrame, zero: str) -> None:
     parts = dict(list(table.groupby("drawn")))
     position = epoch_scale(axis, parts["runs"]["source_epoch"])
     _source(axis, position(parts["source"]["source_epoch"]), parts["source"]["median"])
@@ -114,7 +117,7 @@ def _panel(axis: Axes, table: pd.DataFrame) -> None:
             with_bars(axis, x, parts[name], "median", **LOOKS[name])
     medians = parts["runs"].set_index("source_epoch")["median"]
     best = parts[SOURCE_BEST]["median"] if SOURCE_BEST in parts else None
-    labels = levels(axis, medians, best, highest=True)
+    labels = levels(axis, medians, best, zero, highest=True)
     axis.margins(y=0.08)
     label_edge(axis, labels, lines=2, beside=BESIDE_TICKS)
 

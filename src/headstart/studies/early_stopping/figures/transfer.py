@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -36,7 +37,9 @@ from headstart.studies.early_stopping.figures.prepare import (
     by_number,
     by_start,
     caption,
+    chance_levels,
     common_epochs,
+    epoch_zero,
     headed,
     mean_over_seeds,
     size_words,
@@ -59,12 +62,13 @@ def transfer_figure(
     """Draw figure (a) for one model; return it with the table of all that is drawn."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
     table = transfer_table(runs, history, confidence)
-    columns = list(table.groupby(PANEL[:3]))
+    table = pd.concat([table, chance_levels(measurements, model)], ignore_index=True)
+    columns, zero = list(table.groupby(PANEL[:3])), epoch_zero(measurements, model)
     with paper_style():
         size, heights = (2.6, 2.1), [2.4, 1]
         figure, axes = facets(len(columns), rows=2, sharex="col", size=size, height_ratios=heights)
         for (above, below), (names, part) in zip(axes.T, columns, strict=True):
-            _accuracy(above, part)
+            _accuracy(above, part, zero)
             above.set_title(panel_title(*map(str, names)))
             _source(below, table, history)
             below.set_xlabel("source epoch")
@@ -92,9 +96,10 @@ def transfer_table(runs: pd.DataFrame, history: pd.DataFrame, confidence: float)
     return pd.concat(parts, ignore_index=True)
 
 
-def _accuracy(axis: Axes, table: pd.DataFrame) -> None:
-    """Draw a dot for each run and a line through the means, for every number of shots."""
-    labels: list[Label] = []
+def _accuracy(axis: Axes, table: pd.DataFrame, zero: str) -> None:
+    """Draw a dot for each run and a line through the means, for every number of shots, and chance."""
+    labels = _chance(axis, table, "chance")
+    table = table[table["drawn"] != "chance"]
     shots = sorted(table["shots"].unique(), key=by_number)
     for number, colour, marker in zip(shots, CYCLE, MARKERS, strict=False):
         kinds = dict(list(table[table["shots"] == number].groupby("drawn")))
@@ -109,7 +114,7 @@ def _accuracy(axis: Axes, table: pd.DataFrame) -> None:
         if best is not None:
             with_bars(axis, position(best["source_epoch"]), best, "mean", **star(9))
         middles = means.set_index("source_epoch")["mean"]
-        marked = levels(axis, middles, None if best is None else best["mean"])
+        marked = levels(axis, middles, None if best is None else best["mean"], zero)
         end = float(middles.iloc[-1])
         several = (end, f"{shots_words(number)}\n{end:.1f}", colour)
         labels += [several] if len(shots) > 1 else marked
@@ -117,8 +122,16 @@ def _accuracy(axis: Axes, table: pd.DataFrame) -> None:
     label_edge(axis, labels, lines=2)
 
 
+def _chance(axis: Axes, table: pd.DataFrame, drawn: str) -> list[Label]:
+    """Draw what guessing reaches, where it is known; return what to write at its end."""
+    found = table.loc[table["drawn"] == drawn, "mean"].head(1)
+    for level in found:
+        axis.axhline(level, color=GREY, linestyle=":", linewidth=0.8, zorder=1)
+    return [(float(level), "chance", GREY) for level in found]
+
+
 def _source(axis: Axes, table: pd.DataFrame, history: pd.DataFrame) -> None:
-    labels: list[Label] = []
+    labels = _chance(axis, table, "source chance")
     for value, (colour, style, name) in SOURCE.items():
         means = table[table["drawn"] == f"source {value.replace('_', ' ')}"]
         x = position(means["source_epoch"])
@@ -134,14 +147,16 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     """Draw stems for one source and model; return the figure and the table of all it draws."""
     runs = tuned_runs(measurements, model)
     table = stem_table(runs, source_history(measurements, model))
+    zero = epoch_zero(measurements, model)
+    begin = "training from scratch" if zero == "scratch" else f"the {zero}"
     words = (
         f"Means; {size_words(runs)}. Dot: at the target epoch that validation images chose. "
         "Diamond and number: the largest test accuracy among the epochs where it was read, which chooses "
         "on test images and is for comparison only. Star, dotted: the start from each network's source-best "
-        "epoch, at its mean. Stems begin at training from scratch."
+        f"epoch, at its mean. Stems begin at {begin}."
     )
     axes = {"x": "source epoch", "y": "target test accuracy (%)"}
-    return panel_figure(headed(table), _stems, words, **axes), table
+    return panel_figure(headed(table), partial(_stems, zero=zero), words, **axes), table
 
 
 def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -159,7 +174,7 @@ def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _stems(axis: Axes, part: pd.DataFrame) -> None:
+def _stems(axis: Axes, part: pd.DataFrame, zero: str) -> None:
     starts, best = select(part, drawn="start"), select(part, drawn=SOURCE_BEST)
     later = starts[starts["source_epoch"] > 0]
     scratch = starts[starts["source_epoch"] == 0].set_index("source_epoch")["test"]
@@ -171,7 +186,7 @@ def _stems(axis: Axes, part: pd.DataFrame) -> None:
     axis.plot(x, later["test"], "o", ms=4, color=BLUE, zorder=3)
     axis.vlines(x_best, base, best["peak"], color=ORANGE, linewidth=1.4, linestyle=":", zorder=2)
     axis.plot(x_best, best["test"], **star(10))
-    labels = levels(axis, scratch, None)
+    labels = levels(axis, scratch, None, zero)
     _numbers(axis, later.assign(x=x), x_best, base)
     axis.margins(x=0.08, y=0.14)
     label_edge(axis, labels, lines=2)

@@ -22,7 +22,7 @@ from headstart.studies.early_stopping.verdicts.bands import simultaneous_bands
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes
 from headstart.studies.early_stopping.verdicts.selection import at_learning_rate, tune_learning_rate
-from headstart.studies.early_stopping.verdicts.text import rate_words
+from headstart.studies.early_stopping.verdicts.text import of_nothing, rate_words
 from headstart.studies.early_stopping.verdicts.verdicts import verdict_words
 
 WIDTH = 100
@@ -68,7 +68,8 @@ def sentence(row: Mapping[Any, Any]) -> str:
         words += f", {effect} from epoch {row['chosen_epoch']}"
     size = sample_size(row["n_seeds"], row["n_draws"])
     first = "Primary contrast. " if row["primary"] else ""
-    return f"{first}{words} ({size}). {row['reason']}"
+    beware = "".join(f" Beware: {flag}." for flag in of_nothing(str(row["flags"])))
+    return f"{first}{words} ({size}). {row['reason']}{beware}"
 
 
 def reasons(verdicts: pd.DataFrame) -> str:
@@ -130,7 +131,7 @@ def gain_table(
         return pd.DataFrame(columns=columns)
     runs = runs if fixed is None else runs.at_fixed_rate()
     test = at_learning_rate(runs.test, tune_learning_rate(runs.validation)) * PERCENT
-    later = runs.epochs > 0
+    later = runs.epochs >= runs.first_start
     if not later.any():
         return pd.DataFrame(columns=columns)
     gaps = runs.by_unit(np.moveaxis((test[:-1] - test[-1])[later], 0, 1))

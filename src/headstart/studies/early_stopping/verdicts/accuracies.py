@@ -72,6 +72,8 @@ class Accuracies:
     """The units are draws of the target for one source network, of which alone the runs speak."""
     classes: int | None = None
     """Of the target, where the table tells how many images were trained on."""
+    given: bool = False
+    """Source epoch 0 is a network with given weights, a start like any other, and nothing is from scratch."""
 
     @property
     def n_units(self) -> int:
@@ -103,6 +105,11 @@ class Accuracies:
                 "are the least"
             )
         return causes
+
+    @property
+    def first_start(self) -> int:
+        """The first epoch that is a pretrained start."""
+        return 0 if self.given else 1
 
     @property
     def n_draws(self) -> int:

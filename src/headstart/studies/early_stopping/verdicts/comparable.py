@@ -11,15 +11,19 @@ import pandas as pd
 
 from headstart.statistics.errors import UndecidableError
 from headstart.studies.early_stopping.verdicts.accuracies import Accuracies, accuracy_tensors
-from headstart.studies.early_stopping.verdicts.run_tables import (
-    PRETRAIN,
-    SOURCE_ACCURACY,
-    rows_of,
+from headstart.studies.early_stopping.verdicts.run_tables import SOURCE_ACCURACY, rows_of
+from headstart.studies.early_stopping.verdicts.source_networks import (
+    at_chance,
+    source_rows,
+    starts_given,
+    unmoved,
 )
 
 CEILING = 0.995
 LOW = 0.105
 """With ten classes and more, chance is below this."""
+LEAST_RUNS = 6
+"""Fewer may have equal accuracies without being equal."""
 
 
 def comparable(
@@ -33,9 +37,14 @@ def comparable(
             message is the reason.
     """
     runs = accuracy_tensors(table, contrast)
-    for reason in (*_histories(table, contrast, runs), *no_room(runs)):
+    first = rows_of(table, contrast).iloc[0]
+    rows = source_rows(table, first["source"], first["model"])
+    rows = rows[rows["seed"].isin(runs.seeds)]
+    for reason in (*unmoved(rows), *_histories(rows), *no_room(runs)):
         raise UndecidableError(reason)
-    return replace(runs, fixed_rate=fixed_rate)
+    flags = (*runs.flags, *at_chance(rows), *_equal_starts(runs))
+    given = starts_given(rows)
+    return replace(runs, fixed_rate=fixed_rate, flags=flags, given=given)
 
 
 def no_room(runs: Accuracies) -> Iterator[str]:
@@ -52,13 +61,22 @@ def no_room(runs: Accuracies) -> Iterator[str]:
         yield f"every start stays at {high:.1%} or less, as at chance with {round(1 / max(high, 1e-3))} classes"
 
 
-def _histories(
-    table: pd.DataFrame, contrast: Mapping[str, object], runs: Accuracies
-) -> Iterator[str]:
+def _equal_starts(runs: Accuracies) -> Iterator[str]:
+    """Yield a flag where starts have equal accuracies in all runs, of which there are several."""
+    number = runs.test[0].size
+    for later, epoch in enumerate(runs.epochs):
+        for earlier in range(later):
+            pairs = ((values[earlier], values[later]) for values in (runs.test, runs.validation))
+            if number >= LEAST_RUNS and all(np.array_equal(*pair) for pair in pairs):
+                yield (
+                    f"equal-starts: source epochs {runs.epochs[earlier]} and {epoch} have the same accuracies "
+                    f"in all {number} runs, as one network has"
+                )
+                return
+
+
+def _histories(rows: pd.DataFrame) -> Iterator[str]:
     """Yield what makes source networks no independent units, or leaves them without a best epoch."""
-    first = rows_of(table, contrast).iloc[0]
-    same = (table["source"] == first["source"]) & (table["model"] == first["model"])
-    rows = table[same & (table["mode"] == PRETRAIN) & table["seed"].isin(runs.seeds)]
     history = rows.pivot_table("value", "seed", ["metric", "split", "source_epoch"], sort=False)
     read = history[[name for name in history.columns if name[0] == SOURCE_ACCURACY]]
     if read.empty or read.columns.get_level_values("source_epoch").nunique() < 2:

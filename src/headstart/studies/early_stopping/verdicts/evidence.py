@@ -132,7 +132,7 @@ def p_of_no_gain(
     inside the test. Source-best: every epoch is worse. Needing all tests at once costs no correction.
     """
     differs = (accuracies.epochs[:, None] != accuracies.source_best).any(axis=1)
-    others = (accuracies.epochs > 0) & differs
+    others = (accuracies.epochs >= accuracies.first_start) & differs
     if not others.any() or accuracies.n_units < 2 or accuracies.shared_draws:
         return None, {}
     test, held = (
@@ -155,13 +155,13 @@ def _flags(accuracies: Accuracies, rates: Rates, gains: dict[str, Gain]) -> list
     for epoch in [gains[d].epoch for d in DIRECTIONS if d in gains]:
         names[int(np.searchsorted(accuracies.epochs, epoch))] = f"epoch {epoch}"
     if len(accuracies.epochs) and accuracies.epochs[0] == 0:
-        names[0] = "scratch"
+        names[0] = "the given network" if accuracies.given else "scratch"
     return [*edge_flag(accuracies, rates, names), *_transfer_flag(accuracies, rates)]
 
 
 def _transfer_flag(accuracies: Accuracies, rates: Rates) -> list[str]:
     scratch = accuracies.epochs == 0
-    if not scratch.any() or accuracies.shared_draws:
+    if not scratch.any() or accuracies.given or accuracies.shared_draws:
         return []
     tuned = at_learning_rate(accuracies.test, rates)
     gap = accuracies.by_unit((tuned[-1] - tuned[:-1][scratch][0])[:, None])

@@ -64,12 +64,12 @@ def gain_of(
     None when no epoch lies in that direction.
     """
     grid, best = runs.epochs, runs.source_best
-    epochs, per_draw = differences(
-        at_learning_rate(runs.test, rates) * POINTS, grid, best, direction
+    tuned = (at_learning_rate(values, rates) * POINTS for values in (runs.test, runs.validation))
+    (epochs, per_draw), (_, held) = (
+        differences(values, grid, best, direction, runs.first_start) for values in tuned
     )
     if not len(epochs):
         return None
-    _, held = differences(at_learning_rate(runs.validation, rates) * POINTS, grid, best, direction)
     gaps, selection = runs.by_unit(per_draw), runs.by_unit(held)
     result = max_statistic_test(gaps, selection, seed=seed)
     chosen = gaps[:, result.chosen]

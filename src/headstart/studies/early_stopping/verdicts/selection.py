@@ -46,20 +46,25 @@ def at_learning_rate(accuracies: Array, index: npt.NDArray[np.intp]) -> Array:
 
 
 def differences(
-    accuracies: Array, epochs: Integers, source_best: Integers, direction: Direction
+    accuracies: Array,
+    epochs: Integers,
+    source_best: Integers,
+    direction: Direction,
+    first: int = 1,
 ) -> tuple[Integers, Array]:
     """Candidate epochs (C,) and D (I, C, ...): start from a candidate minus from source-best.
 
     `accuracies` is (T + 1, I, ...), the last entry the source-best start. "Earlier" at epoch t
     means min(t, t*_i): stop at t, or at source-best where that comes first, so that D is zero
     there; "later" is max(t, t*_i). Candidates are the epochs beyond t*_i for more than half of the
-    seeds. Epoch 0 is training from scratch and no candidate.
+    seeds, and not before `first`: epoch 0 is training from scratch and no candidate, unless it is
+    a given network.
     """
     gap = np.moveaxis(accuracies[:-1] - accuracies[-1], 0, 1)
     before = epochs[None, :] < source_best[:, None]
     after = epochs[None, :] > source_best[:, None]
     active = before if direction == "earlier" else after
-    candidate = (2 * active.sum(axis=0) > len(source_best)) & (epochs > 0)
+    candidate = (2 * active.sum(axis=0) > len(source_best)) & (epochs >= first)
     mask = active.reshape(active.shape + (1,) * (gap.ndim - 2))
     return epochs[candidate], np.where(mask, gap, 0.0)[:, candidate]
 

@@ -105,7 +105,7 @@ def _gains(
 
 
 def _candidates(runs: Accuracies) -> npt.NDArray[np.int64]:
-    return differences(runs.test, runs.epochs, runs.source_best, "earlier")[0]
+    return differences(runs.test, runs.epochs, runs.source_best, "earlier", runs.first_start)[0]
 
 
 def _per_network(runs: Accuracies, epochs: npt.NDArray[np.int64]) -> tuple[Array, Array]:

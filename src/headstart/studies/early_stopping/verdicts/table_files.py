@@ -74,7 +74,8 @@ def _spreadsheet(file: Path) -> pd.DataFrame:
         return pd.read_excel(file, keep_default_na=False, na_values=[""])
     except ImportError:
         raise TableError(
-            f"{file.name}: spreadsheets need `pip install 'headstart[tables]'`; or save it as .csv"
+            f"{file.name}: spreadsheets are read by openpyxl, which is not installed: `pip install openpyxl`, "
+            "or save it as .csv"
         ) from None
     # The reader has errors of its own and of the archive's for a file that is no spreadsheet.
     except Exception as error:

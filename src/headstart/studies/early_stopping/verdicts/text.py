@@ -15,9 +15,11 @@ from headstart.studies.early_stopping.verdicts.run_tables import (
     arms_as_modes,
     check_table,
 )
+from headstart.studies.early_stopping.verdicts.source_networks import AT_CHANCE
 from headstart.studies.early_stopping.verdicts.table_files import read_table_file
 from headstart.studies.early_stopping.verdicts.verdicts import Verdict
 
+NOTHING = (AT_CHANCE, "equal-starts")
 COLUMNS = [
     "",
     *CONTRAST_KEY,
@@ -66,9 +68,16 @@ def one_line(verdict: Verdict) -> str:
         f"{contrast['source']} → {contrast['target']}, {contrast['model']}, {contrast['mode']}, "
         f"{contrast['shots']} shots, rate {rate_words(verdict.question, verdict.learning_rate)}: "
         f"{verdict.words},{effect} n = {verdict.n_seeds} × {verdict.n_draws} (source seeds × draws)"
-        + "".join(f", {flag}" for flag in verdict.flags if flag.startswith("edge-of-grid"))
+        + "".join(
+            f", {flag}" for flag in verdict.flags if flag.startswith(("edge-of-grid", *NOTHING))
+        )
         + (", primary" if verdict.primary else "")
     )
+
+
+def of_nothing(flags: str) -> list[str]:
+    """Return those of a row's flags that say that nothing was learnt, or nothing differs."""
+    return [flag for flag in flags.split("; ") if flag.startswith(NOTHING)]
 
 
 def render(verdicts: Sequence[Verdict], width: int = 100) -> str:
