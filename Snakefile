@@ -13,7 +13,7 @@ rule all:
     default_target: True
     input:
         rules.stage_publish.input,
-        RUN.stamps(RUN.plan.jobs()),
+        RUN.stamps_of(),
     localrule: True
 
 

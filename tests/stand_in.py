@@ -59,7 +59,7 @@ def make(job, context):
     log = Path(os.environ["STAND_IN_LOG"])
     time.sleep(float(os.environ.get("STAND_IN_SECONDS", "0")))
     text = json.dumps({"key": job.full_key, "read": sorted(read)})
-    if Path(str(log) + ".fails").exists() and job.step in Path(str(log) + ".fails").read_text():
+    if f"{job.step} {job.name}" == os.environ.get("STAND_IN_FAILS"):
         raise RuntimeError("this network fails")
     if job.step == "figures":
         for name in ("transfer.png", f"transfer_{job.params['figures']['dots_per_inch']}.csv"):
@@ -145,8 +145,8 @@ class StandIn(Project):
     server: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def new(cls, folder: Path) -> StandIn:
-        """Return a project without results, and without versioning."""
+    def new(cls, folder: Path, most: int = 1000) -> StandIn:
+        """Return a project without results and versioning; of a step Snakemake gets so many jobs at most."""
         project = folder / "project"
         project.mkdir(parents=True)
         copy_project(project)
@@ -158,6 +158,8 @@ class StandIn(Project):
         _edit(package / "registry.py", "return resolve(STEPS[job.step].run)", CHOOSE)
         _edit(package / "registry.py", 'NAMES = ("early_stopping", "knowledge", "invariance")', ONE)
         _edit(package / "maintenance/fork_server.py", "    folder = tempfile.mkd", START)
+        _edit(package / "maintenance/fork_server.py", LOADED, 'LOADED = ("json",)')
+        _edit(package / "maintenance/engines.py", "MOST = 1_000", f"MOST = {most}")
         (project / "params.yaml").write_text(PARAMS)
         made = cls(project)
         made.run(sys.executable, "-c", WRITE_STAGES)
@@ -263,6 +265,7 @@ ONE = 'NAMES = ("early_stopping",)'
 START = """    if os.environ.get(SOCKET):
         return
     folder = tempfile.mkd"""
+LOADED = 'LOADED = ("torch", "pandas", "pyarrow.parquet", "safetensors.torch", "scipy.stats")'
 WRITE_STAGES = (
     "from pathlib import Path; from headstart.maintenance.generate import dvc_yaml; "
     "Path('dvc.yaml').write_text(dvc_yaml(source=False))"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from commands import one_line
 from stand_in import JOBS, StandIn, finished_stand_in, restored
+from workflow import planned
 
 RATE, OTHER_RATE = "learning_rates: [0.1]", "learning_rates: [0.2]"
 IMAGES, OTHER_IMAGES = "train_per_class: 10", "train_per_class: 11"
@@ -365,6 +366,56 @@ def test_queued_experiments_share_the_store(project: StandIn) -> None:
     made = project.made()
     project.snakemake()
     assert project.made() == made
+
+
+def test_where_a_network_fails_the_rest_is_drawn_and_marked(project: StandIn) -> None:
+    """By a table with a key of its own, which the whole study's replaces."""
+    project.edit("params.yaml", RATE, OTHER_RATE)
+    bad = "transfer latin-convnet-cyrillic-finetune-seed1"
+    said = project.snakemake(fails=True, STAND_IN_FAILS=bad)
+    assert "headstart draw" in said
+    project.headstart("draw")
+    part = json.loads((project.folder / "metrics.json").read_text())
+    assert part["incomplete"] == {"transfer": 1}
+    assert json.loads((project.folder / "claims.json").read_text())["incomplete"]
+    tables = project.manifests("tables")
+    drawn = [one for one in tables.values() if "incomplete" in one["params"]]
+    assert [one["params"]["incomplete"] for one in drawn] == [{"transfer": [1, 2]}]
+    assert len(drawn[0]["inputs"]) == 5
+    one_line(project.headstart("verify", fails=True), "drawn of a part", "snakemake --cores all")
+    made = project.made()
+    project.headstart("draw")
+    assert project.made() == made
+    project.snakemake()
+    assert "incomplete" not in json.loads((project.folder / "metrics.json").read_text())
+    again = [line.split()[0] for line in project.made()[len(made) :]]
+    assert sorted(again) == ["claims", "controls", "figures", "report", "tables", "transfer"]
+    sound(project)
+
+
+def test_nothing_is_drawn_where_nothing_is_finished(project: StandIn) -> None:
+    project.edit("params.yaml", IMAGES, OTHER_IMAGES)
+    one_line(project.headstart("draw", fails=True), "no study has finished jobs yet")
+
+
+def test_many_jobs_of_a_step_are_started_as_one_and_a_bad_one_stops_no_other(
+    tmp_path: Path,
+) -> None:
+    project = StandIn.new(tmp_path / "study", most=1)
+    project.begin()
+    try:
+        assert planned(project.snakemake("-n"))["pretrain"] == 1
+        said = project.snakemake(fails=True, STAND_IN_FAILS="pretrain latin-convnet-seed0")
+        one_line(said, "headstart: latin-convnet-seed0: this network fails")
+        assert [line.split()[1] for line in project.made() if line.startswith("pretrain")] == [
+            "latin-convnet-seed1"
+        ]
+        project.snakemake()
+        keys = [line.split()[2] for line in project.made()]
+        assert len(keys) == len(set(keys)) == JOBS
+        sound(project)
+    finally:
+        project.end()
 
 
 def test_a_full_disk_is_one_line(project: StandIn) -> None:

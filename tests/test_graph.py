@@ -3,15 +3,17 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from checkout import ROOT
 from ruamel.yaml import YAML
 
 from headstart.artifacts.code import PACKAGE, closure, notebook_imports
-from headstart.artifacts.job_file import read_job, write_jobs
+from headstart.artifacts.job_file import Chunk, RunFile, write_chunks, write_jobs
 from headstart.artifacts.keys import Job
-from headstart.maintenance import generate, presets
+from headstart.maintenance import engines, generate, presets
+from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import STEPS, STUDIES, Params, function_of, parse
 from headstart.steps.publish import stamp_of
@@ -208,6 +210,30 @@ def test_the_resolution_of_figures_changes_figures_alone() -> None:
     assert keys(edited, "figures") != keys(PLAN, "figures")
 
 
+def test_a_node_of_a_cluster_knows_what_its_chunk_waits_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every unfinished job is in one chunk, which waits for those of its inputs; a node reads its own alone."""
+    Path("params.yaml").write_text(presets.complete_text(presets.find("smoke")))
+    monkeypatch.setattr(engines, "MOST", 2)
+    run = engines.Run()
+    chunks = set(run.chunks.values())
+    assert sorted(key for chunk in chunks for key in chunk.jobs) == sorted(run.chunks)
+    assert len(run.chunks) == len(PLAN.jobs()) - 1 > len(chunks)
+    monkeypatch.setenv(engines.PARAMS, str(run.snapshot))
+    monkeypatch.setenv(engines.RUN_FILE, str(run.file))
+    node = engines.Node()
+    for chunk in chunks:
+        jobs = [job for job in PLAN.jobs() if job.key in chunk.jobs]
+        needs = {run.chunks[one.key].stamp for j in jobs for one in (*j.every_input(), *j.after)}
+        assert set(chunk.needs) == set(node.needs(SimpleNamespace(key=chunk.key))) == needs
+        assert chunk.stamp not in needs
+    assert node.stamps_of() == []
+    monkeypatch.delenv(engines.RUN_FILE)
+    with pytest.raises(ParamsError, match="hand the environment over"):
+        engines.Node()
+
+
 @pytest.mark.parametrize("study", [study.name for study in STUDIES])
 def test_a_word_in_the_claims_of_one_study_changes_its_claims_and_what_shows_them_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, study: str
@@ -262,11 +288,14 @@ def test_every_job_has_its_own_key_and_path() -> None:
 
 
 def test_a_job_reads_itself_from_the_file_of_a_run_as_the_plan_has_it(project: Path) -> None:
-    """And nothing of other jobs: the file has what it is made from, too, and says when the source changed."""
+    """And nothing of other jobs: the file has what it is made from, too."""
     path = write_jobs(PLAN.jobs(), "cpu")
+    chunk = Chunk("data", "glyphs-and-1-more-0123456789ab", ("a", "b"), ("c",))
     for job in PLAN.jobs():
-        read, device = read_job(path, job.key)
-        assert device == "cpu"
+        file = RunFile(write_chunks([chunk], path))
+        assert file.device == "cpu"
+        assert file.chunk(chunk.key) == chunk
+        read = file.job(job.key)
         assert read.full_key == job.full_key
         assert read.path == job.path
         assert read.params == json.loads(json.dumps(job.params))
@@ -274,6 +303,6 @@ def test_a_job_reads_itself_from_the_file_of_a_run_as_the_plan_has_it(project: P
         mine, its = ([one.full_key for one in each.ancestors()] for each in (job, read))
         assert sorted(mine) == sorted(its)
     with pytest.raises(LookupError):
-        read_job(path, "0" * 12)
+        file.chunk("0" * 12)
     assert write_jobs(PLAN.jobs(), "cpu") == path
     assert write_jobs(PLAN.jobs(), "auto") != path

@@ -288,6 +288,25 @@ def test_prune_keeps_finished_runs_while_a_bundle_that_may_want_them_is_unfinish
     assert ".store/runs" not in copied.headstart("prune")
 
 
+def test_a_study_without_one_network_is_drawn_with_a_mark_in_figures_and_report(
+    copied: Project,
+) -> None:
+    before = copied.figures()
+    (lost,) = copied.folder.glob("results/transfer/latin-convnet-cyrillic-finetune-seed1-*")
+    shutil.rmtree(lost)
+    copied.headstart("draw")
+    words = "4 of 5 transfer"
+    assert f"Incomplete: {words}" in (copied.folder / "report.html").read_text()
+    drawn = copied.figures()
+    assert words in drawn["transfer_convnet.svg"].decode()
+    assert drawn["transfer_convnet.png"] != before["transfer_convnet.png"]
+    others = [name for name in before if name.startswith("shares") and name.endswith("svg")]
+    assert others
+    assert all(drawn[name] == before[name] for name in others)
+    copied.snakemake()
+    assert copied.figures() == before
+
+
 def test_use_replaces_the_params_and_keeps_the_earlier_file(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     project.edit("params.yaml", "dots_per_inch: 100", "dots_per_inch: 93")

@@ -14,14 +14,13 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from headstart.artifacts import code, store
-from headstart.artifacts.job_file import read_job
-from headstart.artifacts.keys import RESULTS, STORE, Job
-from headstart.artifacts.log import JobLog
+from headstart.artifacts.keys import RESULTS, Job
 from headstart.maintenance import edit_params, external, housekeeping
+from headstart.maintenance.do_job import draw_finished, run_step
 from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
 from headstart.params.reading import ParamsError
-from headstart.plan import NO_JOB, Plan
-from headstart.registry import STEPS, code_of_step, function_of, load, parse
+from headstart.plan import Plan
+from headstart.registry import STEPS, load, parse
 from headstart.steps.publish import published_problems
 from headstart.steps.step import FOR_PEOPLE
 
@@ -39,46 +38,6 @@ ParamsFile = Annotated[Path, Parameter(name="--params", help="params file")]
 PlanFile = Annotated[Path | None, Parameter(name="--plan", help="file of jobs (workflow)")]
 WeightsOfFile = Annotated[WeightOptions, Parameter(name="*")]
 LogFile = Annotated[Path | None, Parameter(name="--log", help="file that gets every line")]
-
-
-def run_step(
-    step: str, key: str, params_file: Path, log: Path | None, plan: Path | None = None
-) -> None:
-    """Do one job of the plan: the one with this key."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
-    job, device = _job(step, key, params_file, plan)
-    console = JobLog(f"{step} {job.name}" if job.name != step else step, log)
-    with console.errors():
-        function = function_of(job)
-        if step == "publish":
-            function(job, console)
-        else:
-            store.run(job, function, _device(step, device), console)
-
-
-def _job(step: str, key: str, params_file: Path, plan: Path | None) -> tuple[Job, str]:
-    """Return a job and the device that the params ask for; of `plan`, a file of jobs, reads only its own part."""
-    if plan is None or not STEPS[step].versioned:
-        params = load(params_file)
-        return Plan(params).job(key), params.runtime.device
-    try:
-        job, device = read_job(plan, key)
-    except LookupError:
-        raise LookupError(NO_JOB.format(key)) from None
-    if job.code != code_of_step(step):
-        raise LookupError(NO_JOB.format(key))
-    return job, device
-
-
-def _device(step: str, requested: str) -> str:
-    if not STEPS[step].gpu:
-        return "cpu"
-    device = importlib.import_module("headstart.training.device")
-    chosen = device.choose_device(requested, locks=STORE / "devices")
-    device.one_thread()
-    device.reproducible(chosen)
-    return str(chosen)
 
 
 def _add_step(step: str) -> None:
@@ -377,6 +336,15 @@ def record(
     _one_of("record", step, list(STEPS))
     for path in _imported("headstart.maintenance.engines").record(step, params):
         print(f"parked {path}")
+
+
+@app.command
+def draw(*, params: ParamsFile = PARAMS) -> None:
+    """Draw what is finished of a study where something failed: tables, figures, claims and report, so marked.
+
+    `snakemake` puts the whole study's in their place when it is finished.
+    """
+    draw_finished(params)
 
 
 @app.command

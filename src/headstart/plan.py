@@ -6,12 +6,13 @@ It reads `params.yaml` and source files, nothing else: no data, no network and n
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from headstart.artifacts.code import notebook_hash, source_hash
 from headstart.artifacts.files import file_sha256, shared
-from headstart.artifacts.job_list import Jobs
+from headstart.artifacts.job_list import INCOMPLETE, Incomplete, Jobs
 from headstart.artifacts.keys import SHORT, Job
 from headstart.params.core import CoreParams
 from headstart.registry import STEPS, STUDIES, code_of_step
@@ -31,7 +32,8 @@ NO_JOB = (
 class Plan:
     """All jobs of a params file, in the order of the graph."""
 
-    def __init__(self, params: CoreParams) -> None:
+    def __init__(self, params: CoreParams, missing: Collection[Job] = ()) -> None:
+        """List the jobs; what a person reads leaves `missing` ones out, and says so in its params and key."""
         self.params = params
         self._jobs = jobs = Jobs(params, STEPS, code_of_step)
         networks.add_data(jobs)
@@ -41,8 +43,10 @@ class Plan:
         networks.add_trajectories(jobs)
         for study in STUDIES:
             resolve(study.jobs)(jobs)
+        read = {step for study in STUDIES for step in (*study.tabulated, *study.controlled)}
+        absent = jobs.leave_out(job.key for job in missing if job.step in read)
         for study in STUDIES:
-            _add_products(jobs, study)
+            _add_products(jobs, study, absent)
         described = {
             study.name: described_in_report(study) for study in STUDIES if study.name in self.shown
         }
@@ -52,12 +56,12 @@ class Plan:
             "report",
             "all",
             code=source_hash(STEPS["report"].module, *modules),
-            params={"studies": described, "steps": list(STEPS), **_expected(params)},
+            params={"studies": described, "steps": list(STEPS), **_expected(params), **absent},
             inputs=jobs.of("tables", "controls", "figures", "claims"),
         )
         metrics = {study.name: dict(study.metrics) for study in STUDIES}
         inputs = jobs.of("figures", "report", "claims")
-        jobs.add("publish", "all", params={"metrics": metrics}, inputs=inputs)
+        jobs.add("publish", "all", params={"metrics": metrics, **absent}, inputs=inputs)
 
     @property
     def shown(self) -> set[str]:
@@ -85,12 +89,15 @@ def _expected(params: CoreParams) -> dict[str, Any]:
     return {"expected": params.expected} if params.expected else {}
 
 
-def _add_products(jobs: Jobs, study: Study) -> None:
+def _add_products(jobs: Jobs, study: Study, absent: Incomplete) -> None:
     """Add tables, controls, figures and claims of a study, where it has anything to tabulate."""
     inputs = jobs.of(*study.tabulated)
     if not any(inputs.values()):
         return
-    decided = {name: jobs.params.section(name) for name in study.decided_by}
+    read = {*study.tabulated, *study.controlled}
+    mine = {step: counts for step, counts in absent.get(INCOMPLETE, {}).items() if step in read}
+    marked = {INCOMPLETE: mine} if mine else {}
+    decided = {**marked, **{name: jobs.params.section(name) for name in study.decided_by}}
     published = {name: file_sha256(PUBLISHED / name) for name in study.published}
     tables = jobs.add(
         "tables",
@@ -112,7 +119,7 @@ def _add_products(jobs: Jobs, study: Study) -> None:
         "figures",
         study.name,
         code=notebook_hash(notebook, STEPS["figures"].module),
-        params={"figures": jobs.params.figures},
+        params={"figures": jobs.params.figures, **marked},
         inputs={"tables": (tables,)},
     )
     jobs.add(

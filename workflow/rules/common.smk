@@ -10,10 +10,9 @@ from snakemake.exceptions import WorkflowError
 from headstart.artifacts.files import ArtifactError
 from headstart.artifacts.keys import STAMPS
 from headstart.maintenance import fork_server
-from headstart.maintenance.engines import PARAMS, Run
+from headstart.maintenance.engines import PARAMS, RUN_FILE, Node, Run
 from headstart.params.reading import ParamsError
 from headstart.registry import STEPS
-from headstart.steps.publish import stamp_of
 
 # Of Snakemake's options; another study would be planned than the commands and DVC read.
 if config:
@@ -23,7 +22,7 @@ if config:
     )
 try:
     # What is done is decided here, once; a process that Snakemake starts for a job decides nothing.
-    RUN = Run(main=workflow.is_main_process)
+    RUN = Run() if workflow.is_main_process else Node()
 except (ParamsError, ArtifactError) as error:
     raise WorkflowError(str(error)) from None
 except OSError as error:
@@ -33,7 +32,14 @@ except OSError as error:
 
 # Jobs, and what Snakemake starts for them, read the params as they are now, even if somebody edits the file.
 os.environ[PARAMS] = str(RUN.snapshot)
-JOB_FILE = RUN.job_file()
+os.environ[RUN_FILE] = str(RUN.file)
+
+
+envvars:
+    PARAMS,
+    RUN_FILE,
+
+
 # A target without any input is always executed.
 PERMANENT = ancient(str(RUN.snapshot))
 # Which figures there are is known when they are there; only Snakemake's own report asks.
@@ -42,7 +48,7 @@ HEADSTART = f"{shlex.quote(sys.executable)} -m headstart"
 # A job asks for a GPU where there is one and the params do not forbid it; the profile caps their number.
 # On a cluster the head node may have none: `export HEADSTART_GPU=1` says that its nodes have.
 GPU = int(
-    RUN.params.runtime.device != "cpu"
+    RUN.device != "cpu"
     and (
         Path("/proc/driver/nvidia/version").exists()
         or os.environ.get("HEADSTART_GPU") == "1"
@@ -84,5 +90,6 @@ def tell_where_to_look():
 def tell_where_the_logs_are():
     """Point at the logs of what went wrong; finished work is kept."""
     print(
-        "\nA job failed; its lines above name the log in logs/. Finished jobs are kept: fix it and run again."
+        "\nA job failed; its lines above name the log in logs/. Finished jobs are kept: fix it and run again. "
+        "`headstart draw` draws what is finished."
     )

@@ -27,7 +27,7 @@ for _step in STEPS.values():
             params:
                 command=f"{HEADSTART} {_step.command}",
                 source=(
-                    f"--plan {JOB_FILE} --params {RUN.snapshot}"
+                    f"--plan {RUN.file} --params {RUN.snapshot}"
                     if _step.versioned
                     else f"--params {RUN.snapshot}"
                 ),
@@ -47,7 +47,7 @@ for _step in STEPS.values():
 rule publish:
     input:
         PERMANENT,
-        ancient(RUN.stamps(RUN.publish.every_input())),
+        ancient(RUN.publish_needs()),
     output:
         report(
             "report.html",
@@ -56,16 +56,16 @@ rule publish:
         ),
         "claims.json",
         "metrics.json",
-        str(stamp_of(RUN.publish)),
+        f"figures/.{RUN.publish_key}",
         [
             report(picture, category="Figures", caption="../report/figure.rst")
             for picture in (RUN.pictures() if REPORTS else [])
         ],
     log:
-        f"logs/publish/{RUN.publish.key}.log",
+        f"logs/publish/{RUN.publish_key}.log",
     localrule: True
     params:
-        command=f"{HEADSTART} publish {RUN.publish.key}",
+        command=f"{HEADSTART} publish {RUN.publish_key}",
         snapshot=RUN.snapshot,
     shell:
         "{params.command} --params {params.snapshot:q} --log {log:q}"

@@ -7,7 +7,11 @@ from typing import Any
 
 from headstart.artifacts.keys import Job
 from headstart.params.core import CoreParams
-from headstart.params.types import Section, canonical, complete
+from headstart.params.types import Section, Without, canonical, complete
+
+INCOMPLETE = "incomplete"
+"""In params of what a person reads: how many jobs of each step are there, and of how many."""
+Incomplete = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 class Jobs:
@@ -31,6 +35,7 @@ class Jobs:
         self.check: Job | None = None
         self.pretrained: dict[tuple[str, str, int], Job] = {}
         self.trajectories: dict[tuple[str, ...], Job] = {}
+        self._written: dict[tuple[int, tuple[str, ...]], tuple[object, Any, Any]] = {}
 
     def add(
         self,
@@ -44,16 +49,16 @@ class Jobs:
         after: tuple[Job, ...] = (),
     ) -> Job:
         """Add a job, or return the one with the same key; values of `params` may be sections."""
-        given = {} if params is None else params
+        written = self._as_json({} if params is None else params)
         job = Job(
             step,
             name,
             code or self.code(step),
             {wildcard: str(value) for wildcard, value in (wildcards or {}).items()},
-            complete(given),
+            written[0],
             inputs or {},
             after,
-            canonical(given),
+            written[1],
         )
         if job.key in self.by_key:
             return self.by_key[job.key]
@@ -61,9 +66,36 @@ class Jobs:
         self.by_step[step].append(job)
         return job
 
+    def _as_json(self, value: Any) -> tuple[Any, Any]:
+        """Return what a job gets of its params, and what its key holds of them.
+
+        Those of one section are made once, and shared by all jobs: a study may have a million.
+        """
+        if isinstance(value, Mapping):
+            pairs = {name: self._as_json(each) for name, each in value.items()}
+            return {n: pair[0] for n, pair in pairs.items()}, {n: p[1] for n, p in pairs.items()}
+        section, names = (value.section, value.names) if isinstance(value, Without) else (value, ())
+        if not isinstance(section, Section):
+            return complete(value), canonical(value)
+        place = id(section), names
+        if place not in self._written:
+            # The section itself, too: while it is there nothing else has its identity.
+            self._written[place] = section, complete(value), canonical(value)
+        return self._written[place][1:]
+
     def of(self, *steps: str) -> dict[str, tuple[Job, ...]]:
         """Return the jobs of steps so far, as inputs whose roles are the steps' names."""
         return {step: tuple(self.by_step[step]) for step in steps}
+
+    def leave_out(self, keys: Iterable[str]) -> Incomplete:
+        """List some jobs no more as inputs of those to come; return what these say of it in their params."""
+        missing, counts = set(keys), {}
+        for step, jobs in self.by_step.items():
+            there = [job for job in jobs if job.key not in missing]
+            if len(there) < len(jobs):
+                counts[step] = len(there), len(jobs)
+                self.by_step[step] = there
+        return {INCOMPLETE: counts} if counts else {}
 
     def data_of(self, task: str) -> Job:
         """Return the job that makes the images of a task."""

@@ -92,6 +92,9 @@ def save(figure: Figure, name: str, table: pd.DataFrame, folder: Path, dots_per_
     """Write a figure as PDF, SVG and PNG, and the table that it draws beside it as CSV."""
     save_table(table, name, folder)
     with paper_style():
+        if words := os.environ.get("HEADSTART_MARK"):
+            mark: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 15}
+            figure.text(0.5, 0.5, words, color=VERMILION, alpha=0.35, fontsize=16, **mark)
         for kind, about in METADATA.items():
             figure.savefig(folder / f"{name}.{kind}", dpi=dots_per_inch, metadata=about)
             # Where things lie was solved for the first format; solving it again takes as long as drawing.

@@ -1,44 +1,51 @@
 """What Snakemake and DVC are told of what is done. The store decides it, once for each start of an engine.
 
-Snakemake sees a stamp for each job, `.store/stamps/<step>/<name>-<key>`, and only for unfinished jobs: what
-is done is in no list of inputs and in no target. So nothing that makes Snakemake run a finished job again
-(times, its records, a kill, a profile) can reach one, and what it deletes before and after a job is a stamp.
+Snakemake sees stamps, `.store/stamps/<step>/<name>-<key>`, and only for unfinished jobs: what is done is in no
+list of inputs and in no target. So nothing that makes Snakemake run a finished job again (times, its records,
+a kill, a profile) can reach one, and what it deletes before and after a job is a stamp.
+
+Snakemake needs 2 ms and 30 kB for each of its jobs, so of a step with thousands it gets chunks of them.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from headstart.artifacts import store
 from headstart.artifacts.code import module_path
 from headstart.artifacts.files import ArtifactError
-from headstart.artifacts.job_file import write_jobs
-from headstart.artifacts.keys import RESULTS, STAMPS, STORE, Job
+from headstart.artifacts.job_file import Chunk, RunFile, write_chunks, write_jobs
+from headstart.artifacts.keys import RESULTS, SHORT, STAMPS, STORE, Job, sha256_of
 from headstart.maintenance import housekeeping
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
-from headstart.registry import code_of_step, load
+from headstart.registry import STEPS, code_of_step, load
 from headstart.steps.publish import published_problems, stamp_of
 
 PARAMS = "HEADSTART_PARAMS"
 """Environment variable with the params file of a run: its snapshot, for all that belongs to the run."""
+RUN_FILE = "HEADSTART_RUN"
+"""Environment variable with the file of a run: how its jobs are started, for a cluster's nodes."""
 CORES = "HEADSTART_CORES"
 """Environment variable with the number of cores that a stage of DVC gives to Snakemake, all without it."""
+MOST = 1_000
+"""Chunks of a step, at most: so many of its unfinished jobs are started one by one."""
 
 
 class Run:
     """One start of an engine: the params as they were then, the plan, and what of it is unfinished."""
 
-    def __init__(self, params: Path | None = None, *, main: bool = True) -> None:
+    def __init__(self, params: Path | None = None) -> None:
         """Read the params and ask the store.
 
         Args:
             params: the params file; without it, that of the run which this process belongs to.
-            main: whether this process may take stamps away, as one that works for another may not.
 
         Raises:
             ParamsError: the params or a folder cannot be used.
@@ -51,39 +58,107 @@ class Run:
         self.plan = Plan(self.params)
         (self.publish,) = self.plan.jobs("publish")
         made = [job for job in self.plan.jobs() if job is not self.publish]
-        self.unfinished = {job.key for job in store.unfinished(made)}
+        self.unfinished = store.unfinished(made)
         self.published = not published_problems(self.publish)
-        if main:
-            self._clear_stamps()
-
-    def job_file(self) -> Path:
-        """Return the file from which jobs read themselves; there is one where anything is unfinished."""
-        jobs = self.plan.jobs() if self.unfinished else []
-        return write_jobs(jobs, self.params.runtime.device)
-
-    def _clear_stamps(self) -> None:
         for stamp in STAMPS.glob("*/*"):
             if not (RESULTS / stamp.relative_to(STAMPS) / "manifest.json").exists():
                 stamp.unlink(missing_ok=True)
         if not self.published:
             stamp_of(self.publish).unlink(missing_ok=True)
 
-    def stamps(self, jobs: Iterable[Job]) -> list[str]:
-        """Return the stamps of those jobs that are unfinished."""
-        return [job.stamp.as_posix() for job in jobs if job.key in self.unfinished]
+    @property
+    def device(self) -> str:
+        """The device that the params ask for."""
+        return self.params.runtime.device
 
-    def stamps_of(self, step: str) -> list[str]:
-        """Return the stamps of the unfinished jobs of a step."""
-        return self.stamps(self.plan.jobs(step))
+    @property
+    def publish_key(self) -> str:
+        """The key of what a person reads."""
+        return self.publish.key
 
-    def needs(self, wildcards: Any) -> list[str]:
-        """Return what a job waits for, as Snakemake asks for it: inputs, and what must have run before."""
-        job = self.plan.job(wildcards.key)
-        return self.stamps((*job.every_input(), *job.after))
+    @cached_property
+    def chunks(self) -> Mapping[str, Chunk]:
+        """The unfinished jobs as they are started: by their keys, in the order of the graph."""
+        found: dict[str, Chunk] = {}
+        for jobs in _cut(self.unfinished):
+            before = [one for job in jobs for one in (*job.every_input(), *job.after)]
+            first, *more = jobs
+            label, keys = first.label, tuple(job.key for job in jobs)
+            if more:
+                label = f"{first.name}-and-{len(more)}-more-{sha256_of(keys)[:SHORT]}"
+            chunk = Chunk(first.step, label, keys, tuple(_stamps(before, found)))
+            found |= dict.fromkeys(keys, chunk)
+        return found
+
+    @cached_property
+    def file(self) -> Path:
+        """The file from which jobs read themselves; there is one where anything is unfinished."""
+        jobs = write_jobs(self.plan.jobs() if self.unfinished else [], self.device)
+        return write_chunks(dict.fromkeys(self.chunks.values()), jobs)
+
+    @cached_property
+    def _by_chunk(self) -> dict[str, Chunk]:
+        return {chunk.key: chunk for chunk in self.chunks.values()}
+
+    def stamps_of(self, *steps: str) -> list[str]:
+        """Return the stamps of what is unfinished of some steps, or of all."""
+        return _stamps(self.plan.jobs(*steps), self.chunks)
+
+    def needs(self, wildcards: Any) -> tuple[str, ...]:
+        """Return what a chunk waits for, as Snakemake asks for it: inputs, and what must have run before."""
+        return self._by_chunk[wildcards.key].needs
+
+    def publish_needs(self) -> list[str]:
+        """Return what `publish` waits for."""
+        return _stamps(self.publish.every_input(), self.chunks)
 
     def pictures(self) -> list[str]:
         """Return the published figures, for Snakemake's own report."""
         return sorted(path.as_posix() for path in housekeeping.FIGURES.glob("*.png"))
+
+
+def _cut(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Yield jobs as they are started; those whose code has no version read the whole plan, and are few."""
+    by_step: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_step.setdefault(job.step, []).append(job)
+    for step, mine in by_step.items():
+        size = math.ceil(len(mine) / MOST) if STEPS[step].versioned else 1
+        yield from (mine[i : i + size] for i in range(0, len(mine), size))
+
+
+def _stamps(jobs: Iterable[Job], chunks: Mapping[str, Chunk]) -> list[str]:
+    return list(dict.fromkeys(chunks[job.key].stamp for job in jobs if job.key in chunks))
+
+
+class Node:
+    """What a process that Snakemake starts for a job, as on a cluster's node, knows of the run: that job."""
+
+    publish_key = "elsewhere"
+
+    def __init__(self) -> None:
+        """Open the run's file.
+
+        Raises:
+            ParamsError: the process was not told which.
+        """
+        if not {PARAMS, RUN_FILE} <= set(os.environ):
+            raise ParamsError(
+                f"{PARAMS} and {RUN_FILE} are not set here; let Snakemake's executor hand the environment over"
+            )
+        self.snapshot, self.file = Path(os.environ[PARAMS]), Path(os.environ[RUN_FILE])
+        self._file = RunFile(self.file)
+        self.device = self._file.device
+
+    def needs(self, wildcards: Any) -> tuple[str, ...]:
+        """Return what a chunk waits for."""
+        return self._file.chunk(wildcards.key).needs
+
+    def stamps_of(self, *steps: str) -> list[str]:
+        """Return nothing: targets are the main process's."""
+        return []
+
+    publish_needs = pictures = stamps_of
 
 
 def record(step: str, params: Path) -> list[str]:

@@ -19,6 +19,7 @@ from headstart.artifacts.files import ArtifactError, shared
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.params.core import Figures
+from headstart.steps.step import incomplete_text
 
 NOTEBOOKS = shared("notebooks")
 # Of the kernel: a fixed date in files that matplotlib writes, pictures in the page whatever backend
@@ -28,6 +29,8 @@ ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
+# Of the kernel, too: what `headstart.figures.style` writes across every figure.
+MARK = "HEADSTART_MARK"
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
@@ -43,6 +46,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         "dots_per_inch": options.dots_per_inch,
     }
     context.log(f"drawing from {tables.path}")
+    os.environ[MARK] = incomplete_text(job.params)
     executed = execute(
         NOTEBOOKS / f"{job.name}.ipynb", parameters, context.state / f"{job.name}.ipynb"
     )

@@ -17,6 +17,7 @@ from headstart.artifacts.files import (
     write_atomically,
     write_json,
 )
+from headstart.artifacts.job_list import INCOMPLETE
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import check_lineage, open_artifact
 
@@ -65,7 +66,9 @@ def published_problems(job: Job, folder: Path = FOLDER) -> list[str]:
     beside = [] if stamp.exists() else [_place(folder, name) for name in BESIDE]
     for path in (*sorted(others), *beside):
         if path.exists():
-            return [f"{path}: of other params or source than those at hand; {fix}"]
+            return [
+                f"{path}: of other params or source than those at hand, or drawn of a part; {fix}"
+            ]
     if not stamp.exists():
         return [f"{folder}/: not published yet; {fix}"]
     listed = _listed(stamp)
@@ -94,11 +97,13 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
         "evaluated_on": {study: one["evaluated_on"] for study, one in found.items()},
         "claims": [claim for one in found.values() for claim in one["claims"]],
     }
-    yield CLAIMS, json_bytes(merged)
+    missing = {step: of - made for step, (made, of) in job.params.get(INCOMPLETE, {}).items()}
+    marked = {INCOMPLETE: missing} if missing else {}
+    yield CLAIMS, json_bytes(merged | marked)
     columns = {
         study: _columns(one["claims"], job.params["metrics"][study]) for study, one in found.items()
     }
-    yield METRICS, json_bytes(columns)
+    yield METRICS, json_bytes(columns | marked)
 
 
 def _columns(claims: list[dict[str, Any]], metrics: Mapping[str, str]) -> dict[str, float | int]:

@@ -20,7 +20,7 @@ from headstart.statistics.control_results import readable
 from headstart.steps.claims import StudyTables
 from headstart.steps.controls import read
 from headstart.steps.expected import expected_rows
-from headstart.steps.step import resolve
+from headstart.steps.step import incomplete_text, resolve
 
 TITLE = "Why and when does pre-training help?"
 KINDS = {
@@ -36,7 +36,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         for role in ("tables", "figures", "claims", "controls")
     )
     claims = {name: read_json(one.file("claims.json")) for name, one in evaluated.items()}
-    parts = [f"<h1>{TITLE}</h1>", *_first(claims)]
+    parts = [f"<h1>{TITLE}</h1>", *_incomplete(job), *_first(claims)]
     for name, described in job.params["studies"].items():
         parts.append(f"<h2>{escape(described['question'])}</h2>")
         parts += _of_study(described["opening"], studies.get(name))
@@ -50,6 +50,12 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     text = page.whole(TITLE, parts)
     (context.out / "report.html").write_text(text, encoding="utf-8")
     return {"summary": {"bytes": len(text.encode())}}
+
+
+def _incomplete(job: Job) -> Iterator[str]:
+    if words := incomplete_text(job.params):
+        note = f"{words}. The page shows what was finished; `snakemake --cores all` makes the rest."
+        yield f"<p class=primary><b>{escape(note.capitalize())}</b></p>"
 
 
 def _of_study(function: str, tables: Artifact | None) -> Iterator[str]:

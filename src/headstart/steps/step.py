@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.artifacts.job_list import INCOMPLETE
+
 FOR_PEOPLE = ("claims", "controls")
 """Steps whose commands print, for a person, what was made."""
+
+
+def incomplete_text(params: Mapping[str, Any]) -> str:
+    """Return what is missing in what a job draws from, in words, and nothing where all is there."""
+    counts = params.get(INCOMPLETE, {}).items()
+    listed = ", ".join(f"{made} of {every} {step}" for step, (made, every) in counts)
+    return listed and f"incomplete: {listed}"
 
 
 def resolve(name: str) -> Any:
