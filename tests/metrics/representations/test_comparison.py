@@ -1,14 +1,23 @@
 """All grids between two networks, their intervals, and networks whose late blocks are replaced."""
 
+import weakref
+from collections.abc import Iterator
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.representations.comparison import Comparison, ends, grids, half_sample_draws
-from headstart.metrics.representations.stir import (
-    TargetGrams,
-    target_grams,
+from headstart.metrics.representations.comparison import Comparison, Stir, grids, measured
+from headstart.metrics.representations.half_samples import (
+    FORMS,
+    SampledGrams,
+    cka_draws,
+    ends,
+    half_samples,
 )
+from headstart.metrics.representations.similarity import cka_grid, linear_grams
+from headstart.metrics.representations.stir import TargetGrams, stir_grid, target_grams
 from headstart.networks.network import every_block, late_blocks_replaced
 
 
@@ -29,8 +38,12 @@ def grams(net: nn.Module, seed: int = 0) -> TargetGrams:
     return target_grams(every_block(net), x, x[:, None] + 0.3 * inverted)
 
 
+def stir(net: nn.Module, seed: int = 0) -> Stir:
+    return measured([grams(net, seed)], half_samples(12, seeded(9), 30))
+
+
 def compared(pt: nn.Module, ft: nn.Module) -> Comparison:
-    return Comparison(grams(pt), grams(ft), grams(pt, 5), grams(ft, 5))
+    return Comparison(stir(pt), stir(ft), stir(pt, 5), stir(ft, 5))
 
 
 @pytest.mark.parametrize("debiased", [True, False])
@@ -46,7 +59,7 @@ def test_a_network_compared_with_itself_forgets_learns_and_diverges_by_nothing(
 
 def test_learning_is_forgetting_with_the_roles_exchanged() -> None:
     there = grids(compared(network(0), network(1)))
-    back = grids(Comparison(grams(network(1), 5), grams(network(0), 5)))
+    back = grids(Comparison(stir(network(1), 5), stir(network(0), 5)))
     torch.testing.assert_close(there["learning"], back["forgetting"])
 
 
@@ -62,7 +75,7 @@ def test_grids_are_indexed_by_the_reference_first() -> None:
 def test_a_network_that_was_not_inverted_learns_nothing_that_is_known() -> None:
     whole = compared(network(0), network(1))
     assert whole.images == 12
-    assert whole.pt_given_pt.subset(torch.arange(0, 12, 2)).inverted.shape[-1] == 6
+    assert grams(network(0)).subset(torch.arange(0, 12, 2)).inverted.shape[-1] == 6
     assert "learning" in grids(whole)
     assert "learning" not in grids(Comparison(whole.pt_given_pt, whole.ft_given_pt))
 
@@ -71,17 +84,72 @@ def test_half_samples_hold_the_mean_of_a_population_about_as_often_as_they_promi
     held = 0
     for trial in range(60):
         values = torch.randn(40, generator=seeded(trial), dtype=torch.float64)
-        value, draws = half_sample_draws(
-            lambda chosen, values=values: values[chosen].mean()[None], 40, seeded(trial), 100
-        )
-        low, high = ends(value, draws)
+        members = half_samples(40, seeded(trial), 100)
+        low, high = ends(values.mean()[None], (values @ members / 20)[:, None])
         held += int(low <= 0 <= high)
     assert 50 <= held <= 60
 
 
 def test_fewer_than_eight_images_have_no_half_samples() -> None:
     with pytest.raises(ValueError, match="at least 8 images, found 7"):
-        half_sample_draws(lambda chosen: chosen.double(), 7, seeded(0))
+        half_samples(7, seeded(0))
+
+
+def test_cka_on_a_half_sample_is_that_of_the_grams_of_its_images() -> None:
+    shift = 1000 * torch.ones(1, 6, dtype=torch.float64)
+    features = [torch.randn(2, 20, 6, generator=seeded(k), dtype=torch.float64) for k in range(5)]
+    xs, ys = (
+        torch.stack([linear_grams([x[s] + shift for x in part]) for s in range(2)])
+        for part in (features[:3], [x + 0.5 * y for x, y in pairwise(features[:3])])
+    )
+    members = half_samples(20, seeded(0), 7)
+    found = cka_draws(xs, SampledGrams(ys, members))
+    for draw, chosen in enumerate(members.T.bool()):
+        some = [each[..., chosen, :][..., chosen] for each in (xs, ys)]
+        for form, debiased in enumerate(FORMS):
+            expected = cka_grid(*some, debiased)
+            torch.testing.assert_close(found[form, ..., draw], expected, atol=1e-12, rtol=0)
+
+
+def test_a_half_sample_of_equal_images_has_no_cka() -> None:
+    x = torch.randn(12, 4, generator=seeded(0), dtype=torch.float64)
+    x[:7] = x[0]
+    members = torch.stack([torch.arange(12) < 6, torch.arange(12) >= 6], 1).double()
+    grams = SampledGrams(linear_grams([x]), members)
+    nothing, something = grams.cka(grams).squeeze(1).unbind(-1)
+    assert nothing.isnan().all()
+    torch.testing.assert_close(something, torch.ones(2, dtype=torch.float64))
+
+
+def test_stir_is_the_same_part_by_part_and_needs_the_grams_of_one_part() -> None:
+    whole, members = grams(network(0)), half_samples(12, seeded(9), 30)
+    alive: list[weakref.ref[Tensor]] = []
+
+    def parts() -> Iterator[TargetGrams]:
+        for j in range(3):
+            assert all(each() is None for each in alive), "the Grams before this part are gone"
+            inverted = whole.inverted[:, j : j + 1].clone()
+            alive.append(weakref.ref(inverted))
+            yield TargetGrams(whole.originals, inverted)
+            del inverted
+
+    streamed, at_once = measured(parts(), members), measured([whole], members)
+    for form in FORMS:
+        assert torch.equal(streamed.values[form], at_once.values[form])
+        assert torch.equal(streamed.values[form], stir_grid(whole, form).mean(0))
+        assert torch.equal(streamed.draws[form], at_once.draws[form])
+    assert torch.equal(streamed.own, whole.inverted.diagonal(dim1=1, dim2=2).movedim(-1, 1))
+
+
+def test_a_layer_that_is_constant_has_no_stir_and_a_reason_by_its_place_in_all_parts() -> None:
+    whole = grams(network(0))
+    whole.inverted[:, 2, 1] = 0
+    parts = [TargetGrams(whole.originals, whole.inverted[:, j : j + 1]) for j in range(3)]
+    found = measured(parts)
+    assert found.values[True].isnan().nonzero().tolist() == [[2, 1]]
+    assert not found.draws
+    assert set(found.reasons) == {(form, 2, 1) for form in FORMS}
+    assert "inverted images: constant" in found.reasons[True, 2, 1]
 
 
 def outputs(net: nn.Module) -> list[Tensor]:

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.representations.comparison import Cells, Comparison, grids, sampled
+from headstart.metrics.representations.comparison import (
+    Cells,
+    Comparison,
+    grids,
+    measured,
+    sampled,
+)
+from headstart.metrics.representations.half_samples import FEWEST, half_samples
 from headstart.metrics.representations.inversion import (
     FAST,
     InversionOptimizer,
@@ -272,14 +279,14 @@ def test_a_new_head_on_fixed_blocks_changes_no_block_metric() -> None:
         whole = grams(target, images, inverted)
         return TargetGrams(whole.originals[:, :3], whole.inverted[:, :, :3])
 
-    pair = Comparison(blocks(pt, x), blocks(probe, x), blocks(pt, of_its_own),
-                      blocks(probe, of_its_own))  # fmt: skip
-    made = grids(pair)
+    of_pt, of_ft = blocks(pt, x), blocks(probe, x)
+    given_ft = (blocks(target, of_its_own) for target in (pt, probe))
+    made = grids(Comparison(*(measured([each]) for each in (of_pt, of_ft, *given_ft))))
     for name in ("forgetting", "learning"):
         assert made[name].abs().max() == 0, name
     assert made["cka_divergence"].diagonal().abs().max() == 0
     torch.testing.assert_close(made["flow"], flow(made["stir_pt_given_pt"]), atol=0, rtol=0)
-    assert excess(pair.ft_given_pt, pair.pt_given_pt).value.nan_to_num().abs().max() == 0
+    assert excess(of_ft, of_pt).value.nan_to_num().abs().max() == 0
 
 
 def test_rotating_and_rescaling_the_features_of_a_target_changes_no_stir() -> None:
@@ -297,9 +304,10 @@ def excess(
     debiased: bool = True,
 ) -> Cells:
     """C(i, j) of ft over a baseline, with its interval, as the study makes it."""
-    both = {"stir_pt_given_pt": baseline, "stir_ft_given_pt": ft}
-    (found,) = sampled(both.items(), [debiased], lambda: seeded(seed), resamples)
-    return found.interval(
+    images = ft.originals.shape[-1]
+    members = half_samples(images, seeded(seed), resamples) if images >= FEWEST else None
+    pair = Comparison(measured([baseline], members), measured([ft], members))
+    return sampled(pair, {})[debiased].interval(
         lambda s: excess_compression(s["stir_ft_given_pt"], s["stir_pt_given_pt"])
     )
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.metrics.representations.comparison import Comparison
+from headstart.metrics.representations.comparison import Comparison, Stir, measured
+from headstart.metrics.representations.half_samples import FEWEST, half_samples
 from headstart.metrics.representations.inversion import InversionOptimizer, invert, seed_images
 from headstart.metrics.representations.stir import TargetGrams, target_grams
 from headstart.networks.network import every_block, late_blocks_replaced, truncated
@@ -71,10 +72,16 @@ class Planted:
     def rows(self, ft: TargetGrams, images: Tensor | None = None) -> pd.DataFrame:
         """Return what the study would write, on some of the images; pt stands for the X′ of ft."""
         chosen = torch.arange(IMAGES) if images is None else images
-        of_pt, of_ft = self.of_pt.subset(chosen), ft.subset(chosen)
+        enough = len(chosen) >= FEWEST
+        members = half_samples(len(chosen), seeded(0), OPTIONS.resamples) if enough else None
+
+        def on(grams: TargetGrams) -> Stir:
+            return measured([grams.subset(chosen)], members)
+
+        of_pt, of_ft = on(self.of_pt), on(ft)
         pair = Comparison(of_pt, of_ft, of_pt, of_ft)
         controls = (
-            (kind, first, grams.subset(chosen))
+            (kind, first, on(grams))
             for kind, by_layer in self.controls.items()
             for first, grams in by_layer.items()
         )

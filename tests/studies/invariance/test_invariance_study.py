@@ -239,6 +239,45 @@ def test_runs_say_which_share_of_the_data_processing_check_fails(
             assert run[f"broken_{network}"] == checks.loc[mine, "value"].mean()
 
 
+def test_the_head_of_the_source_reads_the_source_from_both_ends_of_a_run(
+    copied: Plan, gathered: dict[str, pd.DataFrame]
+) -> None:
+    source, stored = (
+        open_artifact(job) for step in ("pretrain", "data") for job in copied.jobs(step)
+    )
+    history = read_table(source.file("history.parquet")).set_index("epoch")
+    runs = gathered["runs"].set_index("arm")
+    for arm in ("finetune", "reconstruct"):
+        assert runs["pretrained_source_accuracy"][arm] == history["test_accuracy"][2]
+        assert runs["source_reason"][arm] == ""
+    assert runs.loc["scratch", ["pretrained_source_accuracy", "source_accuracy"]].isna().all()
+    assert runs["source_reason"]["scratch"] == (
+        "source epoch 0 has no head that was trained on source here"
+    )
+    job = job_of(copied, "trajectory", "finetune")
+    task = make_task("source", parse(STUDY).tasks["source"], read(stored.path))
+    ends = [CheckpointSeries(each, parse(STUDY).models["vit"], (1, 12, 12), "cpu")
+            for each in (source, open_artifact(job))]  # fmt: skip
+    both = {**ends[1].state(2), **{k: v for k, v in ends[0].state(2).items() if "head." in k}}
+    network = ends[0].network(2).eval()
+    network.load_state_dict(both)
+    images = ends[0].normalization.apply(task.test.images.float())
+    with torch.no_grad():
+        expected = (network(images).argmax(1) == task.test.labels).double().mean()
+    assert runs["source_accuracy"]["finetune"] == pytest.approx(float(expected))
+
+
+def test_a_network_that_was_not_trained_on_its_source_here_asks_for_no_data_of_it() -> None:
+    pretrained = {**STUDY["pretrain"]["vit"], "epochs": 0}
+    arms = {name: {**arm, "source_epochs": [0]} for name, arm in STUDY["trajectory"]["vit"].items()}
+    changes = {"pretrain": {"vit": pretrained}, "trajectory": {"vit": arms}}
+    (job,) = Plan(parse({**STUDY, **changes})).jobs("invariance")
+    assert "source_data" not in job.inputs
+    assert "source_task" not in job.params
+    (trained,) = Plan(parse(STUDY)).jobs("invariance")
+    assert [each.step for each in trained.inputs["source_data"]] == ["data"]
+
+
 def test_expansion_is_not_identifiable_and_compression_is_compared_with_controls(
     gathered: dict[str, pd.DataFrame],
 ) -> None:

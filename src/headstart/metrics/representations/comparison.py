@@ -4,70 +4,159 @@ Grids are indexed [reference, evaluated]: the layer that was inverted (or stands
 layer that is evaluated. pt and ft as in `headstart.metrics.representations.stir`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
-from headstart.metrics.representations.similarity import MINIMUM_IMAGES, cka_grid
+from headstart.metrics.representations.half_samples import (
+    FORMS,
+    Members,
+    SampledGrams,
+    cka_draws,
+    ends,
+)
+from headstart.metrics.representations.similarity import cka_grid, unit_grams
 from headstart.metrics.representations.stir import (
     TargetGrams,
     cka_divergence,
     flow,
     forgetting,
     learning,
-    some,
-    stir_grid,
+    stir_reason,
+    stir_rows,
 )
 
 Grid = Float64[Tensor, "references evaluated"]
-FEWEST = 2 * MINIMUM_IMAGES
-"""Images that half-samples need."""
-Statistic = Callable[[Int64[Tensor, " chosen"]], Float64[Tensor, "*cells"]]
+Draws = Float64[Tensor, "draws references evaluated"]
+
+
+@dataclass(frozen=True)
+class Stir:
+    """STIR of one network given the inverted layers of one, and what is needed of Grams that are gone.
+
+    Attributes:
+        originals: Grams on X.
+        own: those of the layer that was inverted, on its X′.
+        values: the grid of each form (debiased or not), averaged over seeds.
+        draws: of each form, on half-samples of the images; empty where none were wanted.
+        reasons: why a cell is NaN, by form, reference and evaluated layer.
+        sampled: what half-samples make of the Grams on X.
+    """
+
+    originals: Float64[Tensor, "seeds targets images images"]
+    own: Float64[Tensor, "seeds references images images"]
+    values: dict[bool, Grid]
+    draws: dict[bool, Draws]
+    reasons: dict[tuple[bool, int, int], str]
+    sampled: SampledGrams | None
+
+
+def measured(parts: Iterable[TargetGrams], members: Members | None = None) -> Stir:
+    """Measure STIR part by part, each of some reference layers, and keep no more than one part's Grams.
+
+    Args:
+        parts: in the order of the references, all with the same Grams on X.
+        members: half-samples of the images (`half_samples`); None: no intervals.
+    """
+    rows: dict[bool, list[Tensor]] = {form: [] for form in FORMS}
+    draws: dict[bool, list[Tensor]] = {form: [] for form in FORMS}
+    own: list[Tensor] = []
+    reasons: dict[tuple[bool, int, int], str] = {}
+    units: dict[bool, Tensor] = {}
+    sampled = None
+    originals = torch.empty(0)
+    for part in parts:
+        originals = part.originals
+        if not units:
+            units = {form: unit_grams(part.originals, form) for form in FORMS}
+            sampled = None if members is None else SampledGrams(part.originals, members)
+        first = len(own)
+        for form in FORMS:
+            rows[form].append(stir_rows(units[form], part.inverted, form).mean(0))
+            for j, i in rows[form][-1].isnan().nonzero().tolist():
+                reasons[form, first + j, i] = stir_reason(part, j, i, form) or ""
+        for number, inverted in enumerate(part.inverted.unbind(1), first):
+            own.append(inverted[:, number].clone())
+            if sampled is not None and members is not None:
+                found = SampledGrams(inverted, members).cka(sampled).mean(1)
+                for form, each in zip(FORMS, found, strict=True):
+                    draws[form].append(each.T)
+        del part, inverted  # before the next part is made
+    return Stir(
+        originals,
+        torch.stack(own, 1),
+        {form: torch.cat(each) for form, each in rows.items()},
+        {form: torch.stack(each, 1) for form, each in draws.items() if each},
+        reasons,
+        sampled,
+    )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Grams of both networks on X, on X′ of pt, and, where ft was inverted, on X′ of ft.
+    """STIR of both networks given pt, and, where ft was inverted, given ft.
 
     The first word of a field is the network that is evaluated, the last one that was inverted.
     """
 
-    pt_given_pt: TargetGrams
-    ft_given_pt: TargetGrams
-    pt_given_ft: TargetGrams | None = None
-    ft_given_ft: TargetGrams | None = None
+    pt_given_pt: Stir
+    ft_given_pt: Stir
+    pt_given_ft: Stir | None = None
+    ft_given_ft: Stir | None = None
 
     @property
     def images(self) -> int:
         """Return the number of images per seed."""
         return self.pt_given_pt.originals.shape[-1]
 
+    @property
+    def networks(self) -> dict[str, Stir]:
+        """Return what was measured, named by who is evaluated and who was inverted."""
+        found = {"stir_pt_given_pt": self.pt_given_pt, "stir_ft_given_pt": self.ft_given_pt}
+        if self.pt_given_ft is not None and self.ft_given_ft is not None:
+            found |= {"stir_ft_given_ft": self.ft_given_ft, "stir_pt_given_ft": self.pt_given_ft}
+        return found
+
+    @cached_property
+    def similarities(self) -> dict[bool, dict[str, Grid]]:
+        """Return STIR of every network, and CKA of pt and ft on X, averaged over seeds, by form."""
+        pt, ft = self.pt_given_pt.originals, self.ft_given_pt.originals
+        return {
+            debiased: {
+                **{name: each.values[debiased] for name, each in self.networks.items()},
+                "cka_pt_pt": cka_grid(pt, pt, debiased).mean(0),
+                "cka_ft_pt": cka_grid(pt, ft, debiased).mean(0),
+            }
+            for debiased in FORMS
+        }
+
+    def draws(self) -> dict[bool, dict[str, Draws]]:
+        """Return the same on half-samples of the images; nothing where none were drawn."""
+        pt, ft = self.pt_given_pt, self.ft_given_pt
+        if pt.sampled is None or ft.sampled is None:
+            return {form: {} for form in FORMS}
+        cka = {"cka_pt_pt": pt.sampled, "cka_ft_pt": ft.sampled}
+        # Draws come last where Grams are multiplied, and first where intervals are made.
+        grids = {
+            name: cka_draws(pt.originals, each).mean(1).movedim(-1, 1) for name, each in cka.items()
+        }
+        return {
+            form: {
+                **{name: each.draws[form] for name, each in self.networks.items()},
+                **{name: each[number] for name, each in grids.items()},
+            }
+            for number, form in enumerate(FORMS)
+        }
+
 
 def grids(pair: Comparison, debiased: bool = True) -> dict[str, Grid]:
     """Return all grids by name, averaged over seeds; those of X′ of ft only where it was inverted."""
-    return derived(similarities(networks_of(pair), debiased))
-
-
-def networks_of(pair: Comparison) -> dict[str, TargetGrams]:
-    """Return the Grams of both networks, named by who is evaluated and who was inverted."""
-    found = {"stir_pt_given_pt": pair.pt_given_pt, "stir_ft_given_pt": pair.ft_given_pt}
-    if pair.pt_given_ft is not None and pair.ft_given_ft is not None:
-        found |= {"stir_ft_given_ft": pair.ft_given_ft, "stir_pt_given_ft": pair.pt_given_ft}
-    return found
-
-
-def similarities(networks: Mapping[str, TargetGrams], debiased: bool = True) -> dict[str, Grid]:
-    """Return STIR of every network, and CKA of pt and ft on X, averaged over seeds."""
-    found = {name: stir_grid(grams, debiased).mean(0) for name, grams in networks.items()}
-    pt, ft = (networks[name].originals for name in ("stir_pt_given_pt", "stir_ft_given_pt"))
-    return found | {
-        "cka_pt_pt": cka_grid(pt, pt, debiased).mean(0),
-        "cka_ft_pt": cka_grid(pt, ft, debiased).mean(0),
-    }
+    return derived(pair.similarities[debiased])
 
 
 def derived(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -102,10 +191,10 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampled:
-    """Similarities by name, on all images and on half-samples of them (none: too few images)."""
+    """Similarities by name, on all images and on half-samples of them (empty: too few images)."""
 
-    value: dict[str, Grid]
-    draws: dict[str, Float64[Tensor, "resamples references evaluated"]] | None
+    value: Mapping[str, Grid]
+    draws: Mapping[str, Draws]
     confidence: float
 
     def interval(self, of: Callable[[Mapping[str, Tensor]], Tensor]) -> Cells:
@@ -114,109 +203,28 @@ class Sampled:
         No interval for fewer than 8 images, nor where a half-sample is undefined.
         """
         value = of(self.value)
-        if self.draws is None:
+        if not self.draws:
             nothing = torch.full_like(value, torch.nan)
             return Cells(value, nothing, nothing)
         return Cells(value, *ends(value, of(self.draws), self.confidence))
 
 
 def sampled(
-    networks: Iterable[tuple[str, TargetGrams]],
-    forms: Sequence[bool],
-    half_samples: Callable[[], torch.Generator],
-    resamples: int = 200,
+    pair: Comparison,
+    others: Mapping[str, tuple[dict[bool, Grid], dict[bool, Draws]]],
     confidence: float = 0.95,
-) -> list[Sampled]:
-    """Return the similarities of all networks for each form, on the same half-samples of the images.
+) -> dict[bool, Sampled]:
+    """Return the similarities of a pair, and STIR of other networks given pt, for each form.
 
-    One network after the other, so that an iterator needs the memory of one besides pt and ft.
-
-    Args:
-        networks: names, pt and ft given pt among them, and Grams.
-        forms: whether debiased.
-        half_samples: makes the generator of half-samples anew, always the same.
-        resamples: number of half-samples.
-        confidence: of the intervals.
+    All on the same half-samples of the images, so that intervals of differences are paired. `others` have
+    the values and draws of a `Stir`.
     """
-    on_x: dict[str, Tensor] = {}
-    found: dict[str, tuple[Tensor, Tensor | None]] = {}
-
-    def sample(name: str, similarity: Callable[..., Tensor], *grams: Tensor) -> None:
-        def statistic(images: Tensor) -> Tensor:
-            chosen = [some(each, images) for each in grams]
-            return torch.stack([similarity(*chosen, debiased).mean(0) for debiased in forms])
-
-        images, device = grams[0].shape[-1], grams[0].device
-        if images < FEWEST:
-            found[name] = statistic(torch.arange(images, device=device)), None
-        else:
-            found[name] = half_sample_draws(statistic, images, half_samples(), resamples, device)
-
-    for name, grams in networks:
-        sample(name, _stir, grams.originals, grams.inverted)
-        if name in ("stir_pt_given_pt", "stir_ft_given_pt"):
-            on_x[name] = grams.originals
-    pt = on_x["stir_pt_given_pt"]
-    sample("cka_pt_pt", cka_grid, pt, pt)
-    sample("cka_ft_pt", cka_grid, pt, on_x["stir_ft_given_pt"])
-    return [
-        Sampled(
-            {name: value[k] for name, (value, _) in found.items()},
-            {name: draws[:, k] for name, (_, draws) in found.items() if draws is not None} or None,
+    values, draws = pair.similarities, pair.draws()
+    return {
+        form: Sampled(
+            values[form] | {name: value[form] for name, (value, _) in others.items()},
+            draws[form] and draws[form] | {name: draw[form] for name, (_, draw) in others.items()},
             confidence,
         )
-        for k in range(len(forms))
-    ]
-
-
-def _stir(originals: Tensor, inverted: Tensor, debiased: bool) -> Tensor:
-    return stir_grid(TargetGrams(originals, inverted), debiased)
-
-
-def half_sample_draws(
-    statistic: Statistic,
-    images: int,
-    generator: torch.Generator,
-    resamples: int = 200,
-    device: torch.device | str = "cpu",
-) -> tuple[Float64[Tensor, "*cells"], Float64[Tensor, "draws ..."]]:
-    """Return the value on all images, and on every half-sample; `ends` makes an interval of them.
-
-    A half-sample scatters about the whole as the whole does about the truth. It has no duplicates,
-    which would look similar to themselves and bias debiased similarity, as a bootstrap does.
-
-    Args:
-        statistic: from the positions of images to any cells.
-        images: how many there are.
-        generator: draws the half-samples.
-        resamples: number of half-samples.
-        device: where the positions are wanted.
-
-    Raises:
-        ValueError: fewer than 8 images.
-    """
-    if images < FEWEST:
-        raise ValueError(
-            f"an interval from half-samples needs at least {FEWEST} images, found {images}"
-        )
-    value = statistic(torch.arange(images, device=device))
-    orders = (
-        torch.randperm(images, generator=generator, device=generator.device)
-        for _ in range(resamples)
-    )
-    draws = torch.stack([statistic(order[: images // 2].to(device)) for order in orders])
-    return value, draws
-
-
-def ends(
-    value: Float64[Tensor, "*cells"],
-    draws: Float64[Tensor, "draws ..."],
-    confidence: float = 0.95,
-) -> tuple[Float64[Tensor, "*cells"], Float64[Tensor, "*cells"]]:
-    """Return the ends of the interval about a value, from its scatter over half-samples.
-
-    NaN where a half-sample is undefined.
-    """
-    tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=value.dtype)
-    lower, upper = (draws - draws.mean(0)).quantile(tails.to(value.device), dim=0)
-    return value + lower, value + upper
+        for form in FORMS
+    }

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from headstart.metrics.representations.half_samples import hsic_of_sums
 from headstart.metrics.representations.similarity import Layers
 
 Grid = Float64[Tensor, "xs ys"]
@@ -103,17 +104,12 @@ def _hsic_without(k: Tensor, l: Tensor, debiased: bool) -> Tensor:  # noqa: E741
         k, l = (gram.clone().fill_diagonal_(0) for gram in (k, l))  # noqa: E741
     product = k * l
     cells = product.sum() - 2 * product.sum(1) + product.diagonal()
-    rows, others = (_rows_without(gram) for gram in (k, l))
-    totals = rows.sum(1) * others.sum(1)
-    both = (rows * others).sum(1)
-    if debiased:
-        return cells - 2 / (n - 2) * both + totals / ((n - 1) * (n - 2))
-    return cells - 2 / n * both + totals / n**2
+    return hsic_of_sums(cells, _rows_without(k), _rows_without(l), n, debiased)
 
 
-def _rows_without(gram: Tensor) -> Float64[Tensor, "without images"]:
+def _rows_without(gram: Tensor) -> Float64[Tensor, "images without"]:
     """Return the sums of rows without each image in turn, zero for the row of that image."""
-    return (gram.sum(1)[None] - gram).fill_diagonal_(0)
+    return (gram.sum(1)[:, None] - gram).fill_diagonal_(0)
 
 
 def invariance(

@@ -4,7 +4,8 @@ STIR(m2 | m1) = CKA(m2(X), m2(X′)) with X′ such that m1(X′) ≈ m1(X) (arX
 Nanda et al. 2022, arXiv 2206.11939). It has a direction: the reference m1 was inverted, the target
 m2 is evaluated. X′ depends on the reference alone, so each (network, layer, seed) is inverted once,
 2 L inversions for all grids between two networks of L layers, and every target costs forward passes
-only. From these only Gram matrices are kept.
+only. From these only Gram matrices are kept, and of a whole study those of one reference layer at a time
+(`headstart.metrics.representations.comparison.measured`).
 
 Grids are indexed [seed, reference layer, target layer]; their mean over seeds is the paper's
 average over resamples. All functions raise ValueError for fewer than 4 images.
@@ -39,7 +40,7 @@ class TargetGrams:
 
     Attributes:
         originals: of X, "seeds targets images images".
-        inverted: of X′, one for each reference layer j that was inverted.
+        inverted: of X′, one for each reference layer j that was inverted, or some of them.
     """
 
     originals: Float64[Tensor, "seeds targets images images"]
@@ -47,17 +48,28 @@ class TargetGrams:
 
     def subset(self, images: Tensor) -> "TargetGrams":
         """Return the same for some of the images, given by their numbers."""
-        return TargetGrams(some(self.originals, images), some(self.inverted, images))
+        parts = (grams[..., images, :][..., images] for grams in (self.originals, self.inverted))
+        return TargetGrams(*parts)
 
 
-def some(
-    grams: Float64[Tensor, "*layers images images"], images: Tensor
-) -> Float64[Tensor, "*layers some some"]:
-    """Return Grams of some of the images; no copy where it is all of them, in order."""
-    count = grams.shape[-1]
-    if len(images) == count and torch.equal(images, torch.arange(count, device=images.device)):
-        return grams
-    return grams[..., images, :][..., images]
+def layer_grams(
+    every_layer: EveryLayer,
+    images: Float[Tensor, "images ..."],
+    like: Tensor,
+    batch_size: int | None = None,
+) -> Float64[Tensor, "targets images images"]:
+    """Return the Grams of all layers on some images.
+
+    Args:
+        every_layer: from images to the outputs of all layers.
+        images: of any precision and on any device.
+        like: of the precision and on the device that a batch of them is moved to.
+        batch_size: images per forward pass; the result does not depend on it.
+    """
+    with torch.no_grad():
+        batches = [every_layer(part.to(like)) for part in images.split(batch_size or len(images))]
+        # Only one layer's features are there twice.
+        return torch.stack([linear_gram(torch.cat(each)) for each in zip(*batches, strict=True)])
 
 
 def target_grams(
@@ -66,24 +78,12 @@ def target_grams(
     inverted: Float[Tensor, "seeds references images ..."],
     batch_size: int | None = None,
 ) -> TargetGrams:
-    """Run a target network over X and all X′_j and keep the Grams of its layers.
-
-    Args:
-        every_layer: from images to the outputs of all layers.
-        originals: X of each seed.
-        inverted: X′ of each seed and reference layer, of any precision and on any device.
-        batch_size: images per forward pass; the result does not depend on it.
-    """
-
-    def grams(images: Tensor) -> Tensor:
-        # Only a batch of X′ is ever held as X is, and only one layer's features twice.
-        parts = images.split(batch_size or len(images))
-        batches = [every_layer(part.to(originals)) for part in parts]
-        return torch.stack([linear_gram(torch.cat(each)) for each in zip(*batches, strict=True)])
-
-    with torch.no_grad():
-        of_x = torch.stack([grams(x) for x in originals])
-        of_inverted = [torch.stack([grams(x) for x in by_layer]) for by_layer in inverted]
+    """Run a target network over X and all X′_j and keep the Grams of its layers."""
+    of_x = torch.stack([layer_grams(every_layer, x, x, batch_size) for x in originals])
+    of_inverted = [
+        torch.stack([layer_grams(every_layer, x, originals, batch_size) for x in by_layer])
+        for by_layer in inverted
+    ]
     return TargetGrams(of_x, torch.stack(of_inverted))
 
 
@@ -91,9 +91,17 @@ def stir_grid(
     target: TargetGrams, debiased: bool = True
 ) -> Float64[Tensor, "seeds references targets"]:
     """Return STIR(target[i] | reference[j]) for all layers; NaN where CKA is undefined (`stir_reason`)."""
-    originals = unit_grams(target.originals, debiased)
+    return stir_rows(unit_grams(target.originals, debiased), target.inverted, debiased)
+
+
+def stir_rows(
+    originals: Float64[Tensor, "seeds targets entries"],
+    inverted: Float64[Tensor, "seeds references targets images images"],
+    debiased: bool,
+) -> Float64[Tensor, "seeds references targets"]:
+    """Return the same from `unit_grams` of X, for some of the references."""
     # One reference layer at a time, for the centred copies of all would take as much again, twice.
-    by_layer = target.inverted.unbind(1)
+    by_layer = inverted.unbind(1)
     return torch.stack([(unit_grams(x, debiased) * originals).sum(-1) for x in by_layer], 1)
 
 

@@ -46,11 +46,13 @@ OUTCOMES = (
     "validation_accuracy",
     "test_accuracy",
 )
+ON_SOURCE = ("pretrained_source_accuracy", "source_accuracy")
 RUNS = {
     **dict.fromkeys(("study", "source", "model", "target", "arm", "mode"), "str"),
     **dict.fromkeys(("seed", "source_epoch", "target_epoch"), "Int64"),
     **RUN,
-    **dict.fromkeys(OUTCOMES, "float64"),
+    **dict.fromkeys((*OUTCOMES, *ON_SOURCE), "float64"),
+    "source_reason": "str",
     **dict.fromkeys(("images", "inversion_seeds", "layers"), "Int64"),
     **dict.fromkeys(("broken_pt", "broken_ft"), "float64"),
     "device": "str",

@@ -14,14 +14,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from headstart.artifacts.files import ArtifactError, read_table, write_table
 from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import Artifact, JobContext
-from headstart.metrics.representations.comparison import Comparison
+from headstart.metrics.representations.comparison import Comparison, Stir
 from headstart.metrics.representations.similarity import rank_reason, subspace_similarity
-from headstart.metrics.representations.stir import TargetGrams, residual_groups
+from headstart.metrics.representations.stir import residual_groups
 from headstart.networks.build import fresh_backbone
 from headstart.networks.network import late_blocks_replaced
 from headstart.statistics.measurements import select
@@ -65,6 +65,7 @@ class Run:
         self.epochs = sorted(reached | {self.end})
         self.started = subject.inversions(PRETRAINED, self.init_epoch, "0")
         self.ended = subject.inversions(self.arm, self.init_epoch, self.target_seed)
+        self.self_stir: dict[tuple[str, str], Stir] = {}
         self.columns = {
             "study": "invariance",
             **{name: subject.job.wildcards[name] for name in ("source", "model", "target")},
@@ -130,6 +131,7 @@ class Run:
         return {
             "target_epoch": self.end,
             **{name: end[name] for name in OUTCOMES},
+            **self._source_accuracies(),
             "images": self.subject.reference.pixels.shape[1],
             "inversion_seeds": len(self.options.inversions.seeds),
             "layers": len(self._start("all").layers),
@@ -137,6 +139,26 @@ class Run:
                 f"broken_{each}": select(ended, metric=f"data_processing_{each}")["value"].mean()
                 for each in ("pt", "ft")
             },
+        }
+
+    def _source_accuracies(self) -> Row:
+        """Return how well the head of pt reads the source's test images from pt, and from this run's end."""
+        start, subject = self.source_epoch, self.subject
+        networks = {
+            "pretrained_source_accuracy": (subject.source, start),
+            "source_accuracy": (self.reached, self.end),
+        }
+        found = {
+            name: subject.source_accuracy(series.backbone(epoch), start, series.normalization)
+            for name, (series, epoch) in networks.items()
+        }
+        source = subject.job.wildcards["source"]
+        unknown = f"source epoch {start} has no head that was trained on {source} here"
+        return {
+            **found,
+            "source_reason": unknown
+            if found["source_accuracy"] != found["source_accuracy"]
+            else "",
         }
 
     def _measurements(self) -> Iterator[Row]:
@@ -154,18 +176,20 @@ class Run:
     def _compared(self, network: Pixels, epoch: int, kind: str) -> Iterator[Row]:
         tokens, criterion = network.tokens, self.options.convergence
         convergence = {"pt": self.started.convergence(self.source_epoch, tokens, kind, criterion)}
+        members = self.subject.members if epoch == self.end else None
         pair = Comparison(
-            self.subject.pretrained_grams(self.init_epoch, tokens, kind),
-            self.started.grams(network, self.subject.reference, self.source_epoch, kind),
+            self.subject.pretrained_stir(self.init_epoch, tokens, kind),
+            self._given_start(network, kind, members),
         )
         if epoch in self.ended.epochs:
             convergence["ft"] = self.ended.convergence(epoch, tokens, kind, criterion)
-            pair = Comparison(
-                pair.pt_given_pt,
-                pair.ft_given_pt,
-                self._ended_grams(self._start(tokens), epoch, kind),
-                self._ended_grams(network, epoch, kind),
-            )
+            given_end = [
+                self.ended.stir(each, self.subject.reference, epoch, kind, members)
+                for each in (self._start(tokens), network)
+            ]
+            pair = Comparison(pair.pt_given_pt, pair.ft_given_pt, *given_end)
+            if epoch == self.end:
+                self.self_stir[tokens, kind] = given_end[1]
         rows = Rows(pair, network.layers, convergence, self.options)
         yield from rows.checks(tokens == "all")
         if epoch != self.end:
@@ -177,28 +201,29 @@ class Run:
     def _start(self, tokens: Tokens) -> Pixels:
         return self.subject.pixels(self.subject.source, self.source_epoch, tokens)
 
-    def _ended_grams(self, network: Pixels, epoch: int, kind: str) -> TargetGrams:
-        return self.ended.grams(network, self.subject.reference, epoch, kind)
+    def _given_start(self, network: Pixels, kind: str, members: Tensor | None) -> Stir:
+        """Return STIR of a network given the one that this run started from."""
+        reference = self.subject.reference
+        return self.started.stir(network, reference, self.source_epoch, kind, members)
 
     def _controls(
         self, network: Pixels, kind: str, names: Sequence[str]
-    ) -> Iterator[tuple[str, int, TargetGrams]]:
-        """Yield Grams of networks that are pt but for a part, with its kind and the first block replaced.
+    ) -> Iterator[tuple[str, int, Stir]]:
+        """Yield networks that are pt but for a part, with its kind and the first block replaced.
 
         `embedding` is pt behind what this run made of all that comes before its first block.
         """
         start = self._start(network.tokens)
 
-        def grams(backbone: nn.Module) -> TargetGrams:
-            pixels = replace(start, backbone=backbone)
-            return self.started.grams(pixels, self.subject.reference, self.source_epoch, kind)
+        def stir(backbone: nn.Module) -> Stir:
+            return self._given_start(replace(start, backbone=backbone), kind, self.subject.members)
 
-        yield EMBEDDING, 0, grams(late_blocks_replaced(network.backbone, start.backbone, 0))
+        yield EMBEDDING, 0, stir(late_blocks_replaced(network.backbone, start.backbone, 0))
         for name in names:
             if (other := self._unrelated(name)) is not None:
                 for layer in start.layers:
                     late = late_blocks_replaced(start.backbone, other, layer - 1)
-                    yield name, layer, grams(late)
+                    yield name, layer, stir(late)
 
     def _unrelated(self, name: str) -> nn.Module | None:
         """Return a backbone that shares nothing with pt; None where this run is itself the one requested."""
@@ -234,7 +259,7 @@ class Run:
                 "reason": next((reason for reason in reasons if reason), ""),
             }
 
-    def _subspace(self, pt: torch.Tensor, ft: torch.Tensor) -> tuple[float, str | None]:
+    def _subspace(self, pt: Tensor, ft: Tensor) -> tuple[float, str | None]:
         count = min(self.options.components, pt[0].numel())
         value = float(subspace_similarity(pt, ft, count))
         if value == value:
@@ -248,15 +273,13 @@ class Run:
         for tokens, kind, network in product(inversions.readings, inversions.kinds, ("pt", "ft")):
             if network == "pt":
                 inverted, epoch = self.started, self.source_epoch
-                grams = self.subject.pretrained_grams(self.init_epoch, tokens, kind)
+                stir = self.subject.pretrained_stir(self.init_epoch, tokens, kind)
             else:
-                inverted, epoch = self.ended, self.end
-                pixels = self.subject.pixels(self.reached, epoch, tokens)
-                grams = self._ended_grams(pixels, epoch, kind)
+                inverted, epoch, stir = self.ended, self.end, self.self_stir[tokens, kind]
             for (s, seed), (j, layer), form in cells:
                 residuals = inverted.residual(epoch, seed, layer, tokens=tokens, kind=kind)
-                pair = grams.originals[s, j], grams.inverted[s, j, j]
-                found = residual_groups(*pair, residuals, self.options.groups, FORMS[form])
+                grams = stir.originals[s, j], stir.own[s, j]
+                found = residual_groups(*grams, residuals, self.options.groups, FORMS[form])
                 for number, group in enumerate(found):
                     yield {
                         "network": network,

@@ -61,6 +61,9 @@ def invariance(job: Job, params: CoreParams) -> Cost:
     entries = seeds * layers * (1 + layers) * n**2
     # Half of the images are a quarter of a Gram; two forms.
     drawn = ended * 2 * entries * (1 + options.resamples / 4) + on_the_way * 2 * entries
+    on_source = 0
+    if "source_data" in job.inputs:
+        on_source = 2 * task_size(job.wildcards["source"], params).test
     cost = asked(
         job,
         params,
@@ -69,7 +72,9 @@ def invariance(job: Job, params: CoreParams) -> Cost:
         files=5,
         disk=40_000 + 25_000 * len(job.inputs["trajectory"]),
         batch=inversions.batch_size,
-        evaluated=(ended + on_the_way) * images + robust,
+        evaluated=(ended + on_the_way) * images
+        + robust
+        + on_source * len(job.inputs["trajectory"]),
         seconds=drawn / ENTRIES,
     )
     assert cost.size

@@ -25,6 +25,7 @@ from headstart.studies.invariance.network_tables import (
     doing,
     largest_elsewhere,
     status_of,
+    stretch_of_choice,
     words,
 )
 
@@ -55,6 +56,7 @@ def peak_on_the_way(networks: Networks) -> ClaimResult:
             f"({listed} of {epochs[-1]}), minus that at the end: {n}. "
             f"Learning likewise, which decides nothing here: {beside or 'not followed'}."
         ),
+        stretch_of_choice(len(gap), len(epochs) - 1),
     )
 
 

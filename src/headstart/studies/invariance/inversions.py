@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import torch
 from jaxtyping import Float32, Int64
+from safetensors import safe_open
 from torch import Tensor
 
 from headstart.artifacts.files import write_table
@@ -116,6 +117,13 @@ def _order(number: int, task: str, seed: int) -> Tensor:
 def cell_name(epoch: int, tokens: str, kind: str, seed: int) -> str:
     """Return the file name of the inversions of one network, read in one way, from one seed."""
     return f"epoch-{epoch:04d}-{tokens}-{kind}-seed{seed}.safetensors"
+
+
+def stored_pixels(file: Path, index: int) -> Tensor:
+    """Return the inverted images of one layer, by its place in the file; the others are not read."""
+    with safe_open(file, "pt") as tensors:
+        part: Tensor = tensors.get_slice("pixels")[index]
+        return part
 
 
 class Bundle:

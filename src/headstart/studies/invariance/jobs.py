@@ -37,16 +37,23 @@ def _comparison(
         epochs = [*(str(epoch) for epoch in followed if epoch <= last), options.end]
         inverted.append(_inversions(jobs, run, run.wildcards, options, epochs, target))
     source, model, seed = (pretrain.wildcards[name] for name in ("source", "model", "seed"))
+    # Where nothing was trained on the source, no head of it is known.
+    learnt = jobs.params.pretrain[model].epochs > 0
     jobs.add(
         "invariance",
         f"{source}-{model}-{target}-seed{seed}",
         wildcards={"source": source, "model": model, "seed": seed, "target": target},
-        params={**jobs.learns(target, model), "invariance": options},
+        params={
+            **jobs.learns(target, model),
+            "invariance": options,
+            **({"source_task": jobs.params.tasks[source]} if learnt else {}),
+        },
         inputs={
             "pretrain": (pretrain,),
             "trajectory": tuple(runs),
             "inversions": tuple(inverted),
             "data": (jobs.data_of(target),),
+            **({"source_data": (jobs.data_of(source),)} if learnt else {}),
         },
     )
 

@@ -9,6 +9,7 @@ Seeds and arms repeat from model to model, so a run is named by all of `RUN`, an
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -125,12 +126,17 @@ class Networks:
         return {p: np.tanh(each) if column == "r" else each for p, each in found.items()}
 
 
-def above_zero(values: Array, text: Callable[[str], str]) -> ClaimResult:
+def above_zero(values: Array, text: Callable[[str], str], stretch: float = 1.0) -> ClaimResult:
     """Evaluate one number per network: supported where its mean is surely above zero.
 
-    `text` puts the number, written with its interval, into a sentence.
+    `text` puts the number, written with its interval, into a sentence; `stretch` makes the interval wider,
+    for numbers that depend on each other.
     """
-    interval = mean_interval(values)
+    found = mean_interval(values)
+    low, high = (
+        found.estimate + stretch * (end - found.estimate) for end in (found.low, found.high)
+    )
+    interval = replace(found, low=low, high=high)
     return bounded(status_of(interval), text(words(interval)), interval)
 
 
@@ -161,13 +167,30 @@ def largest_elsewhere(values: Array) -> tuple[Array, list[int]]:
     """Return each network's value in the column where the others' mean is largest, and that column.
 
     So the largest of many columns is not chosen on the network that it is evaluated on, and its mean
-    over networks has nothing to make up for. One network has no others and chooses for itself.
+    over networks has nothing to make up for, but its interval has: `stretch_of_choice`. One network has no
+    others and chooses for itself.
     """
     others = [
         np.delete(values, i, axis=0) if len(values) > 1 else values for i in range(len(values))
     ]
     chosen = [int(each.mean(axis=0).argmax()) for each in others]
     return values[np.arange(len(values)), chosen], chosen
+
+
+@cache
+def stretch_of_choice(networks: int, columns: int) -> float:
+    """Return how much wider an interval over networks must be where `largest_elsewhere` chose among columns.
+
+    Choices share networks, so that what they choose is correlated, r, and the error of the mean is
+    √((1 + (n − 1) r) / (1 − r)) times what its scatter says. r is simulated for columns of which none is
+    larger, less one that was no choice; where neighbouring columns are alike it is smaller.
+    """
+    values = np.random.default_rng(0).normal(size=(20_000, networks, columns + 1))
+    choices, last = values[:, :, :-1], values[:, :, -1]
+    others = choices.sum(axis=1, keepdims=True) - choices
+    found = np.take_along_axis(choices, others.argmax(axis=2)[..., None], axis=2)[..., 0] - last
+    r = max(0.0, float(np.corrcoef(found.T)[np.triu_indices(networks, 1)].mean()))
+    return float(np.sqrt((1 + (networks - 1) * r) / (1 - r)))
 
 
 def everywhere(differences: Array, text: str) -> ClaimResult:

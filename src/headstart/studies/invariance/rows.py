@@ -8,24 +8,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headstart.artifacts.keys import derive_seed
 from headstart.metrics.representations.comparison import (
-    FEWEST,
     Cells,
     Comparison,
     Sampled,
+    Stir,
     derived,
     grids,
-    networks_of,
     sampled,
 )
+from headstart.metrics.representations.half_samples import FEWEST
 from headstart.metrics.representations.similarity import undefined_reason
 from headstart.metrics.representations.stir import (
-    TargetGrams,
     data_processing_violations,
     excess_compression,
     forgetting,
-    stir_reason,
 )
 from headstart.studies.invariance.columns import EMBEDDING, Row, null
 from headstart.studies.invariance.params import Invariance
@@ -51,23 +48,20 @@ class Rows:
     convergence: Converged
     options: Invariance
 
-    def complete(self, controls: Iterable[tuple[str, int, TargetGrams]]) -> Iterator[Row]:
+    def complete(self, controls: Iterable[tuple[str, int, Stir]]) -> Iterator[Row]:
         """Yield every cell of every grid with an interval over images, in both forms.
 
         With them come C(i, j), that of every control, and how far ft exceeds the strictest of each
-        kind. `controls` are kinds, first replaced layers and Grams, each needed only when it comes.
+        kind. `controls` are kinds, first replaced layers and STIR given pt; of each no Gram is kept.
         """
         replaced: dict[str, list[int]] = {}
-
-        def networks() -> Iterator[tuple[str, TargetGrams]]:
-            yield from networks_of(self.pair).items()
-            for kind, first, grams in controls:
-                replaced.setdefault(kind, []).append(first)
-                yield _control(kind, first), grams
-
-        options = self.options.resamples, self.options.confidence
-        samples = sampled(networks(), [*FORMS.values()], _half_samples, *options)
-        for (form, debiased), found in zip(FORMS.items(), samples, strict=True):
+        others = {}
+        for kind, first, stir in controls:
+            replaced.setdefault(kind, []).append(first)
+            others[_control(kind, first)] = stir.values, stir.draws
+        samples = sampled(self.pair, others, self.options.confidence)
+        for form, debiased in FORMS.items():
+            found = samples[debiased]
             for name in grids(self.pair, debiased):
                 cells = self._cells(name, form, found.interval(_grid(name)))
                 yield from (self._bounded(self._explained(row, debiased)) for row in cells)
@@ -125,12 +119,11 @@ class Rows:
                     reason = found.reason if name == "pass_rate" else None
                     row = {**place, "metric": f"{name}_{network}", "value": value}
                     yield {**row, "reason": reason or ""}
-            if everything and (grams := selves[network]):
-                yield from self._violations(network, grams)
+            if everything and (stir := selves[network]):
+                yield from self._violations(network, stir)
 
-    def _violations(self, network: str, grams: TargetGrams) -> Iterator[Row]:
-        pair = Comparison(grams, grams)
-        broken = data_processing_violations(grids(pair)["stir_pt_given_pt"])
+    def _violations(self, network: str, stir: Stir) -> Iterator[Row]:
+        broken = data_processing_violations(stir.values[True])
         for j, reference in enumerate(self.layers):
             for i, layer in enumerate(self.layers):
                 if layer >= reference:
@@ -207,8 +200,8 @@ class Rows:
         if network == "ft":
             terms = (pair.pt_given_ft, pair.ft_given_ft)  # type: ignore[assignment]
         for place in dict.fromkeys((i, j)):
-            for grams in terms:
-                if reason := stir_reason(grams, j, place, debiased):
+            for stir in terms:
+                if reason := stir.reasons.get((debiased, j, place)):
                     return reason
         return "a half-sample of the images is undefined"
 
@@ -224,11 +217,6 @@ def _rests_on(metric: str) -> str:
 
 def _control(kind: str, first: int) -> str:
     return f"{kind} from {first}"
-
-
-def _half_samples() -> torch.Generator:
-    """Return the same half-samples for every statistic, so that intervals of differences are paired."""
-    return torch.Generator().manual_seed(derive_seed("invariance half-samples"))
 
 
 def _strictest(over: Mapping[int, Cells]) -> tuple[Cells, Tensor]:

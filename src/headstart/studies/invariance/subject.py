@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.artifacts.files import read_table
 from headstart.artifacts.keys import Job, derive_seed
 from headstart.artifacts.store import Artifact, JobContext
+from headstart.metrics.representations.comparison import Stir, measured
 from headstart.metrics.representations.corruptions import corrupt
+from headstart.metrics.representations.half_samples import FEWEST, half_samples
 from headstart.metrics.representations.inversion import Inversion
-from headstart.metrics.representations.stir import TargetGrams, target_grams
+from headstart.metrics.representations.stir import TargetGrams, layer_grams
 from headstart.networks.network import Network
 from headstart.statistics.measurements import select
 from headstart.steps.sections import model_of, read_task
@@ -26,6 +28,7 @@ from headstart.studies.invariance.inversions import (
     ReferenceImages,
     cell_name,
     draw_reference_images,
+    stored_pixels,
 )
 from headstart.studies.invariance.params import (
     ConvergenceCriterion,
@@ -38,7 +41,6 @@ from headstart.tasks.batches import EvaluationBatches, Normalization
 from headstart.tasks.task import Task, TestImages
 from headstart.training.assembly import EVALUATION_BATCH
 from headstart.training.checkpoint_series import CheckpointSeries, Pixels
-from headstart.training.checkpoints import load
 from headstart.training.evaluation import evaluate
 
 
@@ -63,21 +65,34 @@ class Inverted:
         summary: dict[str, Any] = artifact.manifest["summary"]
         self.epochs: list[int] = summary["epochs"]
 
-    def grams(
+    def stir(
+        self,
+        network: Pixels,
+        reference: ReferenceImages,
+        epoch: int,
+        kind: str,
+        members: Tensor | None = None,
+    ) -> Stir:
+        """Return STIR of a network given this one, with half-samples of the images where `members` say so."""
+        return measured(self._grams(network, reference, epoch, kind), members)
+
+    def _grams(
         self, network: Pixels, reference: ReferenceImages, epoch: int, kind: str
-    ) -> TargetGrams:
-        """Return the Grams of a network on X and on the X′ of this one, seed by seed."""
-        parts = []
-        for index, seed in enumerate(self.options.seeds):
-            name = cell_name(epoch, network.tokens, kind, seed)
-            stored = load(self.artifact.file(name))["pixels"]
-            device = next(network.backbone.parameters()).device
-            x = reference.pixels[index].to(device)
-            parts.append(target_grams(network.every_layer, x[None], stored[None], self.batch_size))
-        return TargetGrams(
-            torch.cat([part.originals for part in parts]),
-            torch.cat([part.inverted for part in parts]),
-        )
+    ) -> Iterator[TargetGrams]:
+        """Yield the Grams of a network on X and on the X′ of this one, one inverted layer at a time."""
+        device = next(network.backbone.parameters()).device
+        like = reference.pixels[:1].to(device)
+
+        def grams(images: Iterable[Tensor]) -> Tensor:
+            every, size = network.every_layer, self.batch_size
+            return torch.stack([layer_grams(every, x, like, size) for x in images])
+
+        originals = grams(reference.pixels)
+        names = [cell_name(epoch, network.tokens, kind, seed) for seed in self.options.seeds]
+        files = [self.artifact.file(name) for name in names]
+        for j in range(len(network.layers)):
+            inverted = grams(stored_pixels(file, j) for file in files)
+            yield TargetGrams(originals, inverted[:, None])
 
     def convergence(
         self, epoch: int, tokens: str, kind: str, criterion: ConvergenceCriterion
@@ -134,7 +149,7 @@ class Subject:
             for one in context.inputs["inversions"]
         }
         self.corrupted = CorruptedImages(self.task, self.options.robustness)
-        self.pretrained_grams = cache(self._pretrained_grams)
+        self.pretrained_stir = cache(self._pretrained_stir)
 
     def checkpoints(self, artifact: Artifact) -> CheckpointSeries:
         """Return the checkpoints of a network of this model."""
@@ -148,12 +163,46 @@ class Subject:
         """Return the stored inversions of a run, or of the network that runs start from."""
         return self.inverted[arm, source_epoch, target_seed]
 
-    def _pretrained_grams(self, source_epoch: str, tokens: Tokens, kind: str) -> TargetGrams:
+    @cached_property
+    def source_images(self) -> TestImages | None:
+        """Return the test images of the source; None where nothing was trained on it here."""
+        if "source_task" not in self.job.params:
+            return None
+        params = {"task": self.job.params["source_task"]}
+        return read_task(
+            self.job.wildcards["source"], params, self.context.input("source_data")
+        ).test
+
+    def source_accuracy(
+        self, backbone: nn.Module, epoch: int, normalization: Normalization
+    ) -> float:
+        """Return accuracy on the test images of the source under the head of a source epoch; NaN without one."""
+        history = read_table(self.source.artifact.file("history.parquet"))
+        known = select(history, epoch=epoch)["validation_accuracy"].notna().any()
+        if self.source_images is None or not epoch or not known:
+            return float("nan")
+        network = self.source.classifier(epoch)
+        network.backbone = backbone
+        batches = EvaluationBatches(
+            self.source_images, normalization, EVALUATION_BATCH, self.context.device
+        )
+        return evaluate(network, batches).accuracy
+
+    @cached_property
+    def members(self) -> Tensor | None:
+        """Return the half-samples of the images, the same for all networks; None for too few images."""
+        images = self.reference.pixels.shape[1]
+        if images < FEWEST:
+            return None
+        generator = torch.Generator().manual_seed(derive_seed("invariance half-samples"))
+        drawn = half_samples(images, generator, self.options.resamples)
+        return drawn.to(self.context.device)
+
+    def _pretrained_stir(self, source_epoch: str, tokens: Tokens, kind: str) -> Stir:
         epoch = self.source.epoch(source_epoch)
         network = self.pixels(self.source, epoch, tokens)
-        return self.inversions(PRETRAINED, source_epoch, "0").grams(
-            network, self.reference, epoch, kind
-        )
+        inverted = self.inversions(PRETRAINED, source_epoch, "0")
+        return inverted.stir(network, self.reference, epoch, kind, self.members)
 
 
 CLEAN = "clean"
