@@ -14,19 +14,20 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
-from shapiq import SPEX
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.metrics.interactions.masking import grid_players, pixel_inputs
-from headstart.metrics.interactions.sampled import draw_masks, fit_walsh
+from headstart.metrics.interactions.sampled import Design, draw_masks, signs
 from headstart.metrics.interactions.scores import log_odds, subset_scores
+from headstart.metrics.interactions.subsets import low_order_terms
 from headstart.metrics.interactions.transform import membership, mobius
 from headstart.studies.knowledge.params import GridPlayers
 
@@ -198,6 +199,8 @@ def by_spex(scored: Callable[[Tensor], Tensor], order: int, budget: int, unseen:
     def game(coalitions: np.ndarray) -> np.ndarray:
         return scored(torch.from_numpy(coalitions).bool()).numpy()
 
+    from shapiq import SPEX
+
     found = SPEX(
         n=unseen.shape[1], index="FBII", random_state=0, degree_parameter=order
     ).approximate(budget, game)
@@ -207,8 +210,8 @@ def by_spex(scored: Callable[[Tensor], Tensor], order: int, budget: int, unseen:
     return predicted
 
 
-def sample_masks(patch: int, number: int, order: int, images: int = 3) -> None:
-    """One row for each of some images: R² over unseen masks and seconds, ours and that of SPEX."""
+def sample_masks(patch: int, number: int, orders: tuple[int, ...], images: int) -> None:
+    """One row for each order and image: R² over unseen masks and seconds, ours and that of SPEX."""
     network, pictures, labels = transformer(patch)
     side = DIGIT // patch
     cells = [(row, column) for row in range(side) for column in range(side)]
@@ -218,10 +221,12 @@ def sample_masks(patch: int, number: int, order: int, images: int = 3) -> None:
     )
     with torch.no_grad():
         accuracy = float((network(pictures).argmax(1) == labels).float().mean())
-    print(f"n = {players}: accuracy {accuracy:.1%}, {number:,} masks, order {order}")
+    print(f"n = {players}: accuracy {accuracy:.1%}, {number:,} masks")
     generator = torch.Generator().manual_seed(0)
     masks, unseen = (draw_masks(players, k, generator) for k in (number, UNSEEN))
-    for image in range(images):
+    for order, image in product(orders, range(images)):
+        terms = low_order_terms(players, order)
+        design = Design(masks, terms)
         chosen = torch.tensor([image])
 
         def scored(shown: Tensor, chosen: Tensor = chosen) -> Tensor:
@@ -232,15 +237,18 @@ def sample_masks(patch: int, number: int, order: int, images: int = 3) -> None:
 
         known, true = scored(masks), scored(unseen).double()
         start = time.perf_counter()
-        fit = fit_walsh(known[None], masks, order)
+        fit = design.fit(known[None])
         middle = time.perf_counter()
-        kept = int((fit.coefficients != 0).sum()) - 1
-        line = f"  image {image}: LASSO R² {float(fit.r2[0]):.3f} held out, "
-        line += f"{explained(true, fit.scores(unseen)[0]):.3f} unseen, {kept} terms, {middle - start:.1f} s"
+        predicted = fit.coefficients[0] @ signs(terms[fit.terms], unseen).T
+        line = (
+            f"  order {order}, image {image}: {len(fit.terms) - 1} of {len(terms) - 1:,} terms, R² "
+        )
+        line += f"{float(fit.r2[0]):.3f} held out, {explained(true, predicted):.3f} unseen, "
+        line += f"{middle - start:.2f} s"
         try:
             theirs = by_spex(scored, order, number, unseen)
             line += f"; SPEX {explained(true, theirs):.3f}, {time.perf_counter() - middle:.1f} s"
-        except ValueError as error:
+        except (ValueError, ImportError) as error:
             line += f"; SPEX: {error}"
         print(line, flush=True)
 
@@ -258,15 +266,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--max-n", type=int, default=14, choices=(8, 10, 12, 14))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--images", type=int, default=3, help="with many players")
+    parser.add_argument("--only-many", action="store_true", help="many players alone")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     print(f"{processor()}, torch {torch.__version__}, threads: {torch.get_num_threads()}\n")
-    time_transforms(arguments.max_n)
-    time_values()
+    if not arguments.only_many:
+        time_transforms(arguments.max_n)
+        time_values()
     print("\nSampled masks of a small vision transformer")
-    for patch, number, order in ((4, 2500, 2), (4, 2500, 3), (2, 2500, 1)):
-        sample_masks(patch, number, order)
+    for patch, number, orders in ((4, 2500, (1, 2, 3)), (2, 2500, (1, 2))):
+        sample_masks(patch, number, orders, arguments.images)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
         (
             "knowledge.convnet.players",
             {"kind": "grid", "rows": 5, "columns": 5},
-            "25 players are requested, 1 to 16 are possible",
+            "25 players have 2^25 masked inputs: give `masks` so many of them",
         ),
         (
             "knowledge.convnet.players",
@@ -140,7 +140,7 @@ def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:
         (
             "knowledge.convnet.players",
             {"kind": "masks", "path": "x", "sha256": "0" * 64, "players": 17},
-            "17 players are requested, 1 to 16 are possible",
+            "17 players have 2^17 masked inputs: give `masks` so many of them",
         ),
         (
             "knowledge.convnet.baseline",

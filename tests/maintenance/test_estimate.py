@@ -73,6 +73,28 @@ def test_runs_of_further_grids_are_counted() -> None:
     assert part == (8, 8 * 6 + 4 * 4 + 3 * 5)
 
 
+def test_a_comparison_of_knowledge_has_the_seconds_that_the_default_took_and_grows_with_its_terms() -> (
+    None
+):
+    took = {"convnet": 36.0, "vit": 16.3}
+    raw = presets.read(presets.find("default"))
+    seconds = {}
+    for players, masks, order in ((4, None, 3), (7, 2000, 2), (7, 2000, 3), (7, 4000, 3)):
+        grid = {"kind": "grid", "rows": players, "columns": players, "corners": players > 4}
+        grid |= {"draw": 10} if players == 4 else {}
+        options = {"players": grid, "masks": masks, "max_order": order}
+        knowledge = {name: {**each, **options} for name, each in raw["knowledge"].items()}
+        plan = Plan(parse({**raw, "knowledge": knowledge}))
+        costs = zip(plan.jobs("knowledge"), Estimate(plan).costs["knowledge"], strict=True)
+        seconds[players, masks, order] = {job.wildcards["model"]: c.seconds for job, c in costs}
+    full, *sampled = seconds.values()
+    assert full == pytest.approx(took, rel=0.1)
+    assert sampled == sorted(sampled, key=lambda each: each["vit"])
+    # Sixteen times the terms, twice the masks.
+    assert sampled[1]["vit"] > 10 * sampled[0]["vit"]
+    assert sampled[2]["vit"] > 1.5 * sampled[1]["vit"]
+
+
 def test_a_step_without_a_cost_is_counted_by_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = STEPS | {"transfer": replace(STEPS["transfer"], cost="")}
     monkeypatch.setattr(estimate, "STEPS", changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from headstart.artifacts import store
 from headstart.artifacts.files import write_json, write_table
 from headstart.artifacts.keys import Job, derive_seed
+from headstart.metrics.interactions.sampled import signs
 from headstart.metrics.interactions.transform import zeta
 from headstart.plan import Plan
 from headstart.registry import Params
@@ -87,8 +89,20 @@ def maker(
     right: bool = True,
     change: Mapping[str, Any] | None = None,
     best_source_epochs: Mapping[int, int] | None = None,
+    masks: Tensor | None = None,
+    terms: Tensor | None = None,
 ) -> Any:
-    """Return a function that makes values artifacts; `change` replaces what they say of the images, `best_source_epochs` those of each source network."""
+    """Return a function that makes values artifacts; `change` replaces what they say of the images, `best_source_epochs` those of each source network.
+
+    With `masks` [masks, players], planted are their scores, or the Walsh coefficients of some `terms`.
+    """
+    count = PLAYERS if masks is None else masks.shape[1]
+    side = math.isqrt(count)
+
+    def scores(planted: Tensor) -> Tensor:
+        if masks is None:
+            return zeta(planted)
+        return planted if terms is None else planted @ signs(terms, masks).T
 
     def make(job: Job, context: store.JobContext) -> dict[str, Any]:
         arm, seed = job.wildcards["arm"], int(job.wildcards["seed"])
@@ -97,7 +111,7 @@ def maker(
         for index, state in enumerate(states_of(job)):
             name = f"state-{index:03d}.safetensors"
             run = f"{arm}-again" if state["target_seed"] else arm
-            values = zeta(plant(run, state["init_epoch"], seed, state["target_epoch"]))
+            values = scores(plant(run, state["init_epoch"], seed, state["target_epoch"]))
             logits = torch.eye(4)[labels if right else (labels + 1) % 4]
             tensors = {"values": values, "logits": logits.contiguous()}
             tensors |= {"repeat": values[:2] * (1 + 1e-6)} if state["best"] else {}
@@ -108,8 +122,11 @@ def maker(
         odd = dict(change or {}) if arm == "scratch" else {}
         classes = odd.pop("classes", ["D", "E", "F", "G"])
         write_json(context.out / "states.json", {"classes": classes, "states": entries})
-        images = {"pixels": torch.zeros(IMAGES, 1, 2, 2, dtype=torch.uint8), "labels": labels}
-        players = torch.eye(PLAYERS, dtype=torch.uint8).view(PLAYERS, 2, 2)
+        pixels = torch.zeros(IMAGES, 1, side, side, dtype=torch.uint8)
+        images = {"pixels": pixels, "labels": labels}
+        if masks is not None:
+            images["masks"] = masks.to(torch.uint8)
+        players = torch.eye(count, dtype=torch.uint8).view(count, side, side)
         images |= {"positions": torch.arange(IMAGES), "players": players, **odd}
         save(images, context.out / "images.safetensors")
         write_table(context.out / "history.parquet", history(job))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from headstart.metrics.interactions.subsets import AllSubsets
 from headstart.metrics.interactions.transform import orders, walsh_values
 from headstart.statistics.control_results import control_table
 from headstart.steps.claims import read_claims
@@ -40,6 +41,7 @@ class Trained(Networks):
         self.seeds, self.labels = list(range(SEEDS)), torch.arange(IMAGES) % 4
         self.players = torch.zeros(PLAYERS, 1, 1, dtype=torch.bool)
         self.roles = {"init_epochs": ["best"], "target_epochs": [*EPOCHS]}
+        self.masks, self.subsets = None, AllSubsets(PLAYERS)
         self._replaced = {}
 
     def entry(self, place: Place) -> Mapping[str, Any]:

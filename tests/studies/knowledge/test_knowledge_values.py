@@ -16,7 +16,6 @@ from tiny_study import STUDY
 from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, read_json
 from headstart.artifacts.keys import Job
-from headstart.metrics.interactions.transform import orders, walsh
 from headstart.plan import Plan
 from headstart.registry import Params
 from headstart.steps import check, data, pretrain, trajectory
@@ -111,41 +110,43 @@ def test_values_are_the_log_odds_of_the_network_on_images_masked_by_hand() -> No
 SOME = {
     "players": {"kind": "grid", "rows": 2, "columns": 3},
     "masks": 48,
-    "max_order": 2,
     "images": 2,
 }
 
 
-def test_a_table_from_some_of_the_masks_has_the_fitted_coefficients_and_their_r2() -> None:
-    """Of order 1 and 2 alone, and close to the table of all masks."""
-
-    def tables(**options: Any) -> list[dict[str, torch.Tensor]]:
+def test_scores_of_some_masks_are_those_of_all_masks_at_the_same_places() -> None:
+    def opened(**options: Any) -> tuple[dict[str, torch.Tensor], list[dict[str, torch.Tensor]]]:
         artifact = store.run(of_arm(planned(**options), "finetune"), values.make)
         states = read_json(artifact.file("states.json"))["states"]
-        return [load(artifact.file(state["file"])) for state in states]
+        images = load(artifact.file("images.safetensors"))
+        return images, [load(artifact.file(state["file"])) for state in states]
 
-    fitted = tables(**SOME, least_r2=0.01)
-    every = tables(players=SOME["players"], images=2)
-    for some, known in zip(fitted, every, strict=True):
-        assert not walsh(some["values"])[:, orders(6) > 2].abs().gt(1e-6).any()
-        error = (some["values"] - known["values"]).square().sum()
-        varied = (known["values"] - known["values"].mean(1, keepdim=True)).square().sum()
-        assert error < 0.5 * varied
+    images, drawn = opened(**SOME)
+    _, every = opened(players=SOME["players"], images=2)
+    places = (images["masks"].long() << torch.arange(6)).sum(1)
+    assert places[:2].tolist() == [0, 63]
+    assert len(places.unique()) == 48
+    for some, known in zip(drawn, every, strict=True):
+        torch.testing.assert_close(some["values"], known["values"][:, places])
         assert torch.equal(some["logits"], known["logits"])
-        assert some["r2"].shape == (2,)
 
 
-def test_coefficients_that_explain_too_little_of_unseen_masks_are_refused_with_the_number() -> None:
-    few = SOME | {"max_order": 1, "least_r2": 0.9999}
-    with pytest.raises(
-        KnowledgeError, match=r"up to order 1, .*48 masks, explain \d+\.\d% .*give more"
-    ):
-        store.run(of_arm(planned(**few), "finetune"), values.make)
-
-
-def test_more_masks_than_there_are_are_refused() -> None:
-    with pytest.raises(ValueError, match="masks 65: 6 players have 64"):
-        planned(**SOME | {"masks": 65})
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"masks": 65}, "masks 65: 6 players have 64"),
+        ({"and_or": True}, "and_or: AND and OR are told apart by all 2\\^n masks"),
+        (
+            {"players": {"kind": "grid", "rows": 14, "columns": 14}},
+            "max_order 3: 196 players have 1,255,087 subsets .* 65,536 are possible",
+        ),
+    ],
+)
+def test_masks_that_cannot_be_and_orders_that_are_too_many_are_refused(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        planned(**SOME | options)
 
 
 def test_a_killed_job_goes_on_and_more_images_or_another_start_compute_only_what_is_new(

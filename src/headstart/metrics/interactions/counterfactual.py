@@ -1,13 +1,14 @@
 """Does a part of the knowledge matter? Scores rebuilt from it alone, and scores without its players."""
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from headstart.metrics.interactions.transform import (
+    Sizes,
     count_players,
     order_profile,
-    orders,
+    orders_of,
     shapley_values,
     without_empty_set,
     zeta,
@@ -34,7 +35,9 @@ def positive(scores: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return (scores > 0).to(scores).masked_fill(scores.isnan(), torch.nan)
 
 
-def random_part(interactions: Table, part: Table, generator: torch.Generator) -> Table:
+def random_part(
+    interactions: Table, part: Table, generator: torch.Generator, sizes: Sizes = None
+) -> Table:
     """Return randomly chosen interactions as strong as a part of the knowledge, Σ|·|, at every order.
 
     Subsets of an order enter whole in random order until the strength of the part at that order, or all
@@ -42,7 +45,7 @@ def random_part(interactions: Table, part: Table, generator: torch.Generator) ->
     it is the control for K_preserve and K_new: interactions of high order cancel each other, so a
     control of equal total strength at other orders would differ for that alone.
     """
-    sizes = orders(count_players(interactions)).to(interactions.device)
+    sizes = orders_of(interactions, sizes)
     keys = torch.rand(
         interactions.shape, generator=generator, dtype=torch.float64, device=generator.device
     )
@@ -50,8 +53,8 @@ def random_part(interactions: Table, part: Table, generator: torch.Generator) ->
     candidates = without_empty_set(interactions).gather(-1, order)
     magnitudes = candidates.abs()
     # Both sums run over orders one after the other: an order begins where all lower ones end.
-    available = torch.nn.functional.pad(order_profile(interactions), (1, 0))
-    wanted = torch.nn.functional.pad(order_profile(part), (1, 0)).minimum(available)
+    available = torch.nn.functional.pad(order_profile(interactions, sizes), (1, 0))
+    wanted = torch.nn.functional.pad(order_profile(part, sizes), (1, 0)).minimum(available)
     begun = (available.cumsum(-1) - available)[..., sizes.sort().values]
     before = magnitudes.cumsum(-1) - magnitudes - begun
     room = (wanted[..., sizes.sort().values] - before).clamp(min=0)
@@ -60,9 +63,11 @@ def random_part(interactions: Table, part: Table, generator: torch.Generator) ->
     )
 
 
-def player_strengths(part: Table) -> Float64[Tensor, "*batch players"]:
+def player_strengths(
+    part: Table, members: Bool[Tensor, "players subsets"] | None = None
+) -> Float64[Tensor, "*batch players"]:
     """Return Σ_{S∋i} |K(S)|/|S| for every player i: its share of a part of the knowledge."""
-    return shapley_values(part.abs())
+    return shapley_values(part.abs(), members)
 
 
 def scores_without_players(

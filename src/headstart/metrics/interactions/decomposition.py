@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headstart.metrics.interactions.transform import (
-    count_players,
-    orders,
+    Sizes,
+    orders_of,
     strength,
     without_empty_set,
 )
@@ -50,7 +50,6 @@ def decompose(pretrained: Table, finetuned: Table) -> Decomposition:
 
     Hence |I_pre| = |K_preserve| + |K_discard| and |I_ft| = |K_preserve| + |K_new|.
     """
-    count_players(pretrained)
     preserved = shared_effect(pretrained, finetuned)
     return Decomposition(preserved, pretrained - preserved, finetuned - preserved)
 
@@ -80,14 +79,14 @@ def normalise(interactions: Images) -> Images:
 
 
 def permute_within_orders(
-    interactions: Float[Tensor, "*batch subsets"], generator: torch.Generator
+    interactions: Float[Tensor, "*batch subsets"], generator: torch.Generator, sizes: Sizes = None
 ) -> Float[Tensor, "*batch subsets"]:
     """Return each sample's interactions, permuted at random among the subsets of the same order.
 
     The null of a network with the same strength at every order that knows nothing of which players
     act together.
     """
-    sizes = orders(count_players(interactions))
+    sizes = orders_of(interactions, sizes)
     keys = torch.rand(
         interactions.shape, generator=generator, dtype=torch.float64, device=generator.device
     )

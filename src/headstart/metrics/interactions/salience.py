@@ -76,7 +76,6 @@ def keep_salient(
 
 def sparsity_curve(interactions: Table) -> Float[Tensor, "*batch rank"]:
     """Return |I(S)| / max |I| over S ≠ ∅, strongest first; NaN where all are zero."""
-    count_players(interactions)
     ranked = interactions[..., 1:].abs().sort(dim=-1, descending=True).values
     return ranked / ranked[..., :1]
 

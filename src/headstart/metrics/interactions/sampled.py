@@ -1,61 +1,40 @@
-"""Walsh coefficients of low order from some of the 2^n masks, for more players than a table can hold.
+"""Walsh coefficients of low order from some of the masks, for more players than a table can hold.
 
-v(x_T) ≈ Σ_{|S|≤d} ŵ(S) (−1)^{|S∩T|} is fitted by LASSO: few coefficients are far from zero, and over random
-masks the columns of the design are orthogonal but for chance. What the fit is worth is said by masks that
-it never saw. The idea is that of SPEX (arXiv 2502.13870), which chooses its masks so that it can decode
-terms of any order, where here they are drawn at random and the order is limited.
+v(x_T) ≈ Σ_{|S|≤d} ŵ(S) (−1)^{|S∩T|} is fitted by orthogonal matching pursuit: few coefficients are far from
+zero, and over random masks the columns of the design are orthogonal but for chance. Several networks are
+fitted on one support, so that a coefficient that is small in one of them is estimated there too. What the
+fit is worth is said by masks that it never saw. The idea is that of SPEX (arXiv 2502.13870), which chooses
+its masks so that it can decode terms of any order, where here they are drawn at random, the same for all
+networks, and the order is limited.
 """
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from headstart.metrics.interactions.transform import check_player_count, walsh_values
+PARTS = 5
+"""Of five masks one is held out, and one decides how many terms the others are to choose."""
+PATIENCE, PATIENCE_SHARE = 20, 0.15
+"""So many terms more than the best number so far are tried, and this share of it."""
+EXACT = 1e-10
+"""Of the variance: what is left of a function that the terms hold exactly, in float32."""
 
-HELD_OUT = 0.2
-FOLDS = 5
-PENALTIES = 30
-WELL_DETERMINED = 4
-"""Masks per term from which a fit by least squares is worth more than the shrunken one."""
 
+class Fit(NamedTuple):
+    """Walsh coefficients of several networks on one image."""
 
-class SampledWalsh(NamedTuple):
-    """Walsh coefficients of every image, and what share of the variance over unseen masks they explain."""
-
-    terms: Bool[Tensor, "terms players"]
-    coefficients: Float64[Tensor, "images terms"]
-    r2: Float64[Tensor, " images"]
-
-    @property
-    def players(self) -> int:
-        """The number of players, n."""
-        return self.terms.shape[1]
-
-    def scores(self, masks: Bool[Tensor, "masks players"]) -> Float64[Tensor, "images masks"]:
-        """Return v̂(x_T) of any masks."""
-        return self.coefficients @ signs(self.terms, masks).T
-
-    def table(self) -> Float64[Tensor, "images subsets"]:
-        """Return v̂(x_T) of all 2^n masks, in the order of a table; raise `ValueError` for n > 16."""
-        check_player_count(self.players)
-        indices = (self.terms.long() << torch.arange(self.players)).sum(1)
-        found = self.coefficients.new_zeros(len(self.coefficients), 2**self.players)
-        return walsh_values(found.index_add(1, indices, self.coefficients))
-
-    def shapley(self) -> Float64[Tensor, "images players"]:
-        """Return the Shapley values φ_i = −2 Σ_{S∋i, |S| odd} ŵ(S)/|S| of v̂.
-
-        A term of even order gives its players nothing: parity is the same at ∅ and at N.
-        """
-        sizes = self.terms.sum(1).double()
-        weights = torch.where(sizes % 2 == 1, -2 / sizes.clamp(min=1), 0.0)
-        return (self.coefficients * weights) @ self.terms.double()
+    terms: Int64[Tensor, " terms"]
+    """Columns of the design, ∅ first."""
+    coefficients: Float64[Tensor, "networks terms"]
+    r2: Float64[Tensor, " networks"]
+    """Share of the variance over masks that the fit never saw; NaN for a constant network."""
+    variance: Float64[Tensor, " networks"]
+    """The variance over these masks."""
 
 
 def draw_masks(
@@ -78,55 +57,97 @@ def draw_masks(
     return drawn[:number]
 
 
-def low_order_terms(players: int, order: int) -> Bool[Tensor, "terms players"]:
-    """Return all subsets of up to `order` players, ∅ first, by ascending order."""
-    chosen = [s for size in range(order + 1) for s in combinations(range(players), size)]
-    terms = torch.zeros(len(chosen), players, dtype=torch.bool)
-    for row, subset in enumerate(chosen):
-        terms[row, list(subset)] = True
-    return terms
-
-
 def signs(
-    terms: Bool[Tensor, "terms players"], masks: Bool[Tensor, "masks players"]
-) -> Float64[Tensor, "masks terms"]:
+    terms: Bool[Tensor, "terms players"],
+    masks: Bool[Tensor, "masks players"],
+    dtype: torch.dtype = torch.float64,
+) -> Float[Tensor, "masks terms"]:
     """Return (−1)^{|S∩T|} for masks T and terms S."""
-    return 1 - 2 * ((masks.double() @ terms.double().T) % 2)
+    return 1 - 2 * ((masks.to(dtype) @ terms.to(dtype).T) % 2)
 
 
-def fit_walsh(
-    values: Float[Tensor, "images masks"], masks: Bool[Tensor, "masks players"], order: int
-) -> SampledWalsh:
-    """Return the Walsh coefficients up to an order, from the scores of some masks.
+class Design:
+    """The columns (−1)^{|S∩T|} of all terms S, ∅ first, at some masks T; the same for all networks and images."""
 
-    Every fifth mask is held out, and gives R²; on the others the penalty is chosen by cross-validation.
-    Terms that LASSO keeps are fitted once more by least squares where there are enough masks for them.
-    A constant image has R² NaN.
-    """
-    terms = low_order_terms(masks.shape[1], order)
-    design = signs(terms, masks)[:, 1:]
-    held = torch.arange(len(masks)) % round(1 / HELD_OUT) == round(1 / HELD_OUT) - 1
-    fitted = [_fit(design[~held].numpy(), row.numpy()) for row in values.double()[:, ~held]]
-    found = SampledWalsh(terms, torch.from_numpy(np.stack(fitted)), torch.empty(0))
-    unseen = values.double()[:, held]
-    residual = (unseen - found.scores(masks[held])).square().sum(1)
-    whole = (unseen - unseen.mean(1, keepdim=True)).square().sum(1)
-    return found._replace(r2=1 - residual / whole.masked_fill(whole == 0, torch.nan))
+    def __init__(
+        self, masks: Bool[Tensor, "masks players"], terms: Bool[Tensor, "terms players"]
+    ) -> None:
+        part = torch.arange(len(masks)) % PARTS
+        self.held, self.chooses, self.tells = part == 4, part < 3, part == 3
+        columns = signs(terms, masks, torch.float32)
+        self.columns = columns
+        self._choosing = columns[self.chooses].T.contiguous()
+        self._telling = columns[self.tells]
+
+    def fit(self, values: Float[Tensor, "networks masks"]) -> Fit:
+        """Return the coefficients of all networks on the terms that any of them needs, by least squares."""
+        values = values.double()
+        terms = torch.tensor([0, *self._choose(values)])
+        columns = self.columns[:, terms].double()
+        solved = torch.linalg.lstsq(columns[~self.held], values[:, ~self.held].T).solution.T
+        unseen = values[:, self.held]
+        residual = (unseen - solved @ columns[self.held].T).square().mean(1)
+        variance = unseen.var(1, correction=0)
+        r2 = 1 - residual / variance.masked_fill(variance == 0, torch.nan)
+        return Fit(terms, solved, r2, variance)
+
+    def _choose(self, values: Float64[Tensor, "networks masks"]) -> list[int]:
+        """Return terms, one after another that which explains most of what is left of any network.
+
+        So many as explain the masks best that do not choose.
+        """
+        values = values - values[:, self.chooses].mean(1, keepdim=True)
+        norm = values[:, self.chooses].norm(dim=1, keepdim=True)
+        scaled = (values / norm.where(norm > 0, 1)).float()
+        choosing, left = scaled[:, self.chooses].T, scaled[:, self.tells].T.clone()
+        products = self._choosing @ choosing
+        basis = Orthogonal(choosing.shape[0], left.shape[0])
+        energy = float(choosing.square().sum())
+        rest, best, number, chosen = energy, float(left.square().sum()), 0, []
+        open_terms = torch.ones(len(products), dtype=torch.bool)
+        open_terms[0] = False
+        while len(basis) < choosing.shape[0] // 2 and rest > EXACT * energy:
+            strengths = products.abs().amax(1).where(open_terms, 0)
+            term = int(strengths.argmax())
+            if not float(strengths[term]):
+                break
+            open_terms[term] = False
+            pair = basis.add(self._choosing[term], self._telling[:, term])
+            if pair is None:
+                continue
+            column, told = pair
+            weights = column @ choosing
+            products.addr_(self._choosing @ column, weights, alpha=-1)
+            left.addr_(told, weights, alpha=-1)
+            rest -= float(weights.square().sum())
+            chosen.append(term)
+            if float(left.square().sum()) < best:
+                best, number = float(left.square().sum()), len(chosen)
+            elif len(chosen) > number * (1 + PATIENCE_SHARE) + PATIENCE:
+                break
+        return chosen[:number]
 
 
-def _fit(design: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return intercept and coefficients of one image."""
-    from sklearn.linear_model import LassoCV
+class Orthogonal:
+    """Columns made orthogonal one after another, and the same combinations of their values elsewhere."""
 
-    if np.ptp(values) == 0:
-        return np.array([values[0], *np.zeros(design.shape[1])])
-    lasso = LassoCV(
-        alphas=PENALTIES, cv=FOLDS, precompute=design.shape[1] <= len(values), max_iter=5000
-    ).fit(design, values)
-    kept = np.flatnonzero(lasso.coef_)
-    found = np.array([lasso.intercept_, *lasso.coef_])
-    if 0 < len(kept) <= len(values) // WELL_DETERMINED:
-        columns = np.concatenate([np.ones((len(values), 1)), design[:, kept]], axis=1)
-        refitted = np.linalg.lstsq(columns, values, rcond=None)[0]
-        found[np.concatenate([[0], kept + 1])] = refitted
-    return found
+    def __init__(self, rows: int, others: int) -> None:
+        self._columns = torch.empty(rows // 2 + 1, rows)
+        self._elsewhere = torch.empty(rows // 2 + 1, others)
+        self._columns[0], self._elsewhere[0] = rows**-0.5, rows**-0.5
+        self._number = 1
+
+    def __len__(self) -> int:
+        return self._number - 1
+
+    def add(self, column: Tensor, elsewhere: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the new part of a column, of norm 1, and its values elsewhere; None where nothing is new."""
+        known, there = self._columns[: self._number], self._elsewhere[: self._number]
+        parts = known @ column
+        new, other = column - parts @ known, elsewhere - parts @ there
+        norm = float(new.norm())
+        if norm < 1e-3 * len(column) ** 0.5:
+            return None
+        self._columns[self._number], self._elsewhere[self._number] = new / norm, other / norm
+        self._number += 1
+        return self._columns[self._number - 1], self._elsewhere[self._number - 1]

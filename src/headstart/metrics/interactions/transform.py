@@ -50,6 +50,15 @@ def membership(players: int) -> Bool[Tensor, "players subsets"]:
     return (subsets >> torch.arange(players)[:, None]) & 1 == 1
 
 
+Sizes = Int64[Tensor, " subsets"] | None
+"""The order of every column of a table, ∅ first and the highest last; None: of all 2^n subsets."""
+
+
+def orders_of(table: Tensor, sizes: Sizes = None) -> Int64[Tensor, " subsets"]:
+    """Return the orders of a table's columns, on its device."""
+    return (orders(count_players(table)) if sizes is None else sizes).to(table.device)
+
+
 def mobius(values: Float[Tensor, "*batch subsets"]) -> Float64[Tensor, "*batch subsets"]:
     """Return the AND interactions (Harsanyi dividends) I(S) = Σ_{T⊆S} (−1)^{|S|−|T|} v(x_T).
 
@@ -115,7 +124,6 @@ def or_values(interactions: Float[Tensor, "*batch subsets"]) -> Float64[Tensor, 
 
 def without_empty_set(table: Float[Tensor, "*batch subsets"]) -> Float[Tensor, "*batch subsets"]:
     """Return the table with the entry of S = ∅ set to zero; no measure of knowledge counts I(∅)."""
-    count_players(table)
     return torch.cat([torch.zeros_like(table[..., :1]), table[..., 1:]], dim=-1)
 
 
@@ -124,21 +132,28 @@ def strength(interactions: Float[Tensor, "*batch subsets"]) -> Float[Tensor, "*b
     return without_empty_set(interactions).abs().sum(-1)
 
 
-def order_profile(interactions: Float[Tensor, "*batch subsets"]) -> Float[Tensor, "*batch order"]:
+def order_profile(
+    interactions: Float[Tensor, "*batch subsets"], sizes: Sizes = None
+) -> Float[Tensor, "*batch order"]:
     """Return Σ_{|S|=m} |I(S)| for m = 1 … n; the column of order m has index m − 1.
 
     With K_preserve, K_discard or K_new in place of I, the mean over images is Preserve^(m),
     Discard^(m) or New^(m) of arXiv 2410.08455. For the positive and the negative part alone, clamp
     the table first.
     """
-    players = count_players(interactions)
-    sizes = orders(players).to(interactions.device)
-    sums = interactions.new_zeros(*interactions.shape[:-1], players + 1)
+    sizes = orders_of(interactions, sizes)
+    sums = interactions.new_zeros(*interactions.shape[:-1], int(sizes[-1]) + 1)
     return sums.index_add(-1, sizes, interactions.abs())[..., 1:]
 
 
-def shapley_values(dividends: Float[Tensor, "*batch subsets"]) -> Float64[Tensor, "*batch players"]:
-    """Return φ_i = Σ_{S∋i} I(S)/|S|; their sum is v(N) − v(∅). Source: Harsanyi (1963)."""
-    players = count_players(dividends)
-    share = dividends.to(torch.float64) / orders(players).clamp(min=1).to(dividends.device)
-    return share @ membership(players).to(share).mT
+def shapley_values(
+    dividends: Float[Tensor, "*batch subsets"],
+    members: Bool[Tensor, "players subsets"] | None = None,
+) -> Float64[Tensor, "*batch players"]:
+    """Return φ_i = Σ_{S∋i} I(S)/|S|; their sum is v(N) − v(∅). Source: Harsanyi (1963).
+
+    `members` says which players a column has, where the table is not over all 2^n subsets.
+    """
+    members = membership(count_players(dividends)) if members is None else members
+    share = dividends.to(torch.float64) / members.sum(0).clamp(min=1).to(dividends.device)
+    return share @ members.to(share).mT

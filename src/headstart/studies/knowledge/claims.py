@@ -10,7 +10,8 @@ difference in scale is no knowledge.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import partial, wraps
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -20,6 +21,10 @@ from headstart.statistics.errors import TableError
 from headstart.statistics.measurements import select
 from headstart.studies.knowledge.gains import ratio_explains_accuracy
 from headstart.studies.knowledge.tables import (
+    FITTED,
+    LEAST,
+    UNSEEN,
+    UNSEEN_ON_PATH,
     ComparedNetworks,
     Comparison,
     Measured,
@@ -35,6 +40,7 @@ from headstart.studies.knowledge.tables import (
 )
 
 VARIANTS = {"walsh": "Walsh coefficients", "normalised": "AND interactions"}
+PATHS = ("finetuned", "scratch")
 PUBLISHED = (13.0, 45.0)
 HALF = 50.0
 """Per cent of what can be shared: a claim that little or much is shared is decided there."""
@@ -70,6 +76,8 @@ def complex_is_new(compared: Measured) -> ClaimResult:
     status: Status = "undetermined"
     if "contradicted" in statuses:
         status = "contradicted"
+    elif "not measured here" in statuses:
+        status = "not measured here"
     elif statuses == {"supported"}:
         status = "supported"
     return result(status, text, number)
@@ -229,12 +237,47 @@ def few_and_matching(compared: Measured) -> ClaimResult:
 
 
 OnOne = Callable[[Measured], ClaimResult]
+
+
+def unexplained(compared: Measured, on_path: bool = False) -> str:
+    """Say that coefficients fitted to some masks explain too little of others; empty where they do not, or all were scored."""
+    number = partial(compared.number, variant="walsh")
+    least = number(LEAST)
+    found = {role: number(UNSEEN, role=role) for role in FITTED}
+    if on_path:
+        found |= {f"{role} at its worst epoch": number(UNSEEN_ON_PATH, role=role) for role in PATHS}
+    there = {role: each for role, each in found.items() if each is not None}
+    if least is None or not there:
+        return ""
+    role, worst = min(there.items(), key=lambda one: one[1].value)
+    if worst.value >= least.value:
+        return ""
+    return (
+        f"Masks explain too little: of the variance over masks that the fit never saw, the coefficients "
+        f"explain {worst.text()} ({role}), {least.value:.0f} % are needed (`least_r2`); give more `masks` or a "
+        "higher `max_order`."
+    )
+
+
+def where_explained(judge: OnOne, on_path: bool = False) -> OnOne:
+    """Return a judge that gives no firm verdict where masks explain too little."""
+
+    @wraps(judge)
+    def evaluated(compared: Measured) -> ClaimResult:
+        found, why = judge(compared), unexplained(compared, on_path)
+        if not why or found.status == "not measured here":
+            return found
+        return replace(found, status="undetermined", reason=f"{why} {found.reason}")
+
+    return evaluated
+
+
 EVERYWHERE: dict[str, OnOne] = {
-    "K1": little_survives,
-    "K2": complex_is_discarded,
-    "K3": complex_is_new,
-    "K4": scratch_finds_little,
-    "K5": finetuning_is_direct,
+    "K1": where_explained(little_survives),
+    "K2": where_explained(complex_is_discarded),
+    "K3": where_explained(complex_is_new),
+    "K4": where_explained(scratch_finds_little),
+    "K5": where_explained(finetuning_is_direct, on_path=True),
 }
 ON_ONE = (*EVERYWHERE.values(), few_and_matching)
 
@@ -254,9 +297,20 @@ def holds_everywhere(comparisons: Sequence[Measured]) -> ClaimResult:
     text = "; ".join(parts) + "."
     if "contradicted" in statuses:
         return ClaimResult("contradicted", text)
+    if "not measured here" in statuses:
+        return ClaimResult("not measured here", text)
     if set(statuses) == {"supported"}:
         return ClaimResult("supported", f"{text} Other networks and data than the published ones.")
     return ClaimResult("undetermined", text)
+
+
+def _ratio_explains_accuracy(opened: ClaimEvaluator) -> ClaimResult:
+    """Return K6, which is undetermined where masks explain too little of a network of any comparison."""
+    found = ratio_explains_accuracy(opened.table)
+    whys = [f"{each.title}: {why}" for each in opened.all if (why := unexplained(each))]
+    if not whys:
+        return found
+    return replace(found, status="undetermined", reason=f"{whys[0]} {found.reason}")
 
 
 def _on_one(function: OnOne) -> Callable[[ClaimEvaluator], ClaimResult]:
@@ -272,7 +326,7 @@ class ClaimEvaluator:
 
     evaluators: ClassVar[Mapping[str, Callable[[ClaimEvaluator], ClaimResult]]] = {
         **{function.__name__: _on_one(function) for function in ON_ONE},
-        "ratio_explains_accuracy": lambda opened: ratio_explains_accuracy(opened.table),
+        "ratio_explains_accuracy": _ratio_explains_accuracy,
         "holds_everywhere": lambda opened: holds_everywhere(opened.all),
     }
 

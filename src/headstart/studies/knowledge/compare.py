@@ -27,11 +27,11 @@ from headstart.studies.knowledge.shares import (
     NULLS,
     RATIOS,
     RISING,
-    VARIANTS,
     Shares,
     and_or_variants,
     conditions,
     group_of,
+    variants,
 )
 from headstart.studies.knowledge.tables import GIVEN
 
@@ -74,9 +74,15 @@ def _stacked(made: list[Shares | None]) -> Iterator[tuple[str, Share]]:
 
 
 def measures(
-    found: Collected, resampling: Resampling, room: float, looked: Tensor | None = None
+    found: Collected,
+    resampling: Resampling,
+    room: float,
+    looked: Tensor | None = None,
+    alone: bool = True,
 ) -> Measures:
     """Return all shares, and what they say of each other, over the images looked at [seeds, images].
+
+    `alone` says that the highest order has one interaction, of all players.
 
     Beside each share: `…_complex` and `…_rise`, the share over complex orders and by how much it is above
     that over simple ones; `over_…`, the share minus a null or a ceiling; `room_…`, from null to
@@ -91,7 +97,7 @@ def measures(
             if metric in RISING:
                 made[f"{metric}_complex", condition] = estimate.at([-2])
                 made[f"{metric}_rise", condition] = difference(estimate.at([-2]), estimate.at([-1]))
-            made[metric, condition] = _without_identity(estimate, condition)
+            made[metric, condition] = _without_identity(estimate, condition) if alone else estimate
             if condition == "measured" and metric in RATIOS:
                 made[metric, "mean_of_ratios"] = resampling.mean_of_ratios(parts, wholes)
     for condition in ("measured", "null_permuted", CEILINGS[1]):
@@ -141,7 +147,8 @@ class Comparer:
     ) -> None:
         self.networks, self.options = networks, options
         self.resampling, self.rows = resampling, rows
-        self.levels = [None, *range(1, networks.count + 1)]
+        self.levels = [None, *range(1, networks.subsets.highest + 1)]
+        self.identity = networks.subsets.highest == networks.count
         self.alone = OWN_BACKBONE if len(networks.seeds) == 1 else ""
 
     def add(self, init_epoch: str) -> None:
@@ -157,7 +164,9 @@ class Comparer:
             for subset, looked in subsets.items():
                 nobody = "" if bool(looked.any()) else "no image is right under all three networks"
                 where = {**names, "subset": subset, "variant": variant}
-                made = measures(collected, self.resampling, self.options.room, looked)
+                made = measures(
+                    collected, self.resampling, self.options.room, looked, self.identity
+                )
                 for (metric, condition), estimate in made.items():
                     self._row(metric, estimate, condition, where, nobody)
                 for condition in (each for each, metrics in collected.items() if not metrics):
@@ -170,7 +179,9 @@ class Comparer:
     ) -> dict[str, dict[str, Shares | None]]:
         """Return the conditions of one source network: variant -> condition -> metric."""
         values = group_of(self.networks, init_epoch, seed)
-        found = {name: values.map(change) for name, change in VARIANTS.items()}
+        found = {
+            name: values.map(change) for name, change in variants(self.networks.subsets).items()
+        }
         if self.options.and_or:
             split, gap = and_or_variants(values, self.options)
             found |= split
@@ -189,7 +200,7 @@ class Comparer:
         if estimate.points.shape[-1] == 1:
             self.rows.add(metric, estimate, **options)
             return
-        if condition.endswith("permuted") and not nobody:
+        if condition.endswith("permuted") and not nobody and self.identity:
             options["reasons"] = {self.networks.count: IDENTITY}
         self.rows.add(metric, estimate.at(slice(len(self.levels))), self.levels, **options)
 

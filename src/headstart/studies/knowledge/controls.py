@@ -27,10 +27,10 @@ from headstart.studies.knowledge.claims import ON_ONE, holds_everywhere
 from headstart.studies.knowledge.compare import Collected, collect, measures
 from headstart.studies.knowledge.gains import correlated, ratio_explains_accuracy
 from headstart.studies.knowledge.learning_dynamics import Path, gaps, path_of, scalars
-from headstart.studies.knowledge.networks import PATHS, Networks, Place, Role, seeded
+from headstart.studies.knowledge.networks import PATHS, Networks, Place, Role, opened, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.planted import SIZES, planted, planted_sparse
-from headstart.studies.knowledge.shares import CEILINGS, VARIANTS, conditions, group_of
+from headstart.studies.knowledge.shares import CEILINGS, conditions, group_of, variants
 from headstart.studies.knowledge.sparsity import ROLES, explained, few, of_a_tenth, scores_permuted
 from headstart.studies.knowledge.tables import Comparison, Measured, Number, main_of
 
@@ -62,14 +62,16 @@ class Control(NamedTuple):
 
 def controls(job: Job, context: JobContext) -> Iterator[ControlResult]:
     """Yield what every judge says of the controls of each comparison, and K6 of correlated numbers."""
-    values = dict(zip(job.inputs["values"], context.inputs["values"], strict=True))
+    values, made = (
+        dict(zip(job.inputs[step], context.inputs[step], strict=True))
+        for step in ("values", "knowledge")
+    )
     resamples = job.params["resamples"]
     for compared in job.inputs["knowledge"]:
         names = (compared.wildcards[name] for name in Comparison._fields)
-        networks = Networks(
-            compared.params["roles"], [values[v] for v in compared.inputs["values"]]
-        )
         options = Analysis.model_validate(compared.params["analysis"])
+        inputs = [values[each] for each in compared.inputs["values"]]
+        networks = opened(compared.params["roles"], inputs, options, made[compared])
         yield from of_comparison(Comparison(*names).title, networks, options, resamples)
     yield from of_gains(resamples)
 
@@ -120,8 +122,7 @@ def negatives(networks: Networks, init_epoch: str) -> Iterator[Control]:
         return values
 
     def noisy(table: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(table.shape, generator=generator, dtype=torch.float64)
-        return table + NOISE * table.std(-1, keepdim=True) * noise
+        return table + networks.subsets.noise(table, NOISE, generator)
 
     def shuffled(table: Tensor, generator: torch.Generator) -> Tensor:
         return table[torch.randperm(len(table), generator=generator)]
@@ -141,15 +142,17 @@ def negatives(networks: Networks, init_epoch: str) -> Iterator[Control]:
     roles: tuple[Role, ...] = ("probe", "second", "scratch", "second_scratch")
     anywhere = networks.replacing(**{name: changed(name, shuffled) for name in roles})
     yield Control("shuffled images", "negative", (*OF_SHARES, DIRECT), anywhere)
-    permuted = networks.replacing(**{name: changed(name, scores_permuted) for name in ROLES})
-    yield Control("scores permuted over masks", "negative", (FEW,), permuted)
+    if networks.masks is None:
+        permuted = networks.replacing(**{name: changed(name, scores_permuted) for name in ROLES})
+        yield Control("scores permuted over masks", "negative", (FEW,), permuted)
 
 
 def positives(networks: Networks) -> Iterator[Control]:
     """Yield planted networks of the study's numbers of networks, images and players."""
     yield Control(SIZES, "planted", (*OF_SHARES, DIRECT, ALL), planted(networks))
-    sparse = planted_sparse(networks)
-    yield Control("5 % of the AND terms, 1 % noise", "planted", (FEW,), sparse)
+    if networks.masks is None:
+        sparse = planted_sparse(networks)
+        yield Control("5 % of the AND terms, 1 % noise", "planted", (FEW,), sparse)
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ class Data:
     @classmethod
     def of(cls, control: Control, options: Analysis, init_epoch: str) -> Data:
         """Compute what the control's judges need."""
-        networks, change = control.networks, VARIANTS[options.headline]
+        networks, change = control.networks, variants(control.networks.subsets)[options.headline]
         size = len(networks.seeds), len(networks.labels)
         found: dict[str, Any] = {"size": size}
         if set(OF_SHARES) & set(control.judges):

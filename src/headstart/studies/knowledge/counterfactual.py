@@ -12,11 +12,10 @@ from headstart.metrics.interactions.counterfactual import (
     player_strengths,
     positive,
     random_part,
-    reconstructed_scores,
-    scores_without_players,
 )
 from headstart.metrics.interactions.decomposition import Decomposition, decompose, match_scale
 from headstart.metrics.interactions.resampling import Estimate, Resampling, difference
+from headstart.metrics.interactions.subsets import AllSubsets
 from headstart.studies.knowledge.networks import Networks, Place, seeded
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import Rows
@@ -54,9 +53,10 @@ def add_counterfactuals(
             if variant == "normalised":
                 pretrained = match_scale(pretrained, tuned)
             parts, draws = decompose(pretrained, tuned), options.permutations
+            subsets = networks.subsets
             found.append(
-                _rebuilt(parts, tuned, values[:, 0], draws, generator)
-                | _hidden(parts, values, draws, generator)
+                _rebuilt(subsets, parts, tuned, values, draws, generator)
+                | _hidden(subsets, parts, values, draws, generator)
             )
         names = {"init_epoch": init_epoch, "role": "finetuned"}
         names |= {"variant": variant, "condition": "measured"}
@@ -88,30 +88,41 @@ def _add(estimates: dict[str, Estimate], measure: str, rows: Rows, names: dict[s
 
 
 def _rebuilt(
-    parts: Decomposition, tuned: Tensor, empty: Tensor, draws: int, generator: torch.Generator
+    subsets: AllSubsets,
+    parts: Decomposition,
+    tuned: Tensor,
+    values: Tensor,
+    draws: int,
+    generator: torch.Generator,
 ) -> Margins:
     """Return v̂(N) from every part of the knowledge, and from random interactions as strong."""
 
+    empty = subsets.empty(values)
+
     def ends(tables: list[Tensor]) -> Tensor:
-        return torch.stack([reconstructed_scores(table, empty)[:, -1:] for table in tables])
+        return torch.stack([subsets.rebuilt(table, empty) for table in tables])
 
     found = {"of_everything": ends([tuned])}
     for name in ("preserved", "new"):
         part = getattr(parts, name)
-        random = [random_part(tuned, part, generator) for _ in range(draws)]
+        random = [random_part(tuned, part, generator, subsets.sizes) for _ in range(draws)]
         found |= {f"of_{name}": ends([part]), f"of_random_as_{name}": ends(random)}
     return found
 
 
 def _hidden(
-    parts: Decomposition, values: Tensor, draws: int, generator: torch.Generator
+    subsets: AllSubsets,
+    parts: Decomposition,
+    values: Tensor,
+    draws: int,
+    generator: torch.Generator,
 ) -> Margins:
     """Return v(x_T) without the k players strongest in K_preserve, and without k at random, by k."""
-    ranking = player_strengths(parts.preserved)
+    ranking = player_strengths(parts.preserved, subsets.members)
     counts = range(1, min(HIDDEN, ranking.shape[-1]) + 1)
 
     def without(order: Tensor) -> Tensor:
-        scores = [scores_without_players(values, order, k) for k in counts]
+        scores = [subsets.without(values, order, k) for k in counts]
         missing = order.isnan().any(-1, keepdim=True)
         return torch.stack(scores, dim=-1).masked_fill(missing, torch.nan)
 

@@ -34,7 +34,7 @@ from headstart.studies.knowledge.networks import (
 )
 from headstart.studies.knowledge.params import Analysis
 from headstart.studies.knowledge.rows import NEVER, UNDEFINED, Rows
-from headstart.studies.knowledge.shares import VARIANTS
+from headstart.studies.knowledge.shares import variants
 
 Change = Callable[[Tensor], Tensor]
 TARGETS = ("own_end", "second_end", "common_end")
@@ -85,14 +85,20 @@ def path_of(
             continue
         generator = seeded("paths", options.seed, init_epoch)
         curves[target, "measured"] = _curve(paths, ends, weighted_jaccard)
-        permuted = partial(_permuted, draws=options.permutations, generator=generator)
+        permuted = partial(
+            _permuted,
+            draws=options.permutations,
+            generator=generator,
+            sizes=networks.subsets.sizes,
+        )
         curves[target, "null_permuted"] = _curve(paths, ends, permuted)
         if len(still) == len(seeds):
             scaled = [match_scale(one, end) for one, end in zip(still, ends, strict=True)]
             standing = [[table] * len(epochs) for table in scaled]
             curves[target, "null_random_backbone"] = _curve(standing, ends, weighted_jaccard)
     generator = seeded("detours", options.seed, init_epoch)
-    detours = [[permute_within_orders(table, generator) for table in path] for path in paths]
+    sizes = networks.subsets.sizes
+    detours = [[permute_within_orders(table, generator, sizes) for table in path] for path in paths]
     straight = {"measured": _directness(paths), "null_permuted": _directness(detours)}
     return Path(epochs, curves, straight)
 
@@ -113,9 +119,11 @@ def _curve(
     )
 
 
-def _permuted(table: Tensor, end: Tensor, draws: int, generator: torch.Generator) -> Tensor:
-    found = [weighted_jaccard(permute_within_orders(table, generator), end) for _ in range(draws)]
-    return torch.stack(found).mean(0)
+def _permuted(
+    table: Tensor, end: Tensor, draws: int, generator: torch.Generator, sizes: Tensor
+) -> Tensor:
+    permuted = (permute_within_orders(table, generator, sizes) for _ in range(draws))
+    return torch.stack([weighted_jaccard(each, end) for each in permuted]).mean(0)
 
 
 def _directness(paths: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
@@ -182,7 +190,7 @@ class LearningDynamics:
 
     def add(self, init_epoch: str) -> None:
         """Add similarity by epoch, and the scalars of its curve, of both networks and their difference."""
-        for variant, change in VARIANTS.items():
+        for variant, change in variants(self.networks.subsets).items():
             names: dict[str, Any] = {"init_epoch": init_epoch, "variant": variant}
             found = {}
             for role in PATHS:

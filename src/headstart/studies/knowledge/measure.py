@@ -18,18 +18,20 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
 from headstart.metrics.interactions.decomposition import decompose
 from headstart.metrics.interactions.resampling import Resampling
-from headstart.metrics.interactions.transform import membership, mobius, shapley_values
+from headstart.metrics.interactions.transform import shapley_values
 from headstart.statistics.measurements import select
 from headstart.studies.knowledge.compare import Comparer, right_under_all
 from headstart.studies.knowledge.counterfactual import add_counterfactuals
 from headstart.studies.knowledge.learning_dynamics import LearningDynamics
 from headstart.studies.knowledge.networks import (
+    FITS,
     PATHS,
     SCRATCH,
     TRAINED,
     Networks,
     Place,
     Role,
+    opened,
     seeded,
 )
 from headstart.studies.knowledge.params import Analysis
@@ -37,12 +39,14 @@ from headstart.studies.knowledge.rows import Rows
 from headstart.studies.knowledge.shares import group_of
 from headstart.studies.knowledge.sparsity import add_noise, add_sparsity
 from headstart.studies.knowledge.tables import HEADLINE, headline_of, main_init_epoch
+from headstart.studies.knowledge.unseen import add_unseen
+from headstart.training.checkpoints import save
 
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Write measurements, curves of sparsity, and one image with its strongest interactions."""
     options = Analysis.model_validate(job.params["analysis"])
-    networks = Networks(job.params["roles"], context.inputs["values"])
+    networks = opened(job.params["roles"], context.inputs["values"], options)
     names = {name: job.wildcards[name] for name in ("source", "model", "target")}
     rows = Rows(options.confidence, networks.source_epochs(), device=networks.device, **names)
     images = len(networks.labels)
@@ -53,10 +57,14 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         f"{len(networks.seeds)} source networks, source epochs {', '.join(init_epochs)}, {images} images, "
         f"{networks.count} players"
     )
+    if networks.masks is not None:
+        save(dict(networks.fit()), context.out / FITS)
     comparer = Comparer(networks, options, resampling, rows)
     dynamics = LearningDynamics(networks, options, resampling, rows)
     sparsity = []
     for init_epoch in init_epochs:
+        if networks.masks is not None:
+            add_unseen(networks, options, resampling, init_epoch, rows)
         comparer.add(init_epoch)
         add_noise(networks, options, init_epoch, rows)
         sparsity.append(add_sparsity(networks, options, resampling, init_epoch, rows))
@@ -135,7 +143,8 @@ def shapley_table(networks: Networks, init_epochs: list[str]) -> pd.DataFrame:
     labels = [networks.classes[label] for label in networks.labels.tolist()]
     parts = []
     for place in places:
-        values = pd.DataFrame(shapley_values(networks.made(place)).numpy())
+        values = shapley_values(networks.made(place), networks.subsets.members)
+        values = pd.DataFrame(values.numpy())
         table = values.assign(image=range(len(labels)), label=labels).melt(
             ["image", "label"], var_name="player", value_name="value"
         )
@@ -173,19 +182,20 @@ def strongest_table(networks: Networks, image: int, init_epoch: str) -> pd.DataF
 
     Columns: image, label, init_epoch, part, rank, players (numbers, joined by spaces), order, value.
     """
-    group = group_of(networks, init_epoch, networks.seeds[0]).map(mobius)
+    group = group_of(networks, init_epoch, networks.seeds[0]).map(networks.subsets.mobius)
     parts = decompose(group.pretrained, group.finetuned)
     rows = []
     for part, table in parts._asdict().items():
-        for rank, (players, value) in enumerate(_strongest(table[image], networks.count), start=1):
+        for rank, (players, value) in enumerate(
+            _strongest(table[image], networks.subsets.members), start=1
+        ):
             rows.append((part, rank, " ".join(map(str, players)), len(players), value))
     found = pd.DataFrame(rows, columns=["part", "rank", "players", "order", "value"])
     label = networks.classes[int(networks.labels[image])]
     return found.assign(image=image, label=label, init_epoch=init_epoch)
 
 
-def _strongest(table: Tensor, players: int) -> list[tuple[list[int], float]]:
-    belongs = membership(players)
+def _strongest(table: Tensor, belongs: Tensor) -> list[tuple[list[int], float]]:
     chosen = table[1:].abs().topk(min(STRONGEST, len(table) - 1)).indices + 1
     return [
         (torch.nonzero(belongs[:, subset]).flatten().tolist(), float(table[subset]))

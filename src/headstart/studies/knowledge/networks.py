@@ -14,8 +14,10 @@ from torch import Tensor
 from headstart.artifacts.files import read_json, read_table
 from headstart.artifacts.keys import derive_seed
 from headstart.artifacts.store import Artifact
-from headstart.metrics.interactions.transform import mobius, walsh
+from headstart.metrics.interactions.sampled import Design
+from headstart.metrics.interactions.subsets import AllSubsets, LowOrder
 from headstart.studies.knowledge import KnowledgeError
+from headstart.studies.knowledge.params import Analysis
 from headstart.training.checkpoints import load
 
 Role = Literal["finetuned", "second", "probe", "scratch", "second_scratch", "null"]
@@ -25,6 +27,10 @@ PATHS: tuple[Role, ...] = ("finetuned", "scratch")
 """Networks whose learning dynamics are measured."""
 TRAINED: tuple[Role, ...] = ("finetuned", "second", "probe")
 """Networks that every source epoch has."""
+
+
+FITS = "walsh.safetensors"
+"""The Walsh coefficients that a comparison fits to some masks: see `Networks.fit`."""
 
 
 class Place(NamedTuple):
@@ -46,8 +52,12 @@ class Networks:
         players: [players, height, width], or one such for every image.
     """
 
-    def __init__(self, roles: Mapping[str, Any], values: Sequence[Artifact]) -> None:
+    def __init__(
+        self, roles: Mapping[str, Any], values: Sequence[Artifact], max_order: int = 3
+    ) -> None:
         """Read what the values of a comparison say of themselves; `roles` says which runs are what.
+
+        Of scores of some masks, Walsh coefficients up to `max_order` are to be fitted: see `fits`.
 
         Raises:
             KnowledgeError: two networks were evaluated on other images, players or classes.
@@ -72,6 +82,13 @@ class Networks:
         self.pixels, self.labels = images["pixels"], images["labels"]
         self.players = images["players"].bool()
         self.device = str(values[0].manifest["device"])
+        self.masks = images["masks"].bool() if "masks" in images else None
+        self.subsets = (
+            AllSubsets(self.count)
+            if self.masks is None
+            else LowOrder(self.count, max_order, len(self.masks))
+        )
+        self._fits: Mapping[str, Tensor] = {}
         self._tables = lru_cache(maxsize=8)(self._read)
         self._replaced: Mapping[Role, Callable[[Place], Tensor | None]] = {}
 
@@ -79,6 +96,11 @@ class Networks:
     def count(self) -> int:
         """The number of players, n."""
         return self.players.shape[-3]
+
+    @property
+    def files(self) -> list[tuple[tuple[str, str, int], str]]:
+        """Model, arm and source network of every file of values, and its name."""
+        return [(key, str(s["file"])) for key, states in self._states.items() for s in states]
 
     def shares(self, init_epoch: str) -> bool:
         """Return whether all source networks have the same weights at a source epoch: those that are given."""
@@ -120,22 +142,44 @@ class Networks:
             }
         return found
 
+    def fit(self) -> Mapping[str, Tensor]:
+        """Fit Walsh coefficients to the scores of some masks, those of all networks on one support, and use them.
+
+        Returned are for every image i `terms-i` [terms], columns of the tables; `coefficients-i`
+        [networks, terms], the networks in the order of the values and their states; and of all `r2` and
+        `variance` over masks that the fit never saw [networks, images].
+        """
+        assert self.masks is not None
+        tables = [load(self._artifacts[key].file(file))["values"] for key, file in self.files]
+        design = Design(self.masks, self.subsets.members.T)
+        found: dict[str, Tensor] = {}
+        unseen = []
+        for image, of_networks in enumerate(torch.stack(tables, 1)):
+            fit = design.fit(of_networks)
+            found[f"terms-{image}"] = fit.terms
+            found[f"coefficients-{image}"] = fit.coefficients.contiguous()
+            unseen.append((fit.r2, fit.variance))
+        for index, name in enumerate(("r2", "variance")):
+            found[name] = torch.stack([each[index] for each in unseen], 1).contiguous()
+        self.use(found)
+        return found
+
+    def use(self, fits: Mapping[str, Tensor]) -> None:
+        """Take what `fit` found before."""
+        self._fits = fits
+        self._tables.cache_clear()
+
     def values(self, place: Place) -> Tensor | None:
-        """Return v(x_T), float64 [images, 2^n]."""
+        """Return the values of all images, float64 [images, subsets]: see `subsets`."""
         if place.role in self._replaced:
             return self._replaced[place.role](place)
         tensors = self._tensors(place)
         return None if tensors is None else tensors["values"].double()
 
     def interactions(self, place: Place) -> Tensor | None:
-        """Return I(S), float64 [images, 2^n]."""
+        """Return I(S), float64 [images, subsets]."""
         values = self.values(place)
-        return None if values is None else mobius(values)
-
-    def walsh(self, place: Place) -> Tensor | None:
-        """Return ŵ(S), float64 [images, 2^n]."""
-        values = self.values(place)
-        return None if values is None else walsh(values)
+        return None if values is None else self.subsets.mobius(values)
 
     def made(self, place: Place) -> Tensor:
         """Return I(S) of a network that there must be.
@@ -146,8 +190,19 @@ class Networks:
         return there(self.interactions(place), place)
 
     def scored(self, place: Place) -> Tensor:
-        """Return v(x_T) of a network that there must be, as `made`."""
+        """Return the values of a network that there must be, as `made`."""
         return there(self.values(place), place)
+
+    def variance(self, place: Place) -> Tensor:
+        """Return the variance of v over masks of a network that there must be [images]."""
+        if self.masks is None:
+            return self.scored(place).var(-1, correction=0)
+        return there((self._tensors(place) or {}).get("variance"), place)
+
+    def unseen(self, place: Place) -> tuple[Tensor, Tensor] | None:
+        """Return what a fit explains of the variance over masks that it never saw, and that variance [images]."""
+        tensors = self._tensors(place) if self.masks is not None else None
+        return tensors and (tensors["r2"] * tensors["variance"], tensors["variance"])
 
     def right(self, place: Place) -> Tensor | None:
         """Return which of the whole images the network classifies rightly."""
@@ -173,7 +228,28 @@ class Networks:
         return None if entry is None else self._tables(model, arm, place.seed, entry["file"])
 
     def _read(self, model: str, arm: str, seed: int, file: str) -> dict[str, Tensor]:
-        return load(self._artifacts[model, arm, seed].file(file))
+        tensors = load(self._artifacts[model, arm, seed].file(file))
+        if self.masks is None:
+            return tensors
+        index = self.files.index(((model, arm, seed), file))
+        table = torch.zeros(len(self.labels), len(self.subsets.sizes), dtype=torch.float64)
+        for image, row in enumerate(table):
+            row[self._fits[f"terms-{image}"]] = self._fits[f"coefficients-{image}"][index]
+        unseen = {name: self._fits[name][index] for name in ("r2", "variance")}
+        return {"values": table, "logits": tensors["logits"], **unseen}
+
+
+def opened(
+    roles: Mapping[str, Any],
+    values: Sequence[Artifact],
+    options: Analysis,
+    compared: Artifact | None = None,
+) -> Networks:
+    """Return the networks of a comparison; fits to some masks are those of `compared`, where it is made."""
+    networks = Networks(roles, values, options.max_order)
+    if networks.masks is not None and compared is not None:
+        networks.use(load(compared.file(FITS)))
+    return networks
 
 
 def seeded(*names: str | int) -> torch.Generator:
@@ -197,8 +273,9 @@ def _check_same(
             f"{other[0].path}: its networks tell {len(other[1])} classes apart, those of {first[0].path} "
             f"{len(first[1])}, {_class_difference(first[1], other[1])}; compare networks of the same task"
         )
-    for name in ("labels", "positions", "players", "pixels"):
-        if not torch.equal(first[2][name], other[2][name]):
+    for name in ("labels", "positions", "players", "pixels", "masks"):
+        nothing = torch.empty(0)
+        if not torch.equal(first[2].get(name, nothing), other[2].get(name, nothing)):
             raise KnowledgeError(
                 f"{other[0].path}: its {name} are not those of {first[0].path}; evaluate all networks "
                 "of a comparison on the same images and players"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import comb
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -22,14 +23,6 @@ from headstart.params.types import (
 MAX_PLAYERS = 16
 Several = Annotated[int, BeforeValidator(no_boolean), Field(ge=2)]
 Cell = tuple[Natural, Natural]
-
-
-def _check_count(players: int) -> None:
-    if not 1 <= players <= MAX_PLAYERS:
-        raise ValueError(
-            f"{players} players are requested, 1 to {MAX_PLAYERS} are possible (2^n masked inputs "
-            "each): use a coarser grid, a wider margin, or `draw` some of the cells"
-        )
 
 
 class GridPlayers(Section):
@@ -57,7 +50,8 @@ class GridPlayers(Section):
             )
         if self.draw is not None and self.draw > self.available:
             raise ValueError(f"draw {self.draw}: the grid offers {self.available} cells")
-        _check_count(self.count)
+        if not self.available:
+            raise ValueError("the grid offers no player: give a narrower margin, or more cells")
         return self
 
     @property
@@ -96,11 +90,6 @@ class MaskPlayers(Section):
     path: str = located("a safetensors file")
     sha256: Sha256
     players: Count
-
-    @model_validator(mode="after")
-    def _players(self) -> MaskPlayers:
-        _check_count(self.players)
-        return self
 
     @property
     def count(self) -> int:
@@ -164,13 +153,7 @@ class Scores(Section):
     masks: Several | None = Field(
         default=None,
         description="so many of the 2^n masks, drawn at random, from which Walsh coefficients of low "
-        "order are fitted; null: all",
-    )
-    max_order: Count = Field(default=3, description="of the coefficients that `masks` give")
-    least_r2: Fraction = Field(
-        default=0.9,
-        description="share of the variance over masks that the fit never saw, which the coefficients "
-        "of every network must explain",
+        f"order are fitted; null: all, of at most {MAX_PLAYERS} players",
     )
     repeat_images: Natural = Field(
         default=4, description="evaluated again with a third of the chunk size: the noise floor"
@@ -179,8 +162,16 @@ class Scores(Section):
     @model_validator(mode="after")
     def _masks(self) -> Scores:
         n = self.players.count
+        if self.masks is None and n > MAX_PLAYERS:
+            raise ValueError(
+                f"{n} players have 2^{n} masked inputs: give `masks` so many of them, such as 2000, or at "
+                f"most {MAX_PLAYERS} players, by a coarser grid, a wider margin or `draw`"
+            )
         if self.masks is not None and not 40 <= self.masks <= 2**n:
-            raise ValueError(f"masks {self.masks}: {n} players have {2**n}; give 40 to {2**n}")
+            possible = 2**n if n <= MAX_PLAYERS else f"2^{n}"
+            raise ValueError(
+                f"masks {self.masks}: {n} players have {possible}; give 40 to {possible}"
+            )
         return self
 
 
@@ -205,6 +196,14 @@ class Analysis(Section):
     confidence: Fraction = Field(default=0.95, description="of the intervals")
     seed: Natural = 0
     counterfactual: bool = True
+    max_order: Count = Field(
+        default=3, description="of the coefficients that are fitted to some `masks`"
+    )
+    least_r2: Fraction = Field(
+        default=0.9,
+        description="share of the variance over masks that a fit never saw which the coefficients must "
+        "explain; below it, claims are undetermined",
+    )
     and_or: bool = Field(default=False, description="also split scores into AND and OR: slow")
     residual: Annotated[float, BeforeValidator(no_boolean), Field(ge=0, lt=1)] = Field(
         default=0.0,
@@ -243,6 +242,21 @@ class Knowledge(Scores, Analysis):
     target_epochs: tuple[Natural, ...] = Field(
         default=(), description="epochs of the learning dynamics; none: all that `finetuned` keeps"
     )
+
+    @model_validator(mode="after")
+    def _sampled(self) -> Knowledge:
+        n = self.players.count
+        terms = sum(comb(n, order) for order in range(self.max_order + 1))
+        if self.masks is not None and terms > 2**MAX_PLAYERS:
+            raise ValueError(
+                f"max_order {self.max_order}: {n} players have {terms:,} subsets of that order or less, "
+                f"{2**MAX_PLAYERS:,} are possible; give a lower one"
+            )
+        if self.masks is not None and self.and_or:
+            raise ValueError(
+                "and_or: AND and OR are told apart by all 2^n masks: leave out `masks`"
+            )
+        return self
 
 
 SECTIONS: dict[str, Any] = {"knowledge": (dict[Name, Knowledge], Field(default_factory=dict))}

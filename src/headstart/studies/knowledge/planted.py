@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from headstart.metrics.interactions.transform import orders, walsh_values, zeta
+from headstart.metrics.interactions.transform import zeta
 from headstart.studies.knowledge.networks import Networks, Place, seeded
 
 AGAIN, SIMPLE, COMMON, SCRATCH = 0.8, 0.4, 0.8, 0.1
@@ -23,7 +23,7 @@ DECAY = 0.5
 def planted(networks: Networks) -> Networks:
     """Return networks whose scores are drawn by role, source network and epoch."""
     roles = ("finetuned", "second", "probe", "scratch", "second_scratch", "null")
-    images, sizes = len(networks.labels), orders(networks.count)
+    images, sizes = len(networks.labels), networks.subsets.sizes
 
     def drawn(*names: str | int) -> Tensor:
         table = torch.randn(images, len(sizes), generator=seeded("planted", *names)).double()
@@ -59,14 +59,14 @@ def planted(networks: Networks) -> Networks:
             elif time < 1:  # late, with a detour of its own at every checkpoint, nearer and farther
                 done = 0.5 * (place.epoch % 2) * time**0.5
                 table = done * table + (1 - done) * drawn(*start, place.epoch)
-        return walsh_values(table)
+        return networks.subsets.values(table)
 
     return networks.replacing(**dict.fromkeys(roles, values))
 
 
 def planted_sparse(networks: Networks) -> Networks:
     """Return networks of few AND terms of equal strength in units of their noise, and a little noise."""
-    sizes, images = orders(networks.count), len(networks.labels)
+    sizes, images = networks.subsets.sizes, len(networks.labels)
 
     def values(place: Place) -> Tensor:
         generator = seeded("sparse", *map(str, place))

@@ -27,7 +27,8 @@ from headstart.metrics.interactions.shares import (
     scratch_only,
     share,
 )
-from headstart.metrics.interactions.transform import mobius, walsh
+from headstart.metrics.interactions.subsets import AllSubsets
+from headstart.metrics.interactions.transform import Sizes
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, there
 from headstart.studies.knowledge.params import Analysis
 
@@ -36,12 +37,14 @@ from headstart.studies.knowledge.params import Analysis
 class Group:
     """Tables of the networks of one source epoch and source network; None where there is no such network.
 
-    Tables are [images, 2^n], or [images, 2, 2^n] with AND and OR interactions.
+    Tables are [images, subsets], or [images, 2, subsets] with AND and OR interactions; `sizes` are the
+    orders of their columns.
     """
 
     pretrained: Tensor
     finetuned: Tensor
     scratch: Tensor
+    sizes: Sizes
     null: Tensor | None = None
     second: Tensor | None = None
     others: Sequence[Tensor] = ()
@@ -53,6 +56,7 @@ class Group:
             change(self.pretrained),
             change(self.finetuned),
             change(self.scratch),
+            self.sizes,
             None if self.null is None else change(self.null),
             None if self.second is None else change(self.second),
             [change(table) for table in self.others],
@@ -60,7 +64,7 @@ class Group:
 
 
 def group_of(networks: Networks, init_epoch: str, seed: int) -> Group:
-    """Return the scores v(x_T) of all networks of one source epoch and source network.
+    """Return the values of all networks of one source epoch and source network.
 
     The random backbone is that of another source network, where there is one. A source epoch whose
     weights all source networks share has no other source.
@@ -72,18 +76,20 @@ def group_of(networks: Networks, init_epoch: str, seed: int) -> Group:
         there(table(Place("probe", seed, init_epoch)), tuned),
         there(table(tuned), tuned),
         there(table(Place("scratch", seed, SCRATCH)), tuned),
+        networks.subsets.sizes,
         table(Place("null", networks.unrelated(seed), SCRATCH)),
         table(Place("second", seed, init_epoch)),
         [other for other in elsewhere if other is not None],
     )
 
 
-VARIANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "raw": mobius,
-    "normalised": lambda values: normalise(mobius(values)),
-    "walsh": lambda values: normalise(walsh(values)),
-}
-"""AND interactions as they are, normalised by every network's strength, and Walsh coefficients alike."""
+def variants(subsets: AllSubsets) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    """Return AND interactions as they are, normalised by every network's strength, and Walsh coefficients alike."""
+    return {
+        "raw": subsets.mobius,
+        "normalised": lambda values: normalise(subsets.mobius(values)),
+        "walsh": lambda values: normalise(subsets.walsh(values)),
+    }
 
 
 def and_or_variants(values: Group, options: Analysis) -> tuple[dict[str, Group], Tensor]:
@@ -130,17 +136,18 @@ def conditions(
     pre, tuned, scratch, second = group.pretrained, group.finetuned, group.scratch, group.second
 
     def shares(first: Tensor, other_tuned: Tensor, other: Tensor, again: Tensor | None) -> Shares:
-        found = _decomposition(first, other_tuned, options) | _of_scratch(group, other, options)
+        found = _decomposition(first, other_tuned, options, group.sizes)
+        found |= _of_scratch(group, other, options)
         return found if again is None else found | _generalising(group, again)
 
-    def drawn(change: Callable[[Tensor, torch.Generator], Tensor]) -> Shares:
+    def drawn(change: Callable[..., Tensor], *more: Sizes) -> Shares:
         return _mean(
             [
                 shares(
                     pre,
-                    change(tuned, generator),
-                    change(scratch, generator),
-                    None if second is None else change(second, generator),
+                    change(tuned, generator, *more),
+                    change(scratch, generator, *more),
+                    None if second is None else change(second, generator, *more),
                 )
                 for _ in range(options.permutations)
             ]
@@ -154,7 +161,7 @@ def conditions(
 
     null = group.null
     found: dict[str, Callable[[], Shares | None]] = {
-        "null_permuted": lambda: drawn(permute_within_orders),
+        "null_permuted": lambda: drawn(permute_within_orders, group.sizes),
         "null_other_image": lambda: drawn(pair_other_image),
         "null_random_backbone": lambda: None if null is None else random_backbone(null),
         "ceiling_second_run": lambda: (
@@ -166,17 +173,18 @@ def conditions(
     return {"measured": measured} | {name: found[name]() for name in wanted}
 
 
-def _decomposition(pre: Tensor, tuned: Tensor, options: Analysis) -> Shares:
+def _decomposition(pre: Tensor, tuned: Tensor, options: Analysis, sizes: Sizes) -> Shares:
     salience = options.salience
     pre, tuned = keep_salient(pre, tuned, options.filter, salience.fraction, salience.scope)
     parts = decompose(pre, tuned)
     found = {
-        "preserved_of_pretrained": share(parts.preserved, pre),
-        "discarded_of_pretrained": share(parts.discarded, pre),
-        "preserved_of_finetuned": share(parts.preserved, tuned),
-        "new_of_finetuned": share(parts.new, tuned),
+        "preserved_of_pretrained": share(parts.preserved, pre, sizes),
+        "discarded_of_pretrained": share(parts.discarded, pre, sizes),
+        "preserved_of_finetuned": share(parts.preserved, tuned, sizes),
+        "new_of_finetuned": share(parts.new, tuned, sizes),
     }
-    found |= {f"strength_{name}": _each(by_level(part)) for name, part in parts._asdict().items()}
+    for name, part in parts._asdict().items():
+        found[f"strength_{name}"] = _each(by_level(part, sizes))
     if pre.ndim == 2:
         found["similarity"] = _each(weighted_jaccard(pre, tuned).unsqueeze(-1))
     return found
@@ -188,28 +196,31 @@ def _of_scratch(group: Group, other: Tensor, options: Analysis) -> Shares:
     pair = group.pretrained, group.finetuned
     kept = keep_salient(*pair, options.filter, salience.fraction, salience.scope)
     preserved = decompose(*kept).preserved
-    by_count = exclusivity_by_count(preserved, other, salience.fraction, salience.scope)
+    by_count = exclusivity_by_count(
+        preserved, other, salience.fraction, salience.scope, group.sizes
+    )
     return {
-        "exclusivity": exclusivity(preserved, other),
+        "exclusivity": exclusivity(preserved, other, group.sizes),
         "exclusivity_by_count": by_count,
-        "scratch_only": scratch_only(*pair, other),
+        "scratch_only": scratch_only(*pair, other, group.sizes),
     }
 
 
 def _generalising(group: Group, again: Tensor) -> Shares:
     """Return what `again`, a second run or another source network, has of the preserved and the new."""
     parts = decompose(group.pretrained, group.finetuned)
-    found = exclusivity(parts.preserved, again), exclusivity(parts.new, again)
+    found = (exclusivity(part, again, group.sizes) for part in (parts.preserved, parts.new))
     return dict(zip(GENERALISING, found, strict=True))
 
 
 def _strengths(group: Group, options: Analysis) -> Shares:
-    salience = options.salience
+    salience, sizes = options.salience, group.sizes
     found = {}
     for name in ("pretrained", "finetuned", "scratch"):
         table = getattr(group, name)
-        found[f"strength_{name}"] = _each(by_level(table))
-        found[f"salient_{name}"] = _each(salient_count(table, salience.fraction, salience.scope))
+        found[f"strength_{name}"] = _each(by_level(table, sizes))
+        counted = salient_count(table, salience.fraction, salience.scope, sizes)
+        found[f"salient_{name}"] = _each(counted)
     return found
 
 

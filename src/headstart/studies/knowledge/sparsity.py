@@ -19,7 +19,6 @@ from headstart.metrics.interactions.salience import (
     sparsity_curve,
 )
 from headstart.metrics.interactions.shares import Share
-from headstart.metrics.interactions.transform import mobius
 from headstart.studies.knowledge.compare import Measures
 from headstart.studies.knowledge.networks import SCRATCH, Networks, Place, Role, seeded
 from headstart.studies.knowledge.params import Analysis
@@ -30,6 +29,9 @@ POINTS = 24
 """Ranks at which the curve is read, evenly on a logarithmic scale."""
 CURVE, MOST = 256, 512
 """So many terms are fitted for the curve, at most so many for a tenth."""
+ALL_MASKS = (
+    "needs the scores of all 2^n masks; some were scored, to which Walsh coefficients are fitted"
+)
 TENTH = "explained_by_strongest_tenth"
 ABOVE = "above the salience threshold"
 CONSTANT = "no salience threshold: constant on every image"
@@ -49,25 +51,36 @@ def add_sparsity(
     those whose scores are constant), strength (|I| of rank k relative to the largest, median over
     them) with its quartiles; explained: the share of the variance of v over masks that k AND terms
     explain, fitted by least squares, with its interval; the same for scores permuted over masks, and
-    (explained_walsh) for Walsh coefficients.
+    (explained_walsh) for Walsh coefficients. Where some masks were scored, there are only Walsh
+    coefficients, and what they explain is of the variance over masks that their fit never saw.
     """
-    subsets = 2**networks.count - 1
+    subsets = len(networks.subsets.sizes) - 1
     kept = ranks(subsets)
     tenth = kept.index(few(subsets))
+    some = networks.masks is not None
     parts = []
     for role in ROLES:
         first_epoch = SCRATCH if role == "scratch" else init_epoch
-        values = [networks.scored(Place(role, seed, first_epoch)) for seed in networks.seeds]
-        generator = seeded("dealt", options.seed, role, init_epoch)
-        permuted = [scores_permuted(table, generator) for table in values]
-        found, nulls = (
-            {name: resampling.ratio(*explained(tables, kept, name)) for name in BASES}
-            for tables in (values, permuted)
-        )
-        parts.append(_curve_table(values, kept, found, nulls, options.confidence))
+        places = [Place(role, seed, first_epoch) for seed in networks.seeds]
+        values = [networks.scored(place) for place in places]
+        found, nulls = {}, {}
+        if some:
+            found["walsh"] = resampling.ratio(*explained_by_fits(networks, places, kept))
+        else:
+            generator = seeded("dealt", options.seed, role, init_epoch)
+            permuted = [scores_permuted(table, generator) for table in values]
+            found, nulls = (
+                {name: resampling.ratio(*explained(tables, kept, name)) for name in BASES}
+                for tables in (values, permuted)
+            )
+        interactions = [networks.subsets.mobius(table) for table in values]
+        parts.append(_curve_table(interactions, kept, found, nulls, options.confidence))
         parts[-1] = parts[-1].assign(role=role, init_epoch=init_epoch)
         for variant in BASES:
             names: dict[str, Any] = {"init_epoch": init_epoch, "role": role, "variant": variant}
+            if some:
+                rows.add_missing(TENTH, ALL_MASKS, condition="measured", **names)
+                continue
             pair = (each[variant].at([tenth]) for each in (found, nulls))
             for (metric, condition), one in of_a_tenth(*pair).items():
                 rows.add(metric, one, condition=condition, **names)
@@ -102,28 +115,45 @@ def explained(values: Sequence[Tensor], kept: list[int], basis: str) -> Share:
     return Share(torch.stack(found), torch.stack(wholes))
 
 
+def explained_by_fits(networks: Networks, places: Sequence[Place], kept: list[int]) -> Share:
+    """Return what the k largest fitted Walsh coefficients explain of the variance over unseen masks."""
+    squares = [networks.scored(place)[:, 1:].square() for place in places]
+    found = [each.sort(-1, descending=True).values.cumsum(-1) for each in squares]
+    columns = [k - 1 for k in kept]
+    wholes = torch.stack([networks.variance(place) for place in places])
+    parts = torch.stack([each[:, columns] for each in found])
+    return Share(parts, wholes.unsqueeze(-1).expand(-1, -1, len(kept)))
+
+
 def scores_permuted(values: Tensor, generator: torch.Generator) -> Tensor:
     """Return every image's scores permuted at random over its masks."""
     return values.gather(-1, torch.rand(values.shape, generator=generator).argsort(-1))
 
 
 def _curve_table(
-    values: list[Tensor],
+    interactions: list[Tensor],
     kept: list[int],
     found: dict[str, Estimate],
     nulls: dict[str, Estimate],
     confidence: float,
 ) -> pd.DataFrame:
-    curves = torch.cat([sparsity_curve(mobius(v))[:, [k - 1 for k in kept]] for v in values])
+    curves = torch.cat([sparsity_curve(table)[:, [k - 1 for k in kept]] for table in interactions])
     there = curves[~curves.isnan().any(-1)]
     # A row of NaN has NaN for quartiles: that of no image.
     shown = there if len(there) else curves.new_full((1, len(kept)), torch.nan)
     quartiles = shown.quantile(shown.new_tensor([0.25, 0.5, 0.75]), dim=0)
     names = ("strength_low", "strength", "strength_high")
     numbers = dict(zip(names, quartiles, strict=True))
-    named = {"explained": found["raw"], "explained_walsh": found["walsh"]}
-    named |= {"permuted_explained": nulls["raw"], "permuted_explained_walsh": nulls["walsh"]}
+    named = {
+        f"{permuted}explained{ending}": of.get(variant)
+        for permuted, of in (("", found), ("permuted_", nulls))
+        for variant, ending in (("raw", ""), ("walsh", "_walsh"))
+    }
     for name, estimate in named.items():
+        if estimate is None:
+            nothing = torch.full((len(kept),), torch.nan)
+            numbers |= dict.fromkeys((name, f"{name}_low", f"{name}_high"), nothing)
+            continue
         numbers[name] = estimate.pooled().points[0]
         numbers[f"{name}_low"], numbers[f"{name}_high"] = estimate.interval(confidence)
     columns = {name: value.tolist() for name, value in numbers.items()}
@@ -149,7 +179,8 @@ def add_noise(networks: Networks, options: Analysis, init_epoch: str, rows: Rows
         constant = "" if len(varied) else CONSTANT
         rows.add_number("salience_threshold", threshold, reason=constant, **names)
         if not floors:
-            rows.add_missing("noise", "no image was evaluated twice (repeat_images: 0)", **names)
+            once = "no image was evaluated twice (repeat_images: 0)"
+            rows.add_missing("noise", once if networks.masks is None else ALL_MASKS, **names)
             continue
         for order, noise in enumerate(torch.stack(floors).amax(0).tolist(), start=1):
             reason = constant or (ABOVE if noise > threshold else "")

@@ -28,6 +28,7 @@ STUDY = Study(
         Step(
             "knowledge",
             "headstart.studies.knowledge.measure:make",
+            cost="headstart.studies.knowledge.cost:knowledge",
             reads=("values",),
             sections=SCORED,
             priority=12,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
@@ -72,6 +72,9 @@ def headline_of(table: pd.DataFrame) -> str:
     return str(named.iloc[0]) if len(named) else "normalised"
 
 
+LEAST, UNSEEN, UNSEEN_ON_PATH = "least_r2", "explained_unseen_masks", "explained_on_path"
+"""Metrics of fits to some masks: the R² that is needed, that over masks they never saw, and at the worst epoch."""
+FITTED: Final = ("finetuned", "probe", "scratch", "second", "second_scratch", "null")
 PERCENT = 100.0
 ROLES = {"probe": "pretrained", "finetuned": "fine-tuned", "scratch": "from scratch"}
 """Roles of networks as people call them; the pretrained one is seen through its probe."""

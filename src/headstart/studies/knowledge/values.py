@@ -20,7 +20,7 @@ from headstart.artifacts.keys import Job, derive_seed, sha256_of
 from headstart.artifacts.runs import RUNS, run_key
 from headstart.artifacts.store import JobContext, package_versions
 from headstart.metrics.interactions.masking import MaskedInputs
-from headstart.metrics.interactions.sampled import draw_masks, fit_walsh
+from headstart.metrics.interactions.sampled import draw_masks
 from headstart.metrics.interactions.scores import subset_scores
 from headstart.metrics.passes import full_precision, precise_evaluation_mode
 from headstart.params.types import canonical
@@ -53,7 +53,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     states = evaluation.states()
     context.log(
         f"{context.device}, {len({state.digest for state in states})} networks × {len(subjects.labels)} "
-        f"images × {evaluation.options.masks or 2**subjects.count:,} masks"
+        f"images × {evaluation.number:,} masks"
     )
     entries = []
     for index, state in enumerate(states):
@@ -62,7 +62,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         save(tensors, context.out / name)
         entries.append(evaluation.entry(state, name))
         accuracy = float((tensors["logits"].argmax(-1) == subjects.labels).float().mean())
-        margin = float(tensors["values"][:, -1].mean())
+        # ∅ and N are the first two of sampled masks.
+        margin = float(tensors["values"][:, -1 if evaluation.masks is None else 1].mean())
         context.log(
             f"{index + 1}/{len(states)}  source epoch {entries[-1]['init_epoch']}, run "
             f"{entries[-1]['target_seed']}, target epoch {state.target_epoch}: {accuracy:.1%} of the "
@@ -71,6 +72,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     write_json(context.out / "states.json", {"classes": subjects.classes, "states": entries})
     images = {"pixels": subjects.pixels, "labels": subjects.labels}
     images |= {"positions": subjects.positions, "players": subjects.players.to(torch.uint8)}
+    if evaluation.masks is not None:
+        images["masks"] = evaluation.masks.to(torch.uint8)
     save(images, context.out / "images.safetensors")
     write_table(context.out / "history.parquet", evaluation.histories())
     return {"seed": job.wildcards["seed"], "dtype": "float32", "summary": {"states": len(states)}}
@@ -85,6 +88,11 @@ class Evaluation:
         self.task = read_task(job.wildcards["target"], job.params, context.input("data"))
         self.subjects = choose_subjects(self.options, self.task)
         self.labels = self.subjects.labels.to(context.device)
+        self.masks: Tensor | None = None
+        if self.options.masks is not None:
+            # The same for all networks of a comparison, and fewer are among more.
+            generator = torch.Generator().manual_seed(derive_seed("masks", self.subjects.count))
+            self.masks = draw_masks(self.subjects.count, self.options.masks, generator)
         shape, model = self.subjects.pixels.shape, model_of(job.params)
         self.trajectories = [
             CheckpointSeries(artifact, model, shape, context.device)
@@ -100,6 +108,11 @@ class Evaluation:
         self.inputs: MaskedInputs = masked_inputs(
             self.subjects, self.options.baseline, self.normalization, self.task, context.device
         )
+
+    @property
+    def number(self) -> int:
+        """The number of masks."""
+        return self.options.masks or 2**self.subjects.count
 
     def states(self) -> list[State]:
         """Return the states requested, `best` and `last` as numbers, each once."""
@@ -140,33 +153,18 @@ class Evaluation:
         return pd.concat(parts, ignore_index=True)
 
     def values(self, state: State) -> dict[str, Tensor]:
-        """Return `values` [images, 2^n], `logits` of whole images, and for the best epoch `repeat`.
+        """Return `values` [images, masks], `logits` of whole images, and for the best epoch `repeat`.
 
-        `repeat` holds the values of the first images with another chunk size.
+        `repeat` holds the values of the first images with another chunk size, of all masks.
         """
         images = torch.arange(len(self.subjects.labels))
         parts = [self._part(state, part, self.options.chunk_size) for part in images.split(PART)]
         found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        if "r2" in found:
-            self._check_fit(state, float(found["r2"].nanmean()))
-        if state.best and self.options.repeat_images:
+        if state.best and self.options.repeat_images and self.masks is None:
             chunk = another_chunk(self.options.chunk_size)
             again = self._part(state, images[: self.options.repeat_images], chunk)
             found["repeat"] = again["values"]
         return found
-
-    def _check_fit(self, state: State, r2: float) -> None:
-        """Refuse coefficients that explain too little of masks that their fit never saw."""
-        place = f"{self.trajectories[state.trajectory].artifact.path}, epoch {state.target_epoch}"
-        options = self.options
-        if r2 < options.least_r2:
-            raise KnowledgeError(
-                f"{place}: Walsh coefficients up to order {options.max_order}, fitted to "
-                f"{options.masks} masks, explain {r2:.1%} of the variance over masks that the fit never "
-                f"saw, {options.least_r2:.0%} are needed (`least_r2`): give more `masks`, a higher "
-                "`max_order`, or all masks"
-            )
-        self.context.log(f"{place}: {r2:.1%} of the variance over unseen masks explained")
 
     def _part(self, state: State, images: Tensor, chunk: int) -> dict[str, Tensor]:
         path = self._place(state, images, chunk)
@@ -199,7 +197,7 @@ class Evaluation:
             "packages": package_versions(),
         }
         if self.options.masks is not None:
-            identity["fit"] = [self.options.masks, self.options.max_order]
+            identity["masks"] = self.options.masks
         key = run_key(identity)
         return RUNS / key[:2] / f"{key}.safetensors"
 
@@ -212,30 +210,22 @@ class Evaluation:
         def inputs(samples: Tensor, subsets: Tensor) -> Tensor:
             return self.inputs(images.to(samples.device)[samples], subsets)
 
-        labels, count, masks = self.labels[images.to(device)], self.subjects.count, None
-        if self.options.masks is not None:
-            # The same for all networks of a comparison, and fewer are among more.
-            generator = torch.Generator().manual_seed(derive_seed("masks", count))
-            masks = draw_masks(count, self.options.masks, generator)
+        labels, count = self.labels[images.to(device)], self.subjects.count
         try:
             values = subset_scores(
-                network, inputs, labels, count, chunk, len(self.subjects.classes), masks
+                network, inputs, labels, count, chunk, len(self.subjects.classes), self.masks
             )
         except ValueError as error:
             where = f"{trajectory.artifact.path}, epoch {state.target_epoch}"
             raise KnowledgeError(f"{where}: {error}") from None
-        everything = torch.tensor([2**self.subjects.count - 1], device=device)
+        everything = torch.ones(1, count, dtype=torch.bool, device=device)
         with (
             torch.no_grad(),
             precise_evaluation_mode(network),
             full_precision(torch.device(device)),
         ):
             logits = network(inputs(torch.arange(len(images), device=device), everything))
-        found = {"values": values.cpu(), "logits": logits.cpu()}
-        if masks is None:
-            return found
-        fit = fit_walsh(found["values"], masks, self.options.max_order)
-        return found | {"values": fit.table().float(), "r2": fit.r2}
+        return {"values": values.cpu(), "logits": logits.cpu()}
 
 
 def another_chunk(size: int) -> int:

@@ -14,6 +14,7 @@ from headstart.studies.knowledge.figures.drawing import (
     DASHES,
     draw_bands,
     draw_lines,
+    write,
 )
 from headstart.studies.knowledge.tables import PERCENT, ROLES, comparisons, main_init_epoch, of
 
@@ -33,10 +34,13 @@ def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, 
             for axis, (ending, words) in zip(right, BASES.items(), strict=True):
                 _draw_explained(axis, rows, f"explained{ending}")
                 axis.set(title=words, ylabel="" if ending else "variance of v explained (%)")
+        # The fit to some masks has no AND terms of its own, and there is nothing to permute.
+        some = bool(table["explained"].isna().all())
+        over = "masks that the fit never saw" if some else "all masks"
         write_caption(
             figure,
             f"Medians and quartiles over {int(table['images'].max())} images × networks (left); share of "
-            "the variance of v over all masks that the strongest k explain, AND terms fitted by least "
+            f"the variance of v over {over} that the strongest k explain, AND terms fitted by least "
             f"squares, with {confidence:.0%} bootstrap intervals over images and networks. Grey: the same of "
             "scores permuted over masks, which leaves no structure.",
         )
@@ -74,8 +78,12 @@ def _draw_strengths(axis: Axes, table: pd.DataFrame, legend: bool) -> None:
 def _draw_explained(axis: Axes, table: pd.DataFrame, y: str) -> None:
     columns = [name for name in table if str(name).startswith((y, f"permuted_{y}"))]
     table = table.assign(**(PERCENT * table[columns]))
+    if table[y].isna().all():
+        write(axis, "needs the scores\nof all masks", 0.05, 0.95, color=GREY)
+        return
     _draw_curves(axis, table, y)
-    permuted = {"y": f"permuted_{y}", "units": "role", "estimator": None}
-    draw_lines(axis, table, x="kept", color=GREY, linewidth=0.9, **permuted)
+    if table[f"permuted_{y}"].notna().any():
+        permuted = {"y": f"permuted_{y}", "units": "role", "estimator": None}
+        draw_lines(axis, table, x="kept", color=GREY, linewidth=0.9, **permuted)
     axis.axhline(90, color=GREY, linewidth=0.9, linestyle=":")
     axis.set(ylim=(0, 104))
