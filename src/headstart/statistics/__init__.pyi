@@ -1,4 +1,5 @@
 from headstart.statistics.claim_results import ClaimResult as ClaimResult
+from headstart.statistics.errors import NothingMeasuredError as NothingMeasuredError
 from headstart.statistics.errors import TableError as TableError
 from headstart.statistics.errors import UndecidableError as UndecidableError
 from headstart.statistics.hypotheses import holm as holm

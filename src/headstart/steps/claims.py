@@ -23,7 +23,7 @@ from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.control_results import Failures, warning
-from headstart.statistics.errors import TableError, UndecidableError
+from headstart.statistics.errors import NothingMeasuredError, TableError, UndecidableError
 from headstart.steps.controls import failed
 from headstart.steps.step import resolve
 
@@ -168,6 +168,9 @@ def evaluate(
         return reason, dict.fromkeys(mine, ClaimResult("not measured here", reason))
     try:
         opened = evaluator(tables, params, requested or {})
+    except NothingMeasuredError as error:
+        reason = f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}."
+        return reason, dict.fromkeys(mine, ClaimResult("not measured here", reason))
     except TableError as error:
         reason = f"Not decided: {str(error).rstrip('.')}."
         return reason, dict.fromkeys(mine, ClaimResult("undetermined", reason))

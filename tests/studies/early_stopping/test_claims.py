@@ -214,12 +214,18 @@ def test_a_judge_that_fails_its_control_has_its_verdict_flagged(project: Path) -
     assert flags == {"C1": "its control failed, there nothing is in: noise: supported in 9 of 20"}
 
 
-def test_the_step_says_what_is_wrong_with_tables_that_cannot_be_statuses(project: Path) -> None:
+def test_without_fine_tuning_nothing_is_measured_and_nothing_undetermined(project: Path) -> None:
     only_source = measurements(EARLIER)
     only_source = only_source[only_source["mode"] == "pretrain"]
     written = step_on({"measurements": only_source})
-    assert {claim["status"] for claim in written["claims"]} == {"undetermined"}
+    assert {claim["status"] for claim in written["claims"]} == {"not measured here"}
     assert all("no fine-tuning runs" in claim["reason"] for claim in written["claims"])
+
+
+def test_the_step_says_of_runs_that_cannot_be_compared_why() -> None:
+    about, found = evaluated({"measurements": measurements(EARLIER)}, requested={"shots": "7"})
+    assert about.startswith("Not decided: ")
+    assert {one.status for one in found.values()} == {"undetermined"}
 
 
 def test_a_study_that_was_not_run_measures_nothing() -> None:

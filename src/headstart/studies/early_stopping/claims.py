@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from headstart.statistics.claim_results import ClaimResult
-from headstart.statistics.errors import TableError, UndecidableError
+from headstart.statistics.errors import NothingMeasuredError, UndecidableError
 from headstart.studies.early_stopping import claim_results as findings
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.pretraining import (
@@ -48,7 +48,8 @@ class ClaimEvaluator:
     given where they are known, or none of the claims to evaluate reads one.
 
     Raises:
-        TableError: there are no runs, they cannot be read, or `requested` does not name one contrast.
+        NothingMeasuredError: there are no fine-tuning runs.
+        TableError: they cannot be read, or `requested` does not name one contrast.
     """
 
     evaluators: ClassVar[Mapping[str, Callable[[ClaimEvaluator], ClaimResult]]]
@@ -66,7 +67,7 @@ class ClaimEvaluator:
         self.table = arms_as_modes(tables["measurements"])
         found = contrasts(self.table)
         if not found:
-            raise TableError(
+            raise NothingMeasuredError(
                 "there are no fine-tuning runs to evaluate: every row has mode 'pretrain'"
             )
         named = requested or primary_of(statistics)
