@@ -115,12 +115,18 @@ def _add_products(jobs: Jobs, study: Study) -> None:
         params={"figures": jobs.params.figures},
         inputs={"tables": (tables,)},
     )
+    modules = [name.partition(":")[0] for name in (study.claims, study.answer)]
     jobs.add(
         "claims",
         study.name,
-        code=source_hash(STEPS["claims"].module, study.claims.partition(":")[0]),
+        code=source_hash(STEPS["claims"].module, *modules),
         wildcards={"study": study.name},
-        params={**decided, "evaluator": study.claims, "claims": claims_source(study.name, CLAIMS)},
+        params={
+            **decided,
+            "evaluator": study.claims,
+            "answer": study.answer,
+            "claims": claims_source(study.name, CLAIMS),
+        },
         inputs={"tables": (tables,), "controls": (controls,)},
     )
 

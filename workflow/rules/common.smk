@@ -3,11 +3,12 @@
 import os
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from headstart.artifacts.files import ArtifactError
+from headstart.artifacts.files import ArtifactError, read_json
 from headstart.artifacts.keys import STAMPS
 from headstart.maintenance import fork_server
 from headstart.maintenance.engines import PARAMS, Run
@@ -69,16 +70,16 @@ def look_only_when_a_job_ends(scheduler):
 
 
 def tell_where_to_look():
-    """Tell the person who waited where to look, and how to record what was made."""
-    if any(Path("figures").glob("*.png")):
-        print(
-            "\nThe figures are in figures/ : "
-            + ", ".join(sorted(path.name for path in Path("figures").glob("*.png")))
-        )
+    """Tell the person who waited what was found, where to look, and how to record what was made."""
+    if Path("claims.json").exists():
+        print()
+        for line in read_json(Path("claims.json")).get("answer", []):
+            print(textwrap.fill(line, 100, subsequent_indent="  "))
     if Path("report.html").exists():
-        print("The report, with figures, verdicts and claims on one page: report.html")
+        drawn = sum(1 for _ in Path("figures").glob("*.png"))
+        print(f"\nOn one page: report.html ({drawn} figures, also in figures/)")
     if "DVC_STAGE" not in os.environ:
-        print("To record these results with DVC, run: dvc repro")
+        print("To record these results with DVC: dvc repro")
 
 
 def tell_where_the_logs_are():

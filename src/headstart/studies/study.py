@@ -31,6 +31,8 @@ class Study:
         claims: its evaluator of claims, see `headstart.steps.claims`.
         controls: what its judges say of controls, `(job, context) -> results`, see `headstart.steps.controls`.
         controlled: steps whose artifacts its controls read, beside its tables.
+        answer: what it answers, in a few sentences: `(tables, claims) -> statements`, see
+            `headstart.statistics.answers`.
         opening: what the report shows of its tables before the claims, `(tables) -> HTML`; may be empty.
         closing: the same, after the figures.
         figures: titles by the first words of their files' names, in the order in which a reader wants them.
@@ -51,6 +53,7 @@ class Study:
     tabulated: tuple[str, ...]
     claims: str
     controls: str
+    answer: str
     figures: Mapping[str, str]
     controlled: tuple[str, ...] = ()
     opening: str = ""

@@ -43,6 +43,7 @@ STUDY = Study(
     tabulated=("pretrain", "transfer", "plasticity"),
     claims="headstart.studies.early_stopping.claims:ClaimEvaluator",
     controls="headstart.studies.early_stopping.controls:controls",
+    answer="headstart.studies.early_stopping.answer:answer",
     figures={
         "transfer": "Accuracy on the target against the source epoch",
         "gains": "Gain over the source-best start",

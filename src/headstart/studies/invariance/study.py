@@ -42,6 +42,7 @@ STUDY = Study(
     tabulated=("invariance",),
     claims="headstart.studies.invariance.claims:ClaimEvaluator",
     controls="headstart.studies.invariance.controls:controls",
+    answer="headstart.studies.invariance.answer:answer",
     figures={
         "invariance_tasks": "What classifying and reconstructing forget and learn, by depth",
         "invariance_starts": "What is forgotten and learnt from the pretrained start and from scratch",

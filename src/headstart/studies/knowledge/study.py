@@ -40,6 +40,7 @@ STUDY = Study(
     tabulated=("knowledge",),
     claims="headstart.studies.knowledge.claims:ClaimEvaluator",
     controls="headstart.studies.knowledge.controls:controls",
+    answer="headstart.studies.knowledge.answer:answer",
     controlled=("knowledge", "values"),
     figures={
         "knowledge_orders": "Preserved, discarded and new interactions by order",
