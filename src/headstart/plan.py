@@ -146,5 +146,6 @@ def claims_source(study: str, path: Path) -> str:
 
 def described_in_report(study: Study) -> dict[str, Any]:
     """Return what the report shows of a study, beside its tables, claims and figures."""
-    shown = {"opening": study.opening, "closing": study.closing}
-    return {"question": study.question, "figures": study.figures, **shown}
+    shown: dict[str, Any] = {"opening": study.opening, "closing": study.closing}
+    shown |= {"figures": study.figures, "appendix": list(study.appendix)}
+    return {"question": study.question, **shown}

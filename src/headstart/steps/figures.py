@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,11 @@ from headstart.artifacts.store import JobContext
 from headstart.params.core import Figures
 
 NOTEBOOKS = shared("notebooks")
-# Of the kernel: a fixed date in files that matplotlib writes, pictures in the page whatever backend
-# the user prefers, and no hint about debuggers.
+# Of the kernel: a fixed date in files that matplotlib writes, a backend that shows nothing, whatever the
+# user prefers, for `style.save` shows figures with their captions, and no hint about debuggers.
 ENVIRONMENT = {
     "SOURCE_DATE_EPOCH": "0",
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MPLBACKEND": "agg",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 
@@ -112,11 +113,12 @@ def _joined(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
 
 
 def html(notebook: NotebookNode, title: str) -> str:
-    """Return the notebook as one HTML page with its pictures inside."""
+    """Return the notebook as one HTML page with its pictures inside, and without any script."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(embed_images=True)
     body, _ = exporter.from_notebook_node(
         notebook, resources={"metadata": {"name": title, "path": "."}}
     )
-    return str(body)
+    # They would load formulas and diagrams, of which there are none, from elsewhere.
+    return re.sub(r"<script\b.*?</script>", "", str(body), flags=re.DOTALL)

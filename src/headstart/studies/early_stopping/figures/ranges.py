@@ -22,6 +22,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     panels_of,
     size_words,
     source_history,
+    titled,
     tuned_runs,
 )
 
@@ -49,9 +50,9 @@ def ranges_figure(
     tables = [(title, range_table(runs, history, beside)) for title, runs, beside in panels]
     runs, values = [runs for _, runs, _ in panels], [beside for *_, beside in panels]
     caption = _caption(pd.concat(runs), pd.concat(values))
-    axes = {"x": "source epoch", "y": "target test accuracy (%)"}
-    size = (max(3.0, 5.6 / len(panels)), 2.5)
-    figure = panel_figure(tables, _panel, caption, size=size, **axes)
+    axes: dict[str, Any] = {"x": "source epoch", "y": "target test accuracy (%)"}
+    title = titled(pd.concat(runs), history, model, "median and range of all runs, as published")
+    figure = panel_figure(tables, _panel, title, caption, per_row=2, **axes)
     return figure, pd.concat([table for _, table in tables], ignore_index=True)
 
 

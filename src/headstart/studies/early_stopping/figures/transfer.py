@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,11 +27,13 @@ from headstart.figures.labels import (
     shots_words,
     within_percent,
     write_caption,
+    write_title,
 )
 from headstart.figures.style import BLUE, CYCLE, GREY, MARKERS, ORANGE, VERMILION, paper_style
 from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
+    PERCENT,
     RUN,
     SOURCE_BEST,
     by_number,
@@ -41,6 +44,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     mean_over_seeds,
     size_words,
     source_history,
+    titled,
     tuned_runs,
 )
 
@@ -54,25 +58,46 @@ SOURCE = {
 
 
 def transfer_figure(
-    measurements: pd.DataFrame, model: str, confidence: float
+    measurements: pd.DataFrame, model: str, confidence: float, curves: pd.DataFrame | None = None
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draw figure (a) for one model; return it with the table of all that is drawn."""
+    """Draw figure (a) for one model; return it with the table of all that is drawn.
+
+    `curves` say what an untrained network with a new head has on each target.
+    """
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
     table = transfer_table(runs, history, confidence)
-    columns = list(table.groupby(PANEL[:3]))
+    untrained = untrained_accuracies(curves, model)
+    panels = [*table.groupby(PANEL[:3])]
     with paper_style():
-        size, heights = (2.6, 2.1), [2.4, 1]
-        figure, axes = facets(len(columns), rows=2, sharex="col", size=size, height_ratios=heights)
-        for (above, below), (names, part) in zip(axes.T, columns, strict=True):
-            _accuracy(above, part)
-            above.set_title(panel_title(*map(str, names)))
-            _source(below, table, history)
-            below.set_xlabel("source epoch")
-        for axis, words in zip(axes[:, 0], ("target test", "source"), strict=True):
-            axis.set_ylabel(f"{words} accuracy (%)")
-        epoch_axis(axes, sorted(common_epochs(runs)["source_epoch"].unique()))
-        write_caption(figure, caption(runs, confidence))
+        figure, axes = facets(len(panels) + 1, x="source epoch", height=2.2)
+        write_title(figure, titled(runs, history, model, "what does each start reach?"))
+        figure.draw_without_rendering()
+        for axis, (names, part) in zip(axes, panels, strict=False):
+            axis.set_title(panel_title(*map(str, names)))
+            epoch_axis(np.array([axis]), sorted(common_epochs(runs)["source_epoch"].unique()))
+            _accuracy(axis, part, untrained.get(str(names[0])))
+        for axis in axes[:-1:3]:
+            axis.set_ylabel("target test accuracy (%)")
+        axes[-1].set(title="on the source itself", ylabel="source accuracy (%)")
+        _source(axes[-1], table, history)
+        epoch_axis(axes[-1:], sorted(common_epochs(runs)["source_epoch"].unique()))
+        words = "Dots: runs; dashed: training from scratch, tuned too; star: source-best."
+        write_caption(
+            figure, f"{caption(runs, confidence)} {words}{UNTRAINED if len(untrained) else ''}"
+        )
     return figure, table
+
+
+UNTRAINED = " Dotted, grey: an untrained network with a new head, which guesses."
+
+
+def untrained_accuracies(curves: pd.DataFrame | None, model: str) -> dict[str, float]:
+    """Return the mean validation accuracy (%) on each target before the first step from scratch."""
+    if curves is None:
+        return {}
+    before = {"source_epoch": 0, "target_epoch": 0, "split": "validation", "metric": "accuracy"}
+    found = select(curves, model=model, **before).groupby("target")["value"].mean()
+    return {str(target): PERCENT * float(value) for target, value in found.items()}
 
 
 def transfer_table(runs: pd.DataFrame, history: pd.DataFrame, confidence: float) -> pd.DataFrame:
@@ -92,8 +117,10 @@ def transfer_table(runs: pd.DataFrame, history: pd.DataFrame, confidence: float)
     return pd.concat(parts, ignore_index=True)
 
 
-def _accuracy(axis: Axes, table: pd.DataFrame) -> None:
+def _accuracy(axis: Axes, table: pd.DataFrame, untrained: float | None) -> None:
     """Draw a dot for each run and a line through the means, for every number of shots."""
+    if untrained is not None:
+        axis.axhline(untrained, color=GREY, linestyle=":", linewidth=1, zorder=1)
     labels: list[Label] = []
     shots = sorted(table["shots"].unique(), key=by_number)
     for number, colour, marker in zip(shots, CYCLE, MARKERS, strict=False):
@@ -135,13 +162,17 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     runs = tuned_runs(measurements, model)
     table = stem_table(runs, source_history(measurements, model))
     words = (
-        f"Means; {size_words(runs)}. Dot: at the target epoch that validation images chose. "
-        "Diamond and number: the largest test accuracy among the epochs where it was read, which chooses "
+        f"Means; {size_words(runs)}. Dot and number: at the target epoch that validation images chose. "
+        "Diamond: the largest test accuracy among the epochs where it was read, which chooses "
         "on test images and is for comparison only. Star, dotted: the start from each network's source-best "
         "epoch, at its mean. Stems begin at training from scratch."
     )
+    history = source_history(measurements, model)
+    title = titled(
+        runs, history, model, "how far above scratch, and what would choosing on test add?"
+    )
     axes = {"x": "source epoch", "y": "target test accuracy (%)"}
-    return panel_figure(headed(table), _stems, words, **axes), table
+    return panel_figure(headed(table), _stems, title, words, **axes), table
 
 
 def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -178,12 +209,12 @@ def _stems(axis: Axes, part: pd.DataFrame) -> None:
 
 
 def _numbers(axis: Axes, later: pd.DataFrame, x_best: pd.Series, base: float) -> None:
-    """Write the peak beyond both marks of a stem, where there is room: below scratch the dot is the lower one."""
-    highest = later["peak"] == later["peak"].max()
+    """Write the validated accuracy beyond both marks of a stem, where there is room."""
+    highest = later["test"] == later["test"].max()
     # A number beside the star would stand on it.
     apart = (later["x"] - x_best.iloc[0]).abs() > 0.45 if len(x_best) else highest | True
     for stem in later[highest | (apart & (len(later) <= LABELLED))].itertuples():
         up = stem.peak >= base
         look: dict[str, Any] = {"ha": "center", "va": "bottom" if up else "top", "fontsize": 7}
         look |= {"xytext": (0, 4 if up else -4), "textcoords": "offset points"}
-        axis.annotate(f"{stem.peak:.1f}", (stem.x, stem.peak if up else stem.test), **look)
+        axis.annotate(f"{stem.test:.1f}", (stem.x, stem.peak if up else stem.test), **look)
