@@ -45,7 +45,11 @@ def modules(stage: str) -> set[Path]:
         entries += job.params.get("checks", [])
         for study in job.params.get("studies", {}).values():
             entries += [study["opening"].partition(":")[0]] if study["opening"] else []
-        named = {"claims": ("evaluator", "answer"), "tables": ("gather",), "controls": ("controls",)}
+        named = {
+            "claims": ("evaluator", "answer"),
+            "tables": ("gather",),
+            "controls": ("controls",),
+        }
         entries += [job.params[name].partition(":")[0] for name in named.get(stage, ())]
     for notebook in (dep for dep in STAGES[stage]["deps"] if dep.endswith(".ipynb")):
         entries += notebook_imports(ROOT / notebook)

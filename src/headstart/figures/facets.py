@@ -16,7 +16,6 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from headstart.figures.labels import Label, spaced, write_caption, write_title
 from headstart.figures.style import (
-    BLUE,
     DARK_ORANGE,
     GREY,
     ONE_COLUMN,
@@ -135,19 +134,14 @@ def star(size: float) -> dict[str, Any]:
     return {"marker": "*", "linestyle": "none", "markersize": size, "zorder": 4, **edge}
 
 
-def levels(
-    axis: Axes, middles: pd.Series, source_best: pd.Series | None, *, highest: bool = False
-) -> list[Label]:
-    """Draw the levels of scratch, of source-best and of the best start; return what to write at their ends.
+def levels(axis: Axes, middles: pd.Series, source_best: pd.Series | None) -> list[Label]:
+    """Draw the levels of scratch and of source-best; return what to write at their ends.
 
     `middles` are accuracies by source epoch, `source_best` holds one, of which there may be none.
     """
-    scratch, later = middles[middles.index == 0], middles[middles.index > 0]
     drawn: list[tuple[float, str, str, Any]] = [
-        (value, "scratch", GREY, DASHED) for value in scratch
+        (value, "scratch", GREY, DASHED) for value in middles[middles.index == 0]
     ]
-    if highest and len(later):
-        drawn.append((later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
     if source_best is not None:
         drawn.append((source_best.iloc[0], "source-best", DARK_ORANGE, ":"))
     for value, _, colour, style in drawn:

@@ -16,6 +16,7 @@ from study_tables import EARLIER, EPOCHS, measurements
 
 from headstart.figures import style
 from headstart.figures.facets import position
+from headstart.figures.labels import caption_of
 from headstart.studies.early_stopping.figures import plasticity, ranges, transfer
 from headstart.studies.early_stopping.protocol import COLUMNS
 
@@ -70,7 +71,7 @@ def test_the_transfer_figure_names_units_and_numbers() -> None:
     assert above.get_ylabel() == "target test accuracy (%)"
     assert below.get_ylabel() == "source accuracy (%)"
     assert below.get_xlabel() == "source epoch"
-    words = " ".join(figure.get_supxlabel().split())
+    words = caption_of(figure)
     assert words.startswith("n = 8 source networks × 2 draws of the target images")
     assert "95% t-intervals over source networks" in words
 
@@ -103,7 +104,7 @@ def test_the_plasticity_figure_draws_every_measure_and_task_and_the_source_best(
         assert axis.get_xlabel() == "source epoch"
     assert "%" in figure.axes[1].get_ylabel()
     assert "(nats)" in figure.axes[4].get_ylabel()
-    words = " ".join(figure.get_supxlabel().split())
+    words = caption_of(figure)
     assert words.startswith("n = 8 source networks; bands: pointwise 95% t-intervals")
     legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
     assert legend[:2] == ["latin images (source)", "cyrillic images"]

@@ -21,6 +21,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from headstart.figures import style
+from headstart.figures.labels import caption_of
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
 from headstart.studies.invariance.figures import flow as invariance_flow
 from headstart.studies.invariance.figures import layers as invariance_layers
@@ -297,5 +298,4 @@ def test_two_arms_that_do_the_same_go_by_their_own_names() -> None:
 
 def words(figure: Figure) -> str:
     texts = [text.get_text() for axis in figure.axes for text in axis.texts]
-    caption = figure._supxlabel  # type: ignore[attr-defined]
-    return "\n".join([*texts, caption.get_text() if caption else ""])
+    return "\n".join([*texts, caption_of(figure)])

@@ -6,6 +6,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
+from headstart.figures.labels import caption_of
 from headstart.studies.knowledge.figures import exclusivity as knowledge_exclusivity
 from headstart.studies.knowledge.figures import learning_dynamics as knowledge_dynamics
 from headstart.studies.knowledge.figures import orders as knowledge_orders
@@ -82,7 +83,7 @@ def test_orders_draw_percent_of_the_main_start_and_say_how_many_speak(
     assert set(table["init_epoch"]) == {"best"}
     shares = table[table["metric"] == "preserved_of_pretrained"]
     assert shares["value"].tolist() == pytest.approx([30.0] * len(shares))
-    caption = " ".join(figure.get_supxlabel().split())
+    caption = caption_of(figure)
     assert "n = 2 source networks × 10 test images" in caption
     assert "one image in each part, in log-odds and not normalised" in caption
     titles = [axis.get_title(loc="center") for axis in figure.axes]

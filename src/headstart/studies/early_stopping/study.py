@@ -54,6 +54,7 @@ STUDY = Study(
         "curve_panels": "Accuracy while the target trains, by start, training images beside",
         "plasticity": "Can the checkpoints still learn?",
     },
+    appendix=("ranges", "stems", "curve_panels"),
     opening="headstart.studies.early_stopping.report:opening",
     closing="headstart.studies.early_stopping.report:closing",
     checks="headstart.studies.early_stopping.checks",

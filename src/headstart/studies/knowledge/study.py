@@ -48,6 +48,7 @@ STUDY = Study(
         "knowledge_dynamics": "How interactions approach those at the end of training",
         "knowledge_sparsity": "Are interactions few, and do they match the network?",
     },
+    appendix=("knowledge_sparsity",),
     checks="headstart.studies.knowledge.checks",
     metrics={"preserved": "K1", "new": "K3", "preserved_found_by_scratch": "K4"},
 )

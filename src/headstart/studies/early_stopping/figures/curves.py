@@ -53,7 +53,11 @@ def curves_figure(
     accuracies = select(curves, model=model, metric="accuracy")
     best = favourites(select(verdicts, model=model))
     table = curve_table(runs, history, accuracies, best, confidence)
-    axes: dict[str, Any] = {"x": "target epoch", "y": "validation accuracy (%)", "height": 1.9}
+    axes: dict[str, Any] = {
+        "x": "target epoch",
+        "y": "target validation accuracy (%)",
+        "height": 1.9,
+    }
     title = titled(runs, history, model, "how fast does each start learn?")
     words = f"{caption(runs, confidence)} Numbered epoch: the start that the verdict speaks of."
     return panel_figure(headed(table), _compare, title, words, **axes), table
@@ -138,7 +142,7 @@ def _compare(axis: Axes, table: pd.DataFrame) -> None:
         last = part.iloc[-1]
         name = f"from epoch {last['source_epoch']:.0f}" if start == FAVOURITE else start
         labels.append((float(last["mean"]), name, colour))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     within_percent(axis)
     label_edge(axis, labels, lines=1)
 

@@ -46,7 +46,7 @@ def rates_figure(
     if table.empty:
         return None
     columns, rates = table.groupby(PANEL)[CELL].nunique().max()
-    axes: dict[str, Any] = {"x": "source epoch", "y": "learning rate", "height": 0.7 + 0.22 * rates}
+    axes: dict[str, Any] = {"x": "source epoch", "y": "learning rate", "height": 0.7 + 0.25 * rates}
     # A cell must be wide enough for its number.
     per_row = 3 if columns < 6 else 2
     title = titled(table, history, model, "test accuracy (%) by learning rate and start")
@@ -91,7 +91,7 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     for row in part[part["chosen"] | part["best"]].itertuples():
         x, y = list(grid).index(row.source_epoch), list(grid.index).index(row.learning_rate)
         if row.chosen:
-            axis.plot(x + 0.5, y + 0.84, "o", color="black", mec="white", mew=0.5, markersize=3.5)
+            axis.plot(x + 0.5, y + 0.87, "o", color="black", mec="white", mew=0.5, markersize=3)
         if row.best:
             frame = Rectangle((x, y), 1, 1, fill=False, edgecolor="black", lw=1.8, zorder=4)
             axis.add_patch(frame).set_clip_on(False)

@@ -115,7 +115,7 @@ def _panel(axis: Axes, table: pd.DataFrame) -> None:
             with_bars(axis, x, parts[name], "median", **LOOKS[name])
     medians = parts["runs"].set_index("source_epoch")["median"]
     best = parts[SOURCE_BEST]["median"] if SOURCE_BEST in parts else None
-    labels = levels(axis, medians, best, highest=True)
+    labels = levels(axis, medians, best)
     axis.margins(y=0.08)
     label_edge(axis, labels, lines=2, beside=BESIDE_TICKS)
 

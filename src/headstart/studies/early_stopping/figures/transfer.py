@@ -168,9 +168,7 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
         "epoch, at its mean. Stems begin at training from scratch."
     )
     history = source_history(measurements, model)
-    title = titled(
-        runs, history, model, "how far above scratch, and what would choosing on test add?"
-    )
+    title = titled(runs, history, model, "how far is each start above scratch?")
     axes = {"x": "source epoch", "y": "target test accuracy (%)"}
     return panel_figure(headed(table), _stems, title, words, **axes), table
 
@@ -204,7 +202,7 @@ def _stems(axis: Axes, part: pd.DataFrame) -> None:
     axis.plot(x_best, best["test"], **star(10))
     labels = levels(axis, scratch, None)
     _numbers(axis, later.assign(x=x), x_best, base)
-    axis.margins(x=0.08, y=0.14)
+    axis.margins(x=0.16, y=0.16)
     label_edge(axis, labels, lines=2)
 
 
