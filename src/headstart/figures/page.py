@@ -19,7 +19,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e6e6; --paper: #16181a; --soft: #aeb4ba; --line: #4a4f54; --link: #7cc0f0; --yes: #55c9a4;
           --no: #f09a62; } }
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink); background: var(--paper);
+body { max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink); background: var(--paper);
        font: 16px/1.5 "Segoe UI", "Helvetica Neue", Arial, sans-serif; overflow-wrap: break-word; }
 a { color: var(--link); }
 h1 { font-size: 1.7rem; line-height: 1.25; margin-bottom: .4rem; }
@@ -34,9 +34,12 @@ nav li li { margin-left: -.6rem; }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .82rem; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); }
-td { min-width: 3.2rem; }
+td { min-width: 2rem; }
 th { border-bottom: 2px solid var(--line); white-space: nowrap; }
-table.claims td:nth-child(6), td.words { min-width: 16rem; }
+table.claims td:nth-child(6) { min-width: 16rem; }
+table.claims td:nth-child(4) { min-width: 6rem; }
+table.verdicts td:last-child { min-width: 9rem; }
+table.gains td:nth-child(8) { min-width: 8rem; }
 td.supported, td.contradicted { font-weight: bold; }
 td.supported { color: var(--yes); }
 td.contradicted { color: var(--no); }
@@ -51,9 +54,9 @@ figcaption b { color: var(--ink); }
           --no: #000; }
   body { max-width: none; margin: 0; font-size: 10pt; }
   div.wide { overflow: visible; }
-  table { font-size: 7pt; width: 100%; }
+  table { font-size: 6.5pt; width: 100%; }
   th { white-space: normal; }
-  th, td { min-width: 0 !important; overflow-wrap: anywhere; padding-right: .3rem; }
+  th, td { min-width: 0 !important; overflow-wrap: break-word; padding-right: .3rem; }
   tr, figure { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   figure img { max-width: 100%; max-height: 22cm; }

@@ -9,7 +9,9 @@ from __future__ import annotations
 import copy
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +70,34 @@ def execute(path: Path, parameters: Mapping[str, Any], failed: Path) -> Notebook
         )
     os.environ.update(ENVIRONMENT)
     try:
-        executed = papermill.execute_notebook(
-            str(path),
-            str(failed),
-            parameters=dict(parameters),
-            kernel_name="python3",
-            progress_bar=False,
-        )
+        with _quiet_kernel(failed.with_suffix(".stderr")):
+            executed = papermill.execute_notebook(
+                str(path),
+                str(failed),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                progress_bar=False,
+            )
     except PapermillExecutionError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ArtifactError(
             f"{path}: a cell failed ({lines[-1]}); the executed notebook is {failed}"
         ) from None
     return without_traces(executed)
+
+
+@contextmanager
+def _quiet_kernel(path: Path) -> Iterator[None]:
+    """Send what a kernel tells about itself, such as its ports, to a file; errors in cells are raised anyway."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def without_traces(notebook: NotebookNode) -> NotebookNode:

@@ -85,7 +85,7 @@ def _help(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
 def _start(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
     """Return the verdict on one question about the start."""
     rate = rate_words(row["question"], row["learning_rate"])
-    where = "With rates tuned" if rate == "tuned" else f"At the highest rate, {rate}"
+    where = "With rates tuned" if rate == "tuned" else f"At the highest learning rate, {rate}"
     text = f"{where}: {YES_OR_NO.get(claim['status'], claim['status'])}"
     numbers = []
     if not pd.isna(row["effect"]):
