@@ -19,6 +19,7 @@ from invariance_tables import (
 )
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from print_size import assert_fit_for_print
 
 from headstart.figures import style
 from headstart.figures.labels import caption_of
@@ -73,6 +74,11 @@ def test_every_figure_is_drawn_and_gives_the_same_bytes_twice(
     plt.close("all")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_every_figure_is_fit_for_print(drawn: dict[str, Drawn]) -> None:
+    for figure, _ in drawn.values():
+        assert_fit_for_print(figure)
 
 
 def test_layers_hold_means_runs_and_published_values(drawn: dict[str, Drawn]) -> None:
