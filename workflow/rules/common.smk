@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -73,8 +74,14 @@ def tell_where_to_look():
     """Tell the person who waited what was found, where to look, and how to record what was made."""
     if Path("claims.json").exists():
         print()
+        people = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         for line in read_json(Path("claims.json")).get("answer", []):
-            print(textwrap.fill(line, 100, subsequent_indent="  "))
+            question, mark, found = textwrap.fill(
+                line, width, subsequent_indent="  "
+            ).partition("?")
+            bold = f"\033[1m{question}{mark}\033[0m" if people else question + mark
+            print(bold + found)
     if Path("report.html").exists():
         drawn = sum(1 for _ in Path("figures").glob("*.png"))
         print(f"\nOn one page: report.html ({drawn} figures, also in figures/)")
