@@ -19,7 +19,7 @@ def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Yield what pre-training is worth, then the verdicts on its starts."""
     yield from _pretraining(tables)
     found = tables["verdicts"]
-    said = {first: [] for first in (True, False)}
+    said: dict[bool, list[str]] = {True: [], False: []}
     for row in found.to_dict("records"):
         said[bool(row["primary"])].append(escape(verdicts.sentence(row)))
     first = [f"<p class=primary>{text}</p>" for text in said[True]]

@@ -38,7 +38,7 @@ PANELS = {
     "learning": ("Learning", "STIR gained"),
     "cka_divergence": ("CKA divergence", "1 − CKA"),
 }
-TITLES = {
+TITLES: dict[tuple[str, ...], str] = {
     ("fine-tuned", "reconstructing"): "what do two tasks forget and learn, by depth?",
     ("fine-tuned", "from scratch"): "what changes by depth, pretrained and from scratch?",
 }
