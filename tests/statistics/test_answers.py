@@ -76,5 +76,7 @@ def test_only_an_open_claim_whose_interval_holds_zero_asks_for_networks() -> Non
     open_one = claim("D", value=1.0, low=-1.0, high=3.0)
     (found,) = undecided([decided, beyond, bare, open_one], 9)
     assert found.plain == "D: 56 networks for an effect as large as found (9 here)."
+    (alone,) = undecided([open_one], 1)
+    assert alone.plain == "D: one network has no spread; several source networks would decide."
     spread = 2 / stats.t.ppf(0.975, 8) * 3  # of which nine values have an interval of ± 2
     assert power(56, 1 / spread) == pytest.approx(0.8, abs=0.01)

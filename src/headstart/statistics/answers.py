@@ -120,10 +120,11 @@ def reach(n: int) -> float:
     return float((stats.t.ppf(1 - ALPHA, n - 1) + stats.t.ppf(POWER, n - 1)) / math.sqrt(n))
 
 
-def undecided(claims: Claims, n: int) -> Iterator[Statement]:
+def undecided(claims: Claims, n: int, unit: str = "networks") -> Iterator[Statement]:
     """Yield how many networks would tell the first open claim whose interval holds 0 from 0.
 
-    An effect as large as the one found, at the spread of its 95 % interval over `n` networks.
+    An effect as large as the one found, at the spread of its 95 % interval over `n` networks, or whatever
+    `unit` is.
     """
     for claim in claims:
         value, low, high = claim["value"], claim["low"], claim["high"]
@@ -131,7 +132,7 @@ def undecided(claims: Claims, n: int) -> Iterator[Statement]:
             continue
         detectable = (high - low) / 2 * (1 + _beyond_half(n)) if n > 1 else math.inf
         needed = units_needed(n, detectable, abs(value))
-        yield needed_networks(claim["claim"], needed, n, "an effect as large as found")
+        yield needed_units(claim["claim"], needed, n, "an effect as large as found", unit)
         return
 
 
@@ -140,10 +141,15 @@ def _beyond_half(n: int) -> float:
     return float(stats.t.ppf(POWER, n - 1) / stats.t.ppf(1 - ALPHA, n - 1))
 
 
-def needed_networks(claim: str, needed: int | None, n: int, effect: str) -> Statement:
-    """Return what would decide a claim: so many networks in place of `n`."""
+def needed_units(
+    claim: str, needed: int | None, n: int, effect: str, unit: str = "networks"
+) -> Statement:
+    """Return what would decide a claim: so many units in place of `n`."""
+    if n == 1:
+        text = "{}: one network has no spread; several source networks would decide."
+        return Statement("decide", text, [(claim, claim)])
     number = f"more than {MOST:,}" if needed is None else f"{needed:,}"
-    text = f"{{}}: {{}} networks for {effect} ({n} here)."
+    text = f"{{}}: {{}} {unit} for {effect} ({n} here)."
     return Statement("decide", text, [(claim, claim), (number, claim)])
 
 

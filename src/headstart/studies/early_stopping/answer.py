@@ -12,7 +12,7 @@ from headstart.statistics.answers import (
     Claims,
     Statement,
     by_evaluator,
-    needed_networks,
+    needed_units,
     over_networks,
     units_needed,
 )
@@ -98,12 +98,8 @@ def _start(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
 
 def _decide(row: Mapping[str, Any], claim: str) -> Iterator[Statement]:
     """Yield how many networks would find the gain that matters."""
-    n, detectable = int(row["n_seeds"]), float(row["detectable"])
-    if row["one_network"]:
-        text = "{}: one network has no spread; several source networks would decide."
-        yield Statement("decide", text, [(claim, claim)])
-        return
-    target = max(float(row["margin"]), float(row["effect"]))
-    needed = units_needed(n, detectable, target)
-    if pd.notna(row["detectable"]) and detectable > target:
-        yield needed_networks(claim, needed, n, f"a gain of {target:.1f} points")
+    n = 1 if row["one_network"] else int(row["n_seeds"])
+    detectable, target = float(row["detectable"]), max(float(row["margin"]), float(row["effect"]))
+    if n == 1 or detectable > target:
+        needed = units_needed(n, detectable, target)
+        yield needed_units(claim, needed, n, f"a gain of {target:.1f} points")

@@ -43,7 +43,8 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
         figure = f"invariance_starts_{opened.target}"
         yield Statement("why", text, [(number, reused["claim"])], figure)
     n = int(opened.networks.runs["seed"].nunique())
-    yield from undecided(claims, n)
+    given = bool(opened.networks.runs["one_backbone"].all())
+    yield from undecided(claims, n, "fine-tuning runs" if given else "networks")
 
 
 def _shown(blocks: int) -> list[int]:

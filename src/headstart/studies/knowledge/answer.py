@@ -51,7 +51,8 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
         text = "That the rest is why accuracy is better: {}."
         verdict = YES_OR_NO.get(reason["status"], reason["status"])
         yield Statement("why", text, [(verdict, reason["claim"])])
-    yield from undecided(claims, n)
+    given = "run" in networks_text(n, rows)
+    yield from undecided(claims, n, "fine-tuning runs" if given else "networks")
 
 
 def _of_chance(
