@@ -86,7 +86,7 @@ def tell_where_to_look():
         drawn = sum(1 for _ in Path("figures").glob("*.png"))
         print(f"\nOn one page: report.html ({drawn} figures, also in figures/)")
     if "DVC_STAGE" not in os.environ:
-        print("To record these results with DVC: dvc repro")
+        print("To record these results with DVC, run: dvc repro")
 
 
 def tell_where_the_logs_are():
