@@ -47,8 +47,12 @@ def modules(stage: str) -> set[Path]:
         entries += job.params.get("checks", [])
         for study in job.params.get("studies", {}).values():
             entries += [study["opening"].partition(":")[0]] if study["opening"] else []
-        named = {"claims": "evaluator", "tables": "gather", "controls": "controls"}.get(stage)
-        entries += [job.params[named].partition(":")[0]] if named else []
+        named = {
+            "claims": ("evaluator", "answer"),
+            "tables": ("gather",),
+            "controls": ("controls",),
+        }
+        entries += [job.params[name].partition(":")[0] for name in named.get(stage, ())]
     for notebook in (dep for dep in STAGES[stage]["deps"] if dep.endswith(".ipynb")):
         entries += notebook_imports(ROOT / notebook)
     files = closure(*entries).values()

@@ -293,7 +293,7 @@ def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFra
         figures_of_verdicts.gains_figure(tables["measurements"], judged, "wrn", 0.95),
         ranges.ranges_figure(tables["measurements"], tables["published"], "wrn"),
         transfer.stems_figure(tables["measurements"], "wrn"),
-        figure_of_curves(tables["measurements"], tables["curves"], "wrn", 0.95),
+        figure_of_curves(tables["measurements"], tables["curves"], judged, "wrn", 0.95),
     ]
     for figure, table in drawn:
         assert len(table)

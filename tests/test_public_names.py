@@ -17,7 +17,9 @@ def test_every_public_name_is_there_and_documented(package: str) -> None:
     assert len(module.__all__) > 5
     for name in module.__all__:
         found = getattr(module, name)
-        assert found.__module__.startswith(f"{package}."), name
+        # The one name of a study: what a table of runs says is part of inference.
+        own = package if name != "verdict" else "headstart.studies.early_stopping"
+        assert found.__module__.startswith(f"{own}."), name
         assert inspect.getdoc(found), name
 
 

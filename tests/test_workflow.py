@@ -30,7 +30,12 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
     assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
     assert "log: logs/pretrain/latin-convnet-seed0" in output
     assert "latin → cyrillic, convnet, finetune, 3 shots, rate tuned: undetermined" in output
-    assert "figures/ : curve_panels_convnet.png" in output
+    drawn = sum(name.endswith(".png") for name in finished.figures())
+    assert f"On one page: report.html ({drawn} figures, also in figures/)" in output
+    last = " ".join(output.partition("Does pre-training help?")[2].split())
+    answer = json.loads((finished.folder / "claims.json").read_text())["answer"]
+    assert all(" ".join(line.split()) in f"Does pre-training help? {last}" for line in answer)
+    assert "susceptible to eavesdropping" not in output
     assert "run: dvc repro" in output
 
 

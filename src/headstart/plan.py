@@ -122,12 +122,18 @@ def _add_products(jobs: Jobs, study: Study, absent: Incomplete) -> None:
         params={"figures": jobs.params.figures, **marked},
         inputs={"tables": (tables,)},
     )
+    modules = [name.partition(":")[0] for name in (study.claims, study.answer)]
     jobs.add(
         "claims",
         study.name,
-        code=source_hash(STEPS["claims"].module, study.claims.partition(":")[0]),
+        code=source_hash(STEPS["claims"].module, *modules),
         wildcards={"study": study.name},
-        params={**decided, "evaluator": study.claims, "claims": claims_source(study.name, CLAIMS)},
+        params={
+            **decided,
+            "evaluator": study.claims,
+            "answer": study.answer,
+            "claims": claims_source(study.name, CLAIMS),
+        },
         inputs={"tables": (tables,), "controls": (controls,)},
     )
 
@@ -147,5 +153,6 @@ def claims_source(study: str, path: Path) -> str:
 
 def described_in_report(study: Study) -> dict[str, Any]:
     """Return what the report shows of a study, beside its tables, claims and figures."""
-    shown = {"opening": study.opening, "closing": study.closing}
-    return {"question": study.question, "figures": study.figures, **shown}
+    shown: dict[str, Any] = {"opening": study.opening, "closing": study.closing}
+    shown |= {"figures": study.figures, "appendix": list(study.appendix)}
+    return {"question": study.question, **shown}

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import pandas as pd
-from PIL import Image
+import html
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
 
+import pandas as pd
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from headstart import __version__
 from headstart.artifacts import store
 from headstart.artifacts.files import write_json, write_table
 from headstart.artifacts.keys import Job
 from headstart.figures import page
 from headstart.plan import described_in_report
 from headstart.registry import STEPS
+from headstart.statistics.answers import Statement, records
 from headstart.statistics.control_results import ControlResult, control_table
 from headstart.steps import report
 from headstart.studies.early_stopping.figures.verdicts import sentence
@@ -37,7 +47,7 @@ CLAIM = {
 def verdicts() -> pd.DataFrame:
     row = {"source": "latin", "target": "cyrillic", "model": "net", "arm": "finetune", "shots": "5"}
     row |= {"verdict": "earlier-better", "reason": "It is.", "primary": True, "chosen_epoch": 2}
-    row |= {"question": "fixed", "learning_rate": 0.1, "detectable": 1.2}
+    row |= {"question": "fixed", "learning_rate": 0.1, "detectable": 1.2, "flags": ""}
     row |= {"effect": 3.0, "interval_low": 2.0, "interval_high": 4.0, "p_adjusted": 0.004}
     return pd.DataFrame([row | {"n_seeds": 8, "n_draws": 1}])
 
@@ -60,13 +70,20 @@ def written() -> str:
         return {}
 
     def figures(_: Job, context: store.JobContext) -> dict:
-        for name in ("gains_net", "transfer_net", "unknown_kind"):
-            Image.new("L", (400, 10)).save(context.out / f"{name}.png", dpi=(100, 100))
+        for name in ("gains_net", "transfer_net", "stems_net", "unknown_kind"):
+            about = PngInfo()
+            if name == "gains_net":
+                about.add_text("Title", "Cyrillic from latin: gain?")
+                about.add_text("Description", "Ring: the chosen one.")
+            path = context.out / f"{name}.png"
+            Image.new("L", (400, 10)).save(path, dpi=(100, 100), pnginfo=about)
         (context.out / "gains_net.csv").write_text("a\n")
         return {}
 
     def claims(_: Job, context: store.JobContext) -> dict:
         content = {"paper": "A paper.", "evaluated_on": "Evaluated on: latin.", "claims": [CLAIM]}
+        said = Statement("start", "Yes < no, by {}.", [("+3.0 points", "C1")], "gains_net")
+        content["answer"] = records([said])
         write_json(context.out / "claims.json", content)
         return {}
 
@@ -96,33 +113,98 @@ def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_version
         "Primary contrast. latin to cyrillic, net, finetune, 5 shots, rate 0.1: earlier-better"
         in text
     )
-    assert "+3.0 [+2.0, +4.0] points" in text
+    assert '<tr id="C1"><td>C1</td>' in text
+    assert "<td>+3.0 points [+2.0, +4.0]</td>" in text
     assert '<td class="supported">supported</td>' in text
     assert "<p class=primary>Epoch 2 is far better than scratch.</p>" in text
     assert "Not shown." not in text
     assert "<td>+25.0 points [+21.0, +29.0]</td><td>8</td><td>14 images</td><td>–</td>" in text
     assert "<td>edge-of-grid: add 2</td>" in text
     assert "Earlier &lt; later &amp; so on." in text
-    order = [text.index(f"figures/{name}.png") for name in ("transfer_net", "gains_net")]
+    names = ("transfer_net", "gains_net", "Appendix: more figures</h3>", "stems_net")
+    order = [text.index(name, text.index("<h3>Figures")) for name in names]
     assert sorted(order) == order
     assert "<b>unknown kind</b>" in text
-    assert text.count('style="width: 4.00in"') == 3
+    assert text.count('style="width: 4.00in"') == 4
+    assert 'alt="Cyrillic from latin: gain?. Ring: the chosen one."' in text
     assert 'href="figures/gains_net.csv"' in text
     assert "gains_net.pdf" not in text
     assert "numpy " in text
 
 
-def test_the_page_begins_with_the_first_claim_and_says_which_controls_failed(project) -> None:
+def test_the_page_begins_with_the_answer_and_says_which_controls_failed(project) -> None:
     text = written()
-    first = text[: text.index("<h2>")]
-    assert "<b>C1 supported: Earlier &lt; later &amp; so on.</b> Because." in first
-    assert first.count("Beware: its control failed: 2 points, planted: supported in 0 of 20.") == 1
+    first = text[: text.index("<nav")]
+    assert "<dt>Is an earlier start better?</dt>" in first
+    assert 'Yes &lt; no, by <a href="#C1">+3.0 points</a>.' in first
+    assert '(<a href="#figure-gains_net">figure</a>)' in first
+    assert '<a href="#C1">C1</a>: a control of the judge failed, so beware.' in first
+    assert f"<td>{__version__}</td>" in first
+    beware = "Because. Beware: its control failed: 2 points, planted: supported in 0 of 20."
+    assert text.count(beware) == 1
     assert "<h3>Controls</h3>" in text
     assert (
         "In 1 of 1 controls that hold nothing, judges stayed silent. "
         "In 0 of 1 controls that hold the effect, they found it; failed by C1."
     ) in text
     assert "<td>supported ≥ 80%</td><td>NO</td>" in text
+
+
+class Outline(HTMLParser):
+    """Collects anchors and links of a page, and which elements are left open."""
+
+    VOID = ("meta", "img", "br", "li")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchors: list[str] = []
+        self.links: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        given = dict(attrs)
+        self.anchors += [given["id"]] if "id" in given else []
+        self.links += [given["href"]] if "href" in given else []
+        self.open += [tag] if tag not in self.VOID else []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_every_link_on_the_page_leads_to_one_place_and_every_element_ends(project) -> None:
+    outline = Outline()
+    outline.feed(written())
+    outline.close()
+    assert outline.open == []
+    assert len(set(outline.anchors)) == len(outline.anchors)
+    inside = [link[1:] for link in outline.links if link.startswith("#")]
+    assert len(inside) > 8
+    assert set(inside) <= set(outline.anchors)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+def test_a_browser_shows_all_pictures_and_nothing_is_wider_than_a_phone(project) -> None:
+    asked = """<script>
+    onload = () => {
+      const inner = document.querySelector("iframe").contentDocument;
+      document.documentElement.setAttribute("data-found", [
+        inner.documentElement.scrollWidth, inner.images.length,
+        [...inner.images].filter(one => one.naturalWidth && one.alt).length].join(" ")) };
+    </script>"""
+    page = html.escape(written(), quote=True)
+    frame = f'<iframe style="width:390px;height:800px;border:0" srcdoc="{page}"></iframe>'
+    (project / "phone.html").write_text(f"<!DOCTYPE html>{frame}{asked}", encoding="utf-8")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    done = subprocess.run(
+        ["chromium", *options, (project / "phone.html").as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    found = re.search(r'data-found="(\d+) (\d+) (\d+)"', done.stdout)
+    assert found, done.stderr
+    width, pictures, shown = map(int, found.groups())
+    assert width <= 390
+    assert pictures == shown == 4
 
 
 def test_the_same_artifacts_give_the_same_bytes(project) -> None:
@@ -143,6 +225,6 @@ def test_a_verdict_is_a_sentence_with_effect_interval_and_n() -> None:
 def test_text_is_escaped_and_decided_claims_stand_out() -> None:
     frame = pd.DataFrame({"<b>": ["a & b", "contradicted"]})
     text = page.table(frame)
-    assert "<th>&lt;b&gt;</th>" in text
+    assert '<th scope="col">&lt;b&gt;</th>' in text
     assert "a &amp; b" in text
     assert '<td class="contradicted">' in text

@@ -1,5 +1,6 @@
 """The page of an executed notebook holds what it printed, and nothing of the process that ran it."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -53,4 +54,9 @@ def test_the_notebook_of_early_stopping_draws_every_figure_with_its_table(projec
     assert {"verdicts.csv", "trainability.csv"} <= {f.name for f in (project / "drawn").iterdir()}
     page = figures.html(executed, "early_stopping")
     assert page.count("<img") == len(kinds)
+    alts = re.findall(r'<img alt="([^"]*)"', page)
+    assert len(alts) == len(kinds)
+    assert all(len(alt) > 60 and "from latin" in alt for alt in alts)
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="https?:', page)
     assert str(project) not in page

@@ -15,6 +15,7 @@ from headstart.maintenance import presets
 from headstart.maintenance.claim_text import checked_claims
 from headstart.plan import Plan
 from headstart.registry import STEPS, STUDIES, parse
+from headstart.statistics.answers import QUESTIONS, Statement, lines
 from headstart.statistics.control_results import COLUMNS
 from headstart.statistics.measurements import IDENTITY, VALUE
 from headstart.steps.claims import evaluate
@@ -40,7 +41,7 @@ def test_a_study_is_one_folder_with_its_object_params_jobs_claims_and_notebook(
     assert (ROOT / "notebooks" / f"{study.name}.ipynb").is_file()
     inside = f"headstart.studies.{study.name}."
     functions = [study.problems, study.jobs, study.tables, study.claims, study.controls]
-    functions += [study.opening, study.closing, *(step.run for step in study.steps)]
+    functions += [study.answer, study.opening, study.closing, *(step.run for step in study.steps)]
     for function in filter(None, functions):
         assert function.startswith(inside)
         assert callable(resolve(function))
@@ -119,6 +120,26 @@ def test_every_judge_of_its_claims_is_controlled_where_its_runs_allow_it(
     assert len(table) or study.name == "early_stopping"
 
 
+def test_its_answer_names_claims_of_its_own_and_figures_that_it_draws(
+    study: Study, finished: Project
+) -> None:
+    (job,) = (finished.folder / "results" / "claims").glob(f"{study.name}-*")
+    content = json.loads((job / "claims.json").read_text())
+    said = [Statement(**one) for one in content["answer"]]
+    assert said
+    assert {one.topic for one in said} <= set(QUESTIONS)
+    own = {claim["claim"] for claim in content["claims"]}
+    (folder,) = (finished.folder / "results" / "figures").glob(f"{study.name}-*")
+    drawn = [path.stem for path in folder.glob("*.png")]
+    for one in said:
+        assert {claim for _, claim in one.numbers} <= own
+        assert not one.figure or any(name.startswith(one.figure) for name in drawn)
+    # Without any other study, and without tables, there is still an answer or none.
+    assert len(lines([content])) <= 10
+    empty = {name: table.iloc[:0] for name, table in tables_of(study, finished).items()}
+    assert [*resolve(study.answer)(empty, content["claims"])] == []
+
+
 def finished_jobs(finished: Project) -> list[dict]:
     folder = finished.folder / "results" / "claims"
     return [json.loads(path.read_text()) for path in folder.glob("*/manifest.json")]
@@ -129,6 +150,8 @@ def test_its_chapter_of_the_report_shows_its_question_and_all_its_figures_under_
 ) -> None:
     page = (finished.folder / "report.html").read_text()
     assert f"<h2>{study.question}</h2>" in page
+    answer = json.loads((finished.folder / "claims.json").read_text())["answer"]
+    assert 1 <= len(answer) <= 10
     (folder,) = (finished.folder / "results" / "figures").glob(f"{study.name}-*")
     drawn = [path.stem for path in Path(folder).glob("*.png")]
     assert drawn

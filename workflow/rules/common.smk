@@ -2,12 +2,14 @@
 
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from headstart.artifacts.files import ArtifactError
+from headstart.artifacts.files import ArtifactError, read_json
 from headstart.artifacts.keys import STAMPS
 from headstart.maintenance import fork_server
 from headstart.maintenance.engines import PARAMS, RUN_FILE, Node, Run
@@ -75,14 +77,20 @@ def look_only_when_a_job_ends(scheduler):
 
 
 def tell_where_to_look():
-    """Tell the person who waited where to look, and how to record what was made."""
-    if any(Path("figures").glob("*.png")):
-        print(
-            "\nThe figures are in figures/ : "
-            + ", ".join(sorted(path.name for path in Path("figures").glob("*.png")))
-        )
+    """Tell the person who waited what was found, where to look, and how to record what was made."""
+    if Path("claims.json").exists():
+        print()
+        people = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+        for line in read_json(Path("claims.json")).get("answer", []):
+            question, mark, found = textwrap.fill(
+                line, width, subsequent_indent="  "
+            ).partition("?")
+            bold = f"\033[1m{question}{mark}\033[0m" if people else question + mark
+            print(bold + found)
     if Path("report.html").exists():
-        print("The report, with figures, verdicts and claims on one page: report.html")
+        drawn = sum(1 for _ in Path("figures").glob("*.png"))
+        print(f"\nOn one page: report.html ({drawn} figures, also in figures/)")
     if "DVC_STAGE" not in os.environ:
         print("To record these results with DVC, run: dvc repro")
 

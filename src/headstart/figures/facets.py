@@ -14,8 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from headstart.figures.labels import Label, spaced, write_caption
-from headstart.figures.style import BLUE, DARK_ORANGE, GREY, ORANGE, paper_style
+from headstart.figures.labels import Label, spaced, write_caption, write_title
+from headstart.figures.style import (
+    DARK_ORANGE,
+    GREY,
+    ONE_COLUMN,
+    ORANGE,
+    TWO_COLUMNS,
+    paper_style,
+)
 
 DASHED = (0, (4, 2))
 
@@ -25,43 +32,52 @@ def facets(
     *,
     rows: int = 1,
     per_row: int = 3,
-    size: tuple[float, float] = (2.6, 2.4),
+    height: float = 2.0,
     x: str = "",
     y: str = "",
     sharex: bool | str = False,
     sharey: bool | str = False,
     **options: Any,
 ) -> tuple[Figure, npt.NDArray[Any]]:
-    """Return a figure of facets, `size` inches each, and its axes with labels at the left and below.
+    """Return a figure of facets, `height` inches each, and its axes with labels at the left and below.
 
-    One row of facets breaks after `per_row`; several rows make a grid and take the options of
-    matplotlib's grids (`height_ratios`).
+    It has one of the two widths of a journal. One row of facets breaks after `per_row`; several rows make
+    a grid and take the options of matplotlib's grids (`height_ratios`).
     """
     cells = pd.DataFrame(list(np.ndindex(rows, columns)), columns=["row", "column"])
     shape = {"row": "row"} if rows > 1 else {"col_wrap": min(per_row, columns)}
-    width, height = size
-    look = {"height": height, "aspect": width / height, "despine": False}
+    look = {"height": height, "despine": False}
     # Seaborn lays a new grid out by itself; ours is solved when all that stands in it is known.
     with mpl.rc_context({"figure.constrained_layout.use": False}):
         shared = {"sharex": sharex, "sharey": sharey, "gridspec_kws": options or None}
         grid = sns.FacetGrid(cells, col="column", **shape, **shared, **look)
     grid.set_titles("", "", "").set_axis_labels(x, y)
-    grid.figure.set_size_inches(np.add(grid.figure.get_size_inches(), (0.4, 0.5)))
+    lines = rows if rows > 1 else -(-columns // per_row)
+    grid.figure.set_size_inches(width_of(columns), height * lines + 0.35)
     grid.figure.set_layout_engine("constrained")
     return grid.figure, grid.axes
+
+
+def width_of(columns: int) -> float:
+    """Return which width of a journal so many facets beside each other need."""
+    return ONE_COLUMN if columns == 1 else TWO_COLUMNS
 
 
 def panel_figure(
     panels: Sequence[tuple[str, Any]],
     draw: Callable[[Axes, Any], None],
+    title: str,
     caption: str,
     **options: Any,
 ) -> Figure:
-    """Return a figure with a facet for each title and table, drawn by `draw`, and its caption."""
+    """Return a figure with a facet for each heading and table, drawn by `draw`, its title and caption."""
     with paper_style():
         figure, axes = facets(len(panels), **options)
-        for axis, (title, table) in zip(axes.flat, panels, strict=True):
-            axis.set_title(title)
+        write_title(figure, title)
+        # Labels are moved apart by the size of the panels as they will be.
+        figure.draw_without_rendering()
+        for axis, (heading, table) in zip(axes.flat, panels, strict=True):
+            axis.set_title(heading)
             draw(axis, table)
         write_caption(figure, caption)
     return figure
@@ -118,23 +134,15 @@ def star(size: float) -> dict[str, Any]:
     return {"marker": "*", "linestyle": "none", "markersize": size, "zorder": 4, **edge}
 
 
-def levels(
-    axis: Axes,
-    middles: pd.Series,
-    source_best: pd.Series | None,
-    zero: str,
-    *,
-    highest: bool = False,
-) -> list[Label]:
-    """Draw the levels of epoch 0, of source-best and of the best start; return what to write at their ends.
+def levels(axis: Axes, middles: pd.Series, source_best: pd.Series | None, zero: str) -> list[Label]:
+    """Draw the levels of epoch 0 and of source-best; return what to write at their ends.
 
     `middles` are accuracies by source epoch, `source_best` holds one, of which there may be none; `zero`
     says what epoch 0 is.
     """
-    scratch, later = middles[middles.index == 0], middles[middles.index > 0]
-    drawn: list[tuple[float, str, str, Any]] = [(value, zero, GREY, DASHED) for value in scratch]
-    if highest and len(later):
-        drawn.append((later.max(), f"best, epoch {later.idxmax():.0f}", BLUE, "-"))
+    drawn: list[tuple[float, str, str, Any]] = [
+        (value, zero, GREY, DASHED) for value in middles[middles.index == 0]
+    ]
     if source_best is not None:
         drawn.append((source_best.iloc[0], "source-best", DARK_ORANGE, ":"))
     for value, _, colour, style in drawn:

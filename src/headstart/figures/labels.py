@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.style import GREY
 from headstart.statistics.words import pluralize
 
 # Height on the axis, text, colour.
@@ -37,6 +36,13 @@ def panel_heading(target: str, arm: str, mode: str, shots: str, *details: str) -
     parts = [part.replace(" ", "\xa0") for part in (shots_words(shots), *details)]
     words = ", ".join([panel_title(target, arm, mode), *parts])
     return textwrap.fill(words, HEADING).replace("\xa0", " ")
+
+
+def question(source: str, targets: Iterable[str], model: str, words: str) -> str:
+    """Return the title of a figure: `Cyrillic from latin (convnet): gain over scratch by source epoch`."""
+    others = sorted(set(targets) - {source}) or [source]
+    listed = " and ".join(others) if len(others) < 3 else f"{len(others)} targets"
+    return f"{listed[0].upper()}{listed[1:]} from {source} ({model}): {words}"
 
 
 def sample_size(seeds: int, draws: int | str | None = None) -> str:
@@ -83,11 +89,21 @@ def label_edge(axis: Axes, labels: list[Label], *, lines: int, beside: int = 4) 
         axis.annotate(text, (1.0, place), xytext=(beside, 0), color=colour, **look)
 
 
+def write_title(figure: Figure, words: str) -> None:
+    """Write over a figure what it shows, of which source and target."""
+    inches = figure.get_size_inches()[0]
+    lines = textwrap.fill(words, int(13 * inches))
+    figure.suptitle(lines, x=0.006, ha="left", fontsize=9.5, fontweight="bold")
+
+
 def write_caption(figure: Figure, words: str) -> None:
-    """Write a sentence under a figure, broken into lines that are no wider than the figure."""
-    # Letters of this size per inch, on the safe side.
-    lines = textwrap.fill(words, int(17 * figure.get_size_inches()[0]))
-    figure.supxlabel(lines, fontsize=7, color=GREY)
+    """Give a figure the caption that stands under it on a page; it is no part of the picture."""
+    figure.set_label(" ".join(words.split()))
+
+
+def caption_of(figure: Figure) -> str:
+    """Return the caption of a figure."""
+    return str(figure.get_label())
 
 
 def band_words(seeds: int, confidence: float) -> str:

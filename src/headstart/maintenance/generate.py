@@ -114,7 +114,8 @@ def _sources(step: Step) -> list[str]:
     elif step.name == "controls":
         entries += [study.controls.partition(":")[0] for study in STUDIES]
     elif step.name == "claims":
-        entries += [study.claims.partition(":")[0] for study in STUDIES]
+        named = [name for study in STUDIES for name in (study.claims, study.answer)]
+        entries += [name.partition(":")[0] for name in named]
         files = ["claims.yaml"]
     elif step.name == "report":
         entries += [study.opening.partition(":")[0] for study in STUDIES if study.opening]

@@ -1,3 +1,8 @@
+from headstart.metrics.calls import Stir as Stir
+from headstart.metrics.calls import and_interactions as and_interactions
+from headstart.metrics.calls import linear_cka as linear_cka
+from headstart.metrics.calls import masked_scores as masked_scores
+from headstart.metrics.calls import stir as stir
 from headstart.metrics.interactions.and_or import and_or_split as and_or_split
 from headstart.metrics.interactions.decomposition import decompose as decompose
 from headstart.metrics.interactions.decomposition import weighted_jaccard as weighted_jaccard
@@ -6,7 +11,9 @@ from headstart.metrics.interactions.scores import log_odds as log_odds
 from headstart.metrics.interactions.scores import subset_scores as subset_scores
 from headstart.metrics.interactions.transform import mobius as mobius
 from headstart.metrics.interactions.transform import or_interactions as or_interactions
+from headstart.metrics.interactions.transform import order_profile as order_profile
 from headstart.metrics.interactions.transform import shapley_values as shapley_values
+from headstart.metrics.interactions.transform import walsh as walsh
 from headstart.metrics.interactions.transform import zeta as zeta
 from headstart.metrics.plasticity.curvature import gradient_norm as gradient_norm
 from headstart.metrics.plasticity.curvature import top_hessian_eigenvalue as top_hessian_eigenvalue
@@ -22,6 +29,7 @@ from headstart.metrics.representations.corruptions import corrupt as corrupt
 from headstart.metrics.representations.inversion import InversionOptimizer as InversionOptimizer
 from headstart.metrics.representations.inversion import invert as invert
 from headstart.metrics.representations.inversion import seed_images as seed_images
+from headstart.metrics.representations.layer_cka import layer_cka as layer_cka
 from headstart.metrics.representations.similarity import cka_grid as cka_grid
 from headstart.metrics.representations.similarity import linear_grams as linear_grams
 from headstart.metrics.representations.similarity import subspace_similarity as subspace_similarity

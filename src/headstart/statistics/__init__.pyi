@@ -11,3 +11,4 @@ from headstart.statistics.measurements import select as select
 from headstart.statistics.permutation import SignFlipResult as SignFlipResult
 from headstart.statistics.permutation import lower_bound as lower_bound
 from headstart.statistics.permutation import max_statistic_test as max_statistic_test
+from headstart.studies.early_stopping.verdicts.verdicts import verdict as verdict

@@ -17,7 +17,8 @@ def format_interval(
     """Return a number with its interval: `+0.6 [-2.6, +2.8]`, `30.6 % [29.3, 32.0]`; `–` where there is none."""
     if math.isnan(value):
         return "–"
-    spec = f"{'+' if signed else ''}.{digits}f"
+    # z: what is rounded to zero has no minus.
+    spec = f"{'+' if signed else ''}z.{digits}f"
     text = f"{value:{spec}}" + (f" {unit}" if unit else "")
     if math.isnan(low) or math.isnan(high):
         return text

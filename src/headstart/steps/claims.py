@@ -21,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 from headstart.artifacts.files import read_table, shared, write_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext
+from headstart.statistics.answers import records
 from headstart.statistics.claim_results import ClaimResult
 from headstart.statistics.control_results import Failures, warning
 from headstart.statistics.errors import NothingMeasuredError, TableError, UndecidableError
@@ -131,7 +132,12 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     judges = failed(context.input("controls"))
     rows = [record(name, claims.claims[name], result, judges) for name, result in found.items()]
     _log(rows, context)
-    content = {"paper": claims.papers.get(study, ""), "evaluated_on": about, "claims": rows}
+    content = {
+        "paper": claims.papers.get(study, ""),
+        "evaluated_on": about,
+        "claims": rows,
+        "answer": records(resolve(job.params["answer"])(tables, rows)),
+    }
     write_json(context.out / "claims.json", content)
     pd.DataFrame(rows).to_csv(context.out / "claims.csv", index=False, float_format="%.6g")
     return {"summary": {"claims": len(rows)}}

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import copy
 import os
+import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,11 @@ from headstart.params.core import Figures
 from headstart.steps.step import incomplete_text
 
 NOTEBOOKS = shared("notebooks")
-# Of the kernel: a fixed date in files that matplotlib writes, pictures in the page whatever backend
-# the user prefers, and no hint about debuggers.
+# Of the kernel: a fixed date in files that matplotlib writes, a backend that shows nothing, whatever the
+# user prefers, for `style.save` shows figures with their captions, and no hint about debuggers.
 ENVIRONMENT = {
     "SOURCE_DATE_EPOCH": "0",
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MPLBACKEND": "agg",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 # Of the kernel, too: what `headstart.figures.style` writes across every figure.
@@ -71,19 +74,34 @@ def execute(path: Path, parameters: Mapping[str, Any], failed: Path) -> Notebook
         )
     os.environ.update(ENVIRONMENT)
     try:
-        executed = papermill.execute_notebook(
-            str(path),
-            str(failed),
-            parameters=dict(parameters),
-            kernel_name="python3",
-            progress_bar=False,
-        )
+        with _quiet_kernel(failed.with_suffix(".stderr")):
+            executed = papermill.execute_notebook(
+                str(path),
+                str(failed),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                progress_bar=False,
+            )
     except PapermillExecutionError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ArtifactError(
             f"{path}: a cell failed ({lines[-1]}); the executed notebook is {failed}"
         ) from None
     return without_traces(executed)
+
+
+@contextmanager
+def _quiet_kernel(path: Path) -> Iterator[None]:
+    """Send what a kernel tells about itself, such as its ports, to a file; errors in cells are raised anyway."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def without_traces(notebook: NotebookNode) -> NotebookNode:
@@ -116,11 +134,12 @@ def _joined(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
 
 
 def html(notebook: NotebookNode, title: str) -> str:
-    """Return the notebook as one HTML page with its pictures inside."""
+    """Return the notebook as one HTML page with its pictures inside, and without any script."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(embed_images=True)
     body, _ = exporter.from_notebook_node(
         notebook, resources={"metadata": {"name": title, "path": "."}}
     )
-    return str(body)
+    # They would load formulas and diagrams, of which there are none, from elsewhere.
+    return re.sub(r"<script\b.*?</script>", "", str(body), flags=re.DOTALL)

@@ -20,6 +20,7 @@ from headstart.artifacts.files import (
 from headstart.artifacts.job_list import INCOMPLETE
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import check_lineage, open_artifact
+from headstart.statistics.answers import lines
 
 FOLDER = Path("figures")
 REPORT, CLAIMS, METRICS = BESIDE = "../report.html", "../claims.json", "../metrics.json"
@@ -93,6 +94,7 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
         one.name: read_json(open_artifact(one).file("claims.json")) for one in job.inputs["claims"]
     }
     merged = {
+        "answer": lines(found.values()),
         "papers": {study: one["paper"] for study, one in found.items()},
         "evaluated_on": {study: one["evaluated_on"] for study, one in found.items()},
         "claims": [claim for one in found.values() for claim in one["claims"]],

@@ -7,16 +7,20 @@ the page lies beside `figures/`. The same artifacts give the same bytes: the pag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from headstart import __version__
 from headstart.artifacts.files import read_json
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
-from headstart.figures.page import escape, picture, section, table
+from headstart.figures.page import escape, link, picture, section, table
+from headstart.statistics.answers import QUESTIONS, Statement, by_question
 from headstart.statistics.control_results import readable
+from headstart.statistics.words import format_interval
 from headstart.steps.claims import StudyTables
 from headstart.steps.controls import read
 from headstart.steps.expected import expected_rows
@@ -36,18 +40,20 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         for role in ("tables", "figures", "claims", "controls")
     )
     claims = {name: read_json(one.file("claims.json")) for name, one in evaluated.items()}
-    parts = [f"<h1>{TITLE}</h1>", *_incomplete(job), *_first(claims)]
+    artifacts = [open_artifact(one) for one in job.ancestors()]
+    head = [f"<h1>{TITLE}</h1>", *_incomplete(job), *_made_by(artifacts)]
+    first = [*head, *_answer(claims, drawn)]
+    parts = []
     for name, described in job.params["studies"].items():
         parts.append(f"<h2>{escape(described['question'])}</h2>")
         parts += _of_study(described["opening"], studies.get(name))
         parts += _claims(claims.get(name))
         parts += _controls(controls.get(name), claims.get(name))
         parts += _expected(name, job.params.get("expected", {}), studies.get(name))
-        parts += _figures(drawn.get(name), described["figures"])
+        parts += _figures(drawn.get(name), described)
         parts += _of_study(described["closing"], studies.get(name))
-    artifacts = [open_artifact(one) for one in job.ancestors()]
     parts += _what_ran(artifacts, job.params["steps"])
-    text = page.whole(TITLE, parts)
+    text = page.whole(TITLE, first, parts)
     (context.out / "report.html").write_text(text, encoding="utf-8")
     return {"summary": {"bytes": len(text.encode())}}
 
@@ -64,12 +70,37 @@ def _of_study(function: str, tables: Artifact | None) -> Iterator[str]:
         yield from resolve(function)(StudyTables(tables))
 
 
-def _first(claims: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what is found of the first claim of every study that has results."""
-    for content in claims.values():
-        for claim in content["claims"][:1]:
-            head = f"{claim['claim']} {claim['status']}: {claim['statement']}"
-            yield f"<p class=primary><b>{escape(head)}</b> {escape(_why(claim))}</p>"
+def _made_by(artifacts: list[Artifact]) -> Iterator[str]:
+    """Yield by which version, on which devices and in what time all of it was made."""
+    manifests = [artifact.manifest for artifact in artifacts]
+    commits = sorted({str(one["commit"])[:7] for one in manifests if one.get("commit")})
+    row = {
+        "headstart": __version__,
+        "commit": ", ".join(commits) or "–",
+        "devices": ", ".join(sorted({one["device"] for one in manifests})),
+        "jobs": str(len(manifests)),
+        page.SECONDS: _duration(sum(float(one["seconds"]) for one in manifests)),
+    }
+    yield table(pd.DataFrame([row]), "made")
+
+
+def _answer(
+    claims: Mapping[str, Mapping[str, Any]], drawn: Mapping[str, Artifact]
+) -> Iterator[str]:
+    """Yield what was found, in a few lines; numbers lead to the rows of their claims, lines to their figures."""
+    figures = [name for one in drawn.values() for name in _pictures(one)]
+    yield "<dl class=answer>"
+    for topic, mine in by_question(claims.values()).items():
+        yield f"<dt>{escape(QUESTIONS[topic])}</dt>"
+        yield f"<dd>{' '.join(_statement(one, figures) for one in mine)}</dd>"
+    yield "</dl>"
+
+
+def _statement(one: Statement, figures: list[str]) -> str:
+    numbers = [link(number, claim) for number, claim in one.numbers]
+    text = replace(one, text=escape(one.text)).with_numbers(numbers)
+    shown = next((name for name in figures if one.figure and name.startswith(one.figure)), "")
+    return f"{text} ({link('figure', f'figure-{shown}')})" if shown else text
 
 
 def _why(claim: Mapping[str, Any]) -> str:
@@ -94,7 +125,8 @@ def _claims(content: Mapping[str, Any] | None) -> Iterator[str]:
     )
     paper = f"<p class=note>{escape(content['paper'])}</p>"
     about = f"<p>{escape(content['evaluated_on'])}</p>"
-    yield from section("Claims of the paper", [paper, about, table(rows, "claims")])
+    shown = table(rows, "claims", [claim["claim"] for claim in mine])
+    yield from section("Claims of the paper", [paper, about, shown])
 
 
 def _controls(made: Artifact | None, claims: Mapping[str, Any] | None) -> Iterator[str]:
@@ -131,36 +163,38 @@ def _expected(study: str, expected: Mapping[str, Any], tables: Artifact | None) 
 
 
 def _ours(claim: Mapping[str, Any]) -> str:
-    if claim["value"] is None:
-        return "–"
-    digits = 1 if claim["unit"] == "points" else 2
-    number = f"{claim['value']:+.{digits}f}"
-    if claim["low"] is not None and claim["high"] is not None:
-        number += f" [{claim['low']:+.{digits}f}, {claim['high']:+.{digits}f}]"
-    return f"{number} {claim['unit']}"
+    numbers = [float("nan") if claim[n] is None else claim[n] for n in ("value", "low", "high")]
+    digits = 1 if claim["unit"] in ("points", "%") else 3
+    return format_interval(*numbers, digits=digits, signed=True, unit=claim["unit"])
 
 
-def _figures(drawn: Artifact | None, titles: Mapping[str, str]) -> Iterator[str]:
+def _pictures(drawn: Artifact) -> list[str]:
+    return [name.removesuffix(".png") for name in drawn.manifest["files"] if name.endswith(".png")]
+
+
+def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the figures in the order in which a reader wants them, those of the appendix apart."""
     if drawn is None:
         return
-    names = [name.removesuffix(".png") for name in drawn.manifest["files"] if name.endswith(".png")]
-    kinds = list(titles)
+    titles, kinds = described["figures"], [*described["figures"]]
 
     def place(name: str) -> tuple[int, str]:
-        found = [i for i, kind in enumerate(kinds) if name.startswith(kind)]
-        return (found[0] if found else len(kinds)), name
+        # The longest of the beginnings that fit: `curves` is none of `curve_panels`.
+        found = [kind for kind in kinds if name.startswith(kind)]
+        return (kinds.index(max(found, key=len)) if found else len(kinds)), name
 
-    shown = []
-    for name in sorted(names, key=place):
-        index = place(name)[0]
-        kind = kinds[index] if index < len(kinds) else ""
-        title = titles.get(kind, name.replace("_", " "))
+    shown: dict[str, list[str]] = {"Figures": [], "Appendix: more figures": []}
+    for name in sorted(_pictures(drawn), key=place):
+        kind = kinds[place(name)[0]] if place(name)[0] < len(kinds) else ""
         rest = name.removeprefix(kind).strip("_").replace("_", " ")
-        words = f"{title} – {rest}" if kind and rest else title
-        files = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
-        links = [file for file in files if file in drawn.manifest["files"]]
-        shown.append(picture(drawn.file(f"{name}.png"), words, links))
-    yield from section("Figures", shown)
+        words = " – ".join(filter(None, (titles.get(kind, ""), rest)))
+        links = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
+        links = [file for file in links if file in drawn.manifest["files"]]
+        where = "Appendix: more figures" if kind in described["appendix"] else "Figures"
+        shown[where].append(picture(drawn.file(f"{name}.png"), words, links))
+    for title, pictures in shown.items():
+        if pictures:
+            yield from section(title, pictures)
 
 
 def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:

@@ -31,9 +31,12 @@ class Study:
         claims: its evaluator of claims, see `headstart.steps.claims`.
         controls: what its judges say of controls, `(job, context) -> results`, see `headstart.steps.controls`.
         controlled: steps whose artifacts its controls read, beside its tables.
+        answer: what it answers, in a few sentences: `(tables, claims) -> statements`, see
+            `headstart.statistics.answers`.
         opening: what the report shows of its tables before the claims, `(tables) -> HTML`; may be empty.
         closing: the same, after the figures.
         figures: titles by the first words of their files' names, in the order in which a reader wants them.
+        appendix: those of `figures` that say in more detail what others say.
         checks: module that compares its sections with data and networks, see `headstart.steps.check`.
         decided_by: its sections that no network is trained by, but that its tables and claims read.
         published: files in `published/` whose content its tables hold.
@@ -51,7 +54,9 @@ class Study:
     tabulated: tuple[str, ...]
     claims: str
     controls: str
+    answer: str
     figures: Mapping[str, str]
+    appendix: tuple[str, ...] = ()
     controlled: tuple[str, ...] = ()
     opening: str = ""
     closing: str = ""

@@ -4,7 +4,8 @@ import pytest
 from simulated_runs import BUMP, CONTRAST, merged, study
 
 from headstart.statistics.errors import TableError
-from headstart.studies.early_stopping.verdicts.verdicts import verdict_on, verdict_table
+from headstart.studies.early_stopping.verdicts.verdicts import verdict as verdict_on
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
 
 def test_a_contrast_that_cannot_be_read_does_not_stop_the_others():

@@ -24,7 +24,7 @@ from headstart.studies.early_stopping.verdicts.selection import (
     selection_optimism,
     split_seeds,
 )
-from headstart.studies.early_stopping.verdicts.verdicts import verdict_on
+from headstart.studies.early_stopping.verdicts.verdicts import verdict as verdict_on
 
 spec = importlib.util.spec_from_file_location("calibration", ROOT / "benchmarks/calibration.py")
 calibration = importlib.util.module_from_spec(spec)

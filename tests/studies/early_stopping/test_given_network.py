@@ -28,7 +28,7 @@ from headstart.studies.early_stopping.protocol import COLUMNS
 from headstart.studies.early_stopping.settings import scratch_model
 from headstart.studies.early_stopping.verdicts.comparable import comparable
 from headstart.studies.early_stopping.verdicts.run_tables import arms_as_modes, contrasts
-from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts
+from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 from headstart.training.checkpoints import save
 
 RATES = {"rates": (0.01, 0.1, 1.0)}
@@ -48,13 +48,13 @@ def _row(table: pd.DataFrame) -> pd.DataFrame:
 
 def words_of_figures(table: pd.DataFrame) -> str:
     """Return all that figures of starts write, with the texts of the tables that they draw."""
-    training = curves()
+    training, judged = curves(), verdict_frame(study_verdicts(table, Statistics()), table)
     published = pd.DataFrame(columns=COLUMNS)
     drawn = [
         transfer.transfer_figure(table, "net", 0.95),
         transfer.stems_figure(table, "net"),
         ranges.ranges_figure(table, published, "net"),
-        curve_figures.curves_figure(table, training, "net", 0.95),
+        curve_figures.curves_figure(table, training, judged, "net", 0.95),
         curve_figures.curve_panels_figure(table, training, "net", 0.95),
     ]
     texts = [text.get_text() for figure, _ in drawn for text in figure.findobj(plt.Text)]

@@ -11,6 +11,7 @@ from preset_tables import preset_tables
 from study_tables import EARLIER, measurements
 
 from headstart.figures import style
+from headstart.figures.labels import caption_of
 from headstart.studies.early_stopping.figures import curves, ranges, transfer
 from headstart.studies.early_stopping.figures.prepare import networks, of_network
 from headstart.studies.early_stopping.protocol import COLUMNS
@@ -47,7 +48,7 @@ def test_a_dot_is_the_median_and_its_bar_the_range_of_all_runs() -> None:
     row = drawn[(drawn["drawn"] == "runs") & (drawn["source_epoch"] == 4)].iloc[0]
     expected = [100 * of_four.median(), 100 * of_four.min(), 100 * of_four.max(), 16]
     assert row[["median", "low", "high", "runs"]].tolist() == pytest.approx(expected)
-    words = " ".join(figure.get_supxlabel().split())
+    words = caption_of(figure)
     assert "n = 8 source networks × 2 draws" in words
     assert "No published values: none has the protocol of these runs" in words
     assert not drawn["drawn"].str.startswith("published").any()
@@ -63,7 +64,7 @@ def test_published_values_stand_beside_runs_of_their_protocol_and_name_their_sou
         figure, drawn = ranges.ranges_figure(mine, theirs, model)
         beside = drawn[drawn["drawn"].str.startswith("published")]
         found[name] = set(beside["experiment"])
-        words = " ".join(figure.get_supxlabel().split())
+        words = caption_of(figure)
         assert "published/early_stopping.csv" in words
         assert "arXiv 2106.11174" in words
         assert "largest target test accuracy (%)" in figure.axes[0].get_ylabel()

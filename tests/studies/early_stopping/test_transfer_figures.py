@@ -12,12 +12,23 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from study_tables import EARLIER, EPOCHS, measurements
+from print_size import assert_fit_for_print
+from study_tables import EARLIER, EPOCHS, curves, measurements
 
 from headstart.figures import style
 from headstart.figures.facets import position
-from headstart.studies.early_stopping.figures import plasticity, ranges, transfer
+from headstart.figures.labels import caption_of
+from headstart.studies.early_stopping.figures import curves as curve_figures
+from headstart.studies.early_stopping.figures import (
+    learning_rates,
+    plasticity,
+    ranges,
+    transfer,
+    verdicts,
+)
+from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.protocol import COLUMNS
+from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 
 OURS = measurements(EARLIER)
 SHOTS = pd.concat([OURS, *(measurements(EARLIER, shots=s, seed=1) for s in ("1", "25"))])
@@ -70,7 +81,7 @@ def test_the_transfer_figure_names_units_and_numbers() -> None:
     assert above.get_ylabel() == "target test accuracy (%)"
     assert below.get_ylabel() == "source accuracy (%)"
     assert below.get_xlabel() == "source epoch"
-    words = " ".join(figure.get_supxlabel().split())
+    words = caption_of(figure)
     assert words.startswith("n = 8 source networks × 2 draws of the target images")
     assert "95% t-intervals over source networks" in words
 
@@ -103,7 +114,7 @@ def test_the_plasticity_figure_draws_every_measure_and_task_and_the_source_best(
         assert axis.get_xlabel() == "source epoch"
     assert "%" in figure.axes[1].get_ylabel()
     assert "(nats)" in figure.axes[4].get_ylabel()
-    words = " ".join(figure.get_supxlabel().split())
+    words = caption_of(figure)
     assert words.startswith("n = 8 source networks; bands: pointwise 95% t-intervals")
     legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
     assert legend[:2] == ["latin images (source)", "cyrillic images"]
@@ -148,3 +159,16 @@ def test_colours_of_a_panel_that_are_close_in_lightness_differ_in_marker_or_line
                 looks = [(line.get_marker(), line.get_linestyle()) for line in (one, other)]
                 assert looks[0] != looks[1], (name, axis.get_title(loc="left"), colours)
     assert compared >= 8
+
+
+def test_every_figure_is_fit_for_print() -> None:
+    judged = verdict_frame(study_verdicts(SHOTS, Statistics()), SHOTS)
+    rates = measurements(EARLIER, rates=(0.01, 0.1, 1.0))
+    also = {
+        "gains": verdicts.gains_figure(SHOTS, judged, "net", 0.95),
+        "rates": learning_rates.rates_figure(rates, judged, "net"),
+        "curves": curve_figures.curves_figure(OURS, curves(8), judged, "net", 0.95),
+        "curve_panels": curve_figures.curve_panels_figure(OURS, curves(8), "net", 0.95),
+    }
+    for figure in [*drawings().values(), *(drawn[0] for drawn in also.values() if drawn)]:
+        assert_fit_for_print(figure)

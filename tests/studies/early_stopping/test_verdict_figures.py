@@ -11,8 +11,13 @@ from matplotlib import pyplot as plt
 from study_tables import EARLIER, FLAT, joined, measurements
 
 from headstart.figures import labels, style
+from headstart.figures.labels import caption_of
 from headstart.studies.early_stopping.figures import learning_rates, verdicts
-from headstart.studies.early_stopping.figures.prepare import all_runs, source_history
+from headstart.studies.early_stopping.figures.prepare import (
+    all_runs,
+    favourites,
+    source_history,
+)
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 
@@ -50,7 +55,7 @@ def test_one_network_has_no_band_and_what_cannot_be_compared_says_why() -> None:
     judged = verdict_frame(study_verdicts(one, Statistics()), one)
     figure, table = verdicts.gains_figure(one, judged, "net", 0.95)
     assert table[["low", "high"]].isna().to_numpy().all()
-    assert "No band" in figure.get_supxlabel()
+    assert "No band" in caption_of(figure)
     lost = one[one["mode"] != "pretrain"]
     judged = verdict_frame(study_verdicts(lost, Statistics()), lost)
     figure, table = verdicts.gains_figure(lost, judged, "net", 0.95)
@@ -59,7 +64,7 @@ def test_one_network_has_no_band_and_what_cannot_be_compared_says_why() -> None:
 
 
 def test_the_map_marks_what_validation_prefers_and_says_when_that_is_an_edge() -> None:
-    drawn = learning_rates.rates_figure(TABLE, "net")
+    drawn = learning_rates.rates_figure(TABLE, JUDGED, "net")
     assert drawn
     figure, table = drawn
     # Relearning has one learning rate, so it is no map.
@@ -69,28 +74,31 @@ def test_the_map_marks_what_validation_prefers_and_says_when_that_is_an_edge() -
     at_best = table[table["source_epoch"] == learning_rates.BEST]
     assert at_best.loc[at_best["chosen"], "learning_rate"].item() == 0.01
     assert (table.groupby("source_epoch")["chosen"].sum() == 1).all()
-    words = " ".join(figure.get_supxlabel().split())
+    words = caption_of(figure)
     assert "Two rates cannot bracket an optimum" in words
     assert "edge of the grid" not in words
     three = measurements(EARLIER, rates=(0.01, 0.1, 1.0), drop_at_last_rate=6.0)
     three.loc[three["learning_rate"] == 0.01, "value"] += 0.05
-    drawn = learning_rates.rates_figure(three, "net")
+    judged = verdict_frame(study_verdicts(three, Statistics()), three)
+    drawn = learning_rates.rates_figure(three, judged, "net")
     assert drawn
-    assert "lies at the edge of the grid" in " ".join(drawn[0].get_supxlabel().split())
+    assert "lies at the edge of the grid" in caption_of(drawn[0])
 
 
 def test_validation_alone_marks_the_map() -> None:
     changed = TABLE.copy()
     changed.loc[changed["split"] == "test", "value"] = 0.5
     before, after = (
-        learning_rates.rate_table(all_runs(table, "net"), source_history(table, "net"))
+        learning_rates.rate_table(
+            all_runs(table, "net"), source_history(table, "net"), favourites(JUDGED)
+        )
         for table in (TABLE, changed)
     )
     assert before[["chosen", "best"]].equals(after[["chosen", "best"]])
 
 
 def test_one_learning_rate_makes_no_map() -> None:
-    assert learning_rates.rates_figure(measurements(EARLIER), "net") is None
+    assert learning_rates.rates_figure(measurements(EARLIER), JUDGED, "net") is None
 
 
 def test_the_printed_table_has_n_and_intervals_and_every_reason(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from simulated_runs import (
 from headstart.statistics.errors import TableError
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.studies.early_stopping.verdicts.evidence import interaction_test
-from headstart.studies.early_stopping.verdicts.verdicts import verdict_on, verdict_table
+from headstart.studies.early_stopping.verdicts.verdicts import verdict as verdict_on
+from headstart.studies.early_stopping.verdicts.verdicts import verdict_table
 
 
 def test_a_planted_gain_is_reported_with_effect_interval_and_reason():

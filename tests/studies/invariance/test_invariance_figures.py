@@ -19,8 +19,10 @@ from invariance_tables import (
 )
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from print_size import assert_fit_for_print
 
 from headstart.figures import style
+from headstart.figures.labels import caption_of
 from headstart.studies.invariance.figures import dynamics as invariance_dynamics
 from headstart.studies.invariance.figures import flow as invariance_flow
 from headstart.studies.invariance.figures import layers as invariance_layers
@@ -72,6 +74,11 @@ def test_every_figure_is_drawn_and_gives_the_same_bytes_twice(
     plt.close("all")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_every_figure_is_fit_for_print(drawn: dict[str, Drawn]) -> None:
+    for figure, _ in drawn.values():
+        assert_fit_for_print(figure)
 
 
 def test_layers_hold_means_runs_and_published_values(drawn: dict[str, Drawn]) -> None:
@@ -297,5 +304,4 @@ def test_two_arms_that_do_the_same_go_by_their_own_names() -> None:
 
 def words(figure: Figure) -> str:
     texts = [text.get_text() for axis in figure.axes for text in axis.texts]
-    caption = figure._supxlabel  # type: ignore[attr-defined]
-    return "\n".join([*texts, caption.get_text() if caption else ""])
+    return "\n".join([*texts, caption_of(figure)])

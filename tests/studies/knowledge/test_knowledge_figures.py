@@ -5,7 +5,9 @@ from __future__ import annotations
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from print_size import assert_fit_for_print
 
+from headstart.figures.labels import caption_of
 from headstart.studies.knowledge.figures import exclusivity as knowledge_exclusivity
 from headstart.studies.knowledge.figures import learning_dynamics as knowledge_dynamics
 from headstart.studies.knowledge.figures import orders as knowledge_orders
@@ -79,10 +81,11 @@ def test_orders_draw_percent_of_the_main_start_and_say_how_many_speak(
     measurements: pd.DataFrame, example: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     figure, table = knowledge_orders.orders_figure(measurements, *example, NAME, 0.95)
+    assert_fit_for_print(figure)
     assert set(table["init_epoch"]) == {"best"}
     shares = table[table["metric"] == "preserved_of_pretrained"]
     assert shares["value"].tolist() == pytest.approx([30.0] * len(shares))
-    caption = " ".join(figure.get_supxlabel().split())
+    caption = caption_of(figure)
     assert "n = 2 source networks × 10 test images" in caption
     assert "one image in each part, in log-odds and not normalised" in caption
     titles = [axis.get_title(loc="center") for axis in figure.axes]
@@ -94,6 +97,7 @@ def test_exclusivity_draws_starts_by_epoch_between_nulls_and_ceilings(
 ) -> None:
     assert init_epochs(measurements) == ["1", "best"]
     figure, table = knowledge_exclusivity.exclusivity_figure(measurements, 0.95)
+    assert_fit_for_print(figure)
     upper, lower = figure.axes
     assert [tick.get_text() for tick in lower.get_xticklabels()] == ["1", "best"]
     ratios = table[table["metric"] == "exclusivity"]
@@ -117,6 +121,7 @@ def test_the_way_to_the_end_draws_both_targets_and_what_was_learnt(
 ) -> None:
     assert knowledge_dynamics.followed(measurements, NAME) == ["best"]
     figure, table = knowledge_dynamics.dynamics_figure(measurements, NAME, "best", 0.95)
+    assert_fit_for_print(figure)
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert titles == [
         "Similarity to its own end",
@@ -142,6 +147,7 @@ def test_sparsity_draws_the_best_start_of_every_comparison() -> None:
         for k in kept
     ]
     figure, table = knowledge_sparsity.sparsity_figure(pd.DataFrame(rows), 0.95)
+    assert_fit_for_print(figure)
     assert set(table["init_epoch"]) == {"best"}
     assert [axis.get_title(loc="left") for axis in figure.axes[1:]] == [
         "AND terms, fitted",

@@ -60,7 +60,7 @@ def gain_over_scratch(
         UndecidableError: `scratch` has other seeds, draws or learning rates.
     """
     other = scratch if runs.given else runs
-    place = [] if other is None else np.flatnonzero(other.epochs == 0)
+    place = np.flatnonzero(other.epochs == 0) if other else np.array([], dtype=int)
     only_scratch = not runs.given and not runs.epochs.any() and not runs.source_best.any()
     if other is None or not len(place) or only_scratch:
         return None
@@ -193,8 +193,9 @@ def pretraining_table(
         named = _by_arm(contrast)
         try:
             runs = comparable(table, contrast)
-            known = runs.given and settings is not None
-            scratch = of_scratch(table, contrast, settings) if known else None
+            scratch = None
+            if runs.given and settings is not None:
+                scratch = of_scratch(table, contrast, settings)
             found = gain_over_scratch(runs, seed, scratch)
         except (TableError, UndecidableError) as error:
             texts = dict.fromkeys(("start", "worth", "flags"), "")

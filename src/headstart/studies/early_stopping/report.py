@@ -19,10 +19,11 @@ def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Yield what pre-training is worth, then the verdicts on its starts."""
     yield from _pretraining(tables)
     found = tables["verdicts"]
-    sentences = [
-        f"<p{' class=primary' if row['primary'] else ''}>{escape(verdicts.sentence(row))}</p>"
-        for row in found.to_dict("records")
-    ]
+    said: dict[bool, list[str]] = {True: [], False: []}
+    for row in found.to_dict("records"):
+        said[bool(row["primary"])].append(escape(verdicts.sentence(row)))
+    first = [f"<p class=primary>{text}</p>" for text in said[True]]
+    others = [f"<p class=note>{text}</p>" for text in said[False]]
     note = (
         "Effects are percentage points of test accuracy over the start from the source-best epoch, with their "
         "95 % interval, which pays for the choice of the epoch; detectable is the gain that these runs find with "
@@ -31,7 +32,8 @@ def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         "looking; all others are corrected for their number."
     )
     yield from section(
-        "Verdicts", [*sentences, table(verdicts.summary(found)), f"<p class=note>{note}</p>"]
+        "Verdicts",
+        [*first, table(verdicts.summary(found), "verdicts"), f"<p class=note>{note}</p>", *others],
     )
 
 
@@ -58,17 +60,20 @@ def _pretraining(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         "for their number."
     )
     yield from section(
-        "Does pre-training help?", [*words, table(shown), f"<p class=note>{note}</p>"]
+        "Does pre-training help?", [*words, table(shown, "gains"), f"<p class=note>{note}</p>"]
     )
 
 
 def closing(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """Yield how networks were trained."""
+    """Yield how networks were trained: a column for each source network, and a table of targets."""
     described = tables["settings"]
     note = "Settings at their default are left out."
     networks = described.drop(columns=OF_ARM).drop_duplicates()
-    tables_of = [networks, described[[*OF_NETWORK, *OF_ARM]]]
-    shown = [table(one.rename(columns=_words), "settings") for one in tables_of]
+    names = networks[OF_NETWORK].astype(str).agg(", ".join, axis=1)
+    turned = networks.drop(columns=OF_NETWORK).T.set_axis(names, axis=1)
+    turned.insert(0, "", [_words(name) for name in turned.index])
+    targets = described[[*OF_NETWORK, *OF_ARM]].rename(columns=_words)
+    shown = [table(one, "settings") for one in (turned, targets)]
     yield from section("How networks were trained", [*shown, f"<p class=note>{note}</p>"])
 
 

@@ -43,6 +43,7 @@ STUDY = Study(
     tabulated=("pretrain", "transfer", "plasticity"),
     claims="headstart.studies.early_stopping.claims:ClaimEvaluator",
     controls="headstart.studies.early_stopping.controls:controls",
+    answer="headstart.studies.early_stopping.answer:answer",
     figures={
         "transfer": "Accuracy on the target against the source epoch",
         "gains": "Gain over the source-best start",
@@ -53,6 +54,7 @@ STUDY = Study(
         "curve_panels": "Accuracy while the target trains, by start, training images beside",
         "plasticity": "Can the checkpoints still learn?",
     },
+    appendix=("ranges", "stems", "curve_panels"),
     opening="headstart.studies.early_stopping.report:opening",
     closing="headstart.studies.early_stopping.report:closing",
     checks="headstart.studies.early_stopping.checks",

@@ -41,6 +41,7 @@ STUDY = Study(
     tabulated=("knowledge",),
     claims="headstart.studies.knowledge.claims:ClaimEvaluator",
     controls="headstart.studies.knowledge.controls:controls",
+    answer="headstart.studies.knowledge.answer:answer",
     controlled=("knowledge", "values"),
     figures={
         "knowledge_orders": "Preserved, discarded and new interactions by order",
@@ -48,6 +49,7 @@ STUDY = Study(
         "knowledge_dynamics": "How interactions approach those at the end of training",
         "knowledge_sparsity": "Are interactions few, and do they match the network?",
     },
+    appendix=("knowledge_sparsity",),
     checks="headstart.studies.knowledge.checks",
     metrics={"preserved": "K1", "new": "K3", "preserved_found_by_scratch": "K4"},
 )

@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from headstart.figures.facets import facets, mean_line, panel_figure
-from headstart.figures.labels import label_edge, panel_heading, within_percent, write_caption
+from headstart.figures.labels import (
+    label_edge,
+    panel_heading,
+    within_percent,
+    write_caption,
+    write_title,
+)
 from headstart.figures.style import BLUE, DARK_ORANGE, GREY, paper_style
 from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
@@ -20,16 +26,16 @@ from headstart.studies.early_stopping.figures.prepare import (
     RUN,
     SOURCE_BEST,
     at_source_best,
-    best_of_each,
     by_number,
     by_start,
     caption,
-    common_epochs,
     epoch_zero,
+    favourites,
     headed,
     mean_over_seeds,
     panels_of,
     source_history,
+    titled,
     tuned_runs,
 )
 
@@ -44,28 +50,37 @@ LOOKS = {
 
 
 def curves_figure(
-    measurements: pd.DataFrame, curves: pd.DataFrame, model: str, confidence: float
+    measurements: pd.DataFrame,
+    curves: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    model: str,
+    confidence: float,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw figure (b) for one model: validation accuracy while the target trains, three starts compared."""
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
     accuracies = select(curves, model=model, metric="accuracy")
-    table = curve_table(runs, history, accuracies, confidence, epoch_zero(measurements, model))
-    axes = {"x": "target epoch", "y": "target validation accuracy (%)"}
-    return panel_figure(headed(table), _compare, caption(runs, confidence), **axes), table
+    best = favourites(select(verdicts, model=model))
+    zero = epoch_zero(measurements, model)
+    table = curve_table(runs, history, accuracies, best, confidence, zero)
+    axes: dict[str, Any] = {
+        "x": "target epoch",
+        "y": "target validation accuracy (%)",
+        "height": 1.9,
+    }
+    title = titled(runs, history, model, "how fast does each start learn?")
+    words = f"{caption(runs, confidence)} Numbered epoch: the start that the verdict speaks of."
+    return panel_figure(headed(table), _compare, title, words, **axes), table
 
 
 def curve_table(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     accuracies: pd.DataFrame,
+    favourite: pd.DataFrame,
     confidence: float,
     zero: str = "scratch",
 ) -> pd.DataFrame:
-    """Return mean curves from epoch 0, from source-best, and from the epoch that target validation likes best."""
-    shared = common_epochs(runs)
-    by_epoch = shared.groupby([*PANEL, "source_epoch"])["validation"].mean().reset_index()
-    best = best_of_each(by_epoch["validation"], by_epoch.groupby(PANEL).ngroup())
-    favourite = by_epoch.loc[best, [*PANEL, "source_epoch"]]
+    """Return mean curves from epoch 0, from source-best, and from the favourite of each contrast's verdict."""
     starts = {
         zero: runs[runs["source_epoch"] == 0],
         SOURCE_BEST: at_source_best(runs, history),
@@ -92,19 +107,20 @@ def curve_panels_figure(
     table = _means(chosen, accuracies, ("train", held_out), confidence)
     rows = panels_of(table)
     columns = max(part["start"].nunique() for _, part in rows)
+    named = {"0": epoch_zero(measurements, model), SOURCE_BEST: SOURCE_BEST}
     with paper_style():
         shared: dict[str, Any] = {"sharex": True, "sharey": "row"}
-        figure, axes = facets(columns, rows=len(rows), per_row=columns, size=(1.1, 1.5), **shared)
+        figure, axes = facets(columns, rows=len(rows), per_row=columns, height=1.4, **shared)
         for line, (names, part) in zip(axes.reshape(len(rows), columns), rows, strict=True):
             starts = sorted(part["start"].unique(), key=by_number)
             for axis, start in zip(line, starts, strict=False):
-                words = {"0": epoch_zero(measurements, model), SOURCE_BEST: SOURCE_BEST}
-                _panel(axis, part[part["start"] == start], start, words)
+                _panel(axis, part[part["start"] == start], start, named)
             for axis in line[len(starts) :]:
                 axis.set_visible(False)
             within_percent(line[0])
             line[0].set_ylabel(f"{panel_heading(*names)}\naccuracy (%)")
         figure.axes[-columns].set_xlabel("target epoch")
+        write_title(figure, titled(runs, history, model, "learning and fitting from each start"))
         words = f"Solid: {held_out} images, dotted: training images; a panel for each source epoch."
         write_caption(figure, f"{words} {caption(runs, confidence)}")
     return figure, table
@@ -137,7 +153,7 @@ def _compare(axis: Axes, table: pd.DataFrame) -> None:
         last = part.iloc[-1]
         name = f"from epoch {last['source_epoch']:.0f}" if start == FAVOURITE else start
         labels.append((float(last["mean"]), name, colour))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     within_percent(axis)
     label_edge(axis, labels, lines=1)
 
@@ -148,6 +164,6 @@ def _panel(axis: Axes, table: pd.DataFrame, start: str, words: Mapping[str, str]
         look = (GREY, 0, ":") if split == "train" else (colour, 0.25, "-")
         mean_line(axis, part["target_epoch"], part, look[0], band=look[1], linestyle=look[2])
     axis.set_title(
-        words.get(start, f"epoch {start}"), fontsize=8.5, fontweight="normal", loc="center"
+        words.get(start, f"epoch {start}"), fontsize=7.5, fontweight="normal", loc="center"
     )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -11,14 +13,17 @@ from matplotlib.patches import Rectangle
 from headstart.figures.facets import panel_figure
 from headstart.figures.labels import sample_size
 from headstart.figures.style import BLUE
+from headstart.statistics.measurements import select
 from headstart.studies.early_stopping.figures.prepare import (
     PANEL,
     SOURCE_BEST,
     all_runs,
     best_of_each,
     by_start,
+    favourites,
     headed,
     source_history,
+    titled,
 )
 
 CELL = ["source_epoch", "learning_rate"]
@@ -26,28 +31,34 @@ BEST = -1
 """Stands for each network's own source-best epoch, which has no one number."""
 
 
-def rates_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.DataFrame] | None:
+def rates_figure(
+    measurements: pd.DataFrame, verdicts: pd.DataFrame, model: str
+) -> tuple[Figure, pd.DataFrame] | None:
     """Draw mean test accuracies of one model by learning rate and source epoch.
 
-    The cell of best mean validation accuracy is framed, the rate that validation prefers in each
-    column has a dot. None where every panel has a single learning rate.
+    The rate that validation prefers in each column has a dot; that of the start which the verdict speaks
+    of is framed. None where every panel has a single learning rate.
     """
-    table = rate_table(all_runs(measurements, model), source_history(measurements, model))
+    runs, history = all_runs(measurements, model), source_history(measurements, model)
+    table = rate_table(runs, history, favourites(select(verdicts, model=model)))
     several = table.groupby(PANEL)["learning_rate"].transform("nunique") > 1
     table = table[several].reset_index(drop=True)
     if table.empty:
         return None
     columns, rates = table.groupby(PANEL)[CELL].nunique().max()
-    size = (0.5 + 0.36 * columns, 1.1 + 0.28 * rates)
-    axes = {"x": "source epoch", "y": "learning rate"}
-    return panel_figure(headed(table), _panel, _caption(table), size=size, **axes), table
+    axes: dict[str, Any] = {"x": "source epoch", "y": "learning rate", "height": 0.7 + 0.25 * rates}
+    # A cell must be wide enough for its number.
+    per_row = 3 if columns < 6 else 2
+    title = titled(table, history, model, "test accuracy (%) by learning rate and start")
+    figure = panel_figure(headed(table), _panel, title, _caption(table), per_row=per_row, **axes)
+    return figure, table
 
 
-def rate_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+def rate_table(runs: pd.DataFrame, history: pd.DataFrame, favourite: pd.DataFrame) -> pd.DataFrame:
     """Return mean accuracies over source networks and draws, one row per panel, rate and source epoch.
 
     Source epochs are those that every network was fine-tuned from, then −1 for each network's
-    source-best. `chosen`: the column's best rate on validation; `best`: the panel's best cell.
+    source-best. `chosen`: the column's best rate on validation; `best`: the chosen rate of the favourite.
     """
     starts = by_start(runs, history, place=None)
     starts["source_epoch"] = starts["source_epoch"].mask(starts["start"] == SOURCE_BEST, BEST)
@@ -57,11 +68,10 @@ def rate_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
         seeds=("seed", "nunique"),
         draws=("own_draw", "nunique"),
     )
-    panel, column = table.groupby(PANEL).ngroup(), table.groupby([*PANEL, "source_epoch"]).ngroup()
-    cells = table.index[table["source_epoch"] != BEST]
-    best = best_of_each(table.loc[cells, "validation"], panel[cells])
-    chosen = best_of_each(table["validation"], column)
-    return table.assign(chosen=table.index.isin(chosen), best=table.index.isin(best))
+    column = table.groupby([*PANEL, "source_epoch"]).ngroup()
+    chosen = table.index.isin(best_of_each(table["validation"], column))
+    marked = table.merge(favourite, how="left", indicator=True)["_merge"] == "both"
+    return table.assign(chosen=chosen, best=chosen & marked.to_numpy())
 
 
 def _panel(axis: Axes, part: pd.DataFrame) -> None:
@@ -70,7 +80,7 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     grid = grid.sort_index(ascending=False)[sorted(grid, key=lambda epoch: (epoch == BEST, epoch))]
     shades = sns.light_palette(BLUE, as_cmap=True)
     labels = {"xlabel": axis.get_xlabel(), "ylabel": axis.get_ylabel()}
-    look = {"cbar": False, "annot": True, "annot_kws": {"fontsize": 6.5}, "linewidths": 0.5}
+    look = {"cbar": False, "annot": True, "annot_kws": {"fontsize": 7}, "linewidths": 0.5}
     names = ["\nsource-\nbest" if epoch == BEST else str(epoch) for epoch in grid]
     rates = [f"{rate:g}" for rate in grid.index]
     sns.heatmap(grid, ax=axis, cmap=shades, fmt=".1f", xticklabels=names, yticklabels=rates, **look)
@@ -81,7 +91,7 @@ def _panel(axis: Axes, part: pd.DataFrame) -> None:
     for row in part[part["chosen"] | part["best"]].itertuples():
         x, y = list(grid).index(row.source_epoch), list(grid.index).index(row.learning_rate)
         if row.chosen:
-            axis.plot(x + 0.5, y + 0.84, "o", color="black", mec="white", mew=0.5, markersize=3.5)
+            axis.plot(x + 0.5, y + 0.87, "o", color="black", mec="white", mew=0.5, markersize=3)
         if row.best:
             frame = Rectangle((x, y), 1, 1, fill=False, edgecolor="black", lw=1.8, zorder=4)
             axis.add_patch(frame).set_clip_on(False)
@@ -99,5 +109,5 @@ def _caption(table: pd.DataFrame) -> str:
         edge = ""
     return (
         f"Mean test accuracy (%), {sample_size(int(table['seeds'].max()), int(table['draws'].max()))}. "
-        f"Dot: the rate that validation prefers. Frame: best on validation.{edge}"
+        f"Dot: the rate that validation prefers. Frame: the start that the verdict speaks of.{edge}"
     )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headstart.figures.facets import epoch_axis, facets, mean_line, position, star
-from headstart.figures.labels import band_words, sample_size, write_caption
+from headstart.figures.labels import band_words, sample_size, write_caption, write_title
 from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.measurements import select
@@ -69,7 +69,9 @@ def plasticity_figure(
     looks = dict(zip(tasks, zip(CYCLE, MARKERS, strict=True), strict=False))
     epochs = sorted(select(table, drawn="mean")["source_epoch"].astype(int).unique())
     with paper_style():
-        figure, axes = facets(len(PANELS) + 1, size=(2.4, 2.1))
+        figure, axes = facets(len(PANELS) + 1)
+        words = f"{source[0].upper()}{source[1:]} ({model}): can the checkpoints still learn?"
+        write_title(figure, words)
         for axis, panel in zip(axes[:-1], PANELS, strict=True):
             _draw(axis, panel, table[table["metric"] == panel.metric], looks)
         epoch_axis(axes[:-1], [e for e in epochs if e & (e - 1) == 0 or e == epochs[-1]])

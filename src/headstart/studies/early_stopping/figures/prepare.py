@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.figures.labels import band_words, panel_heading, sample_size
+from headstart.figures.labels import band_words, panel_heading, question, sample_size
 from headstart.statistics.intervals import mean_interval
 from headstart.statistics.measurements import select
 from headstart.statistics.ties import first_best
@@ -84,6 +84,22 @@ def all_runs(measurements: pd.DataFrame, model: str) -> pd.DataFrame:
     runs["validation"] = runs["validation"].mask(lost, runs["final_validation"].fillna(0.0))
     runs["own_draw"] = runs.groupby([*PANEL, "seed"])["draw"].rank(method="dense")
     return runs
+
+
+def titled(runs: pd.DataFrame, history: pd.DataFrame, model: str, words: str) -> str:
+    """Return the title of a figure of these runs."""
+    return question(str(history["source"].iloc[0]), runs["target"].astype(str), model, words)
+
+
+def favourites(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return the epoch that the verdict on each contrast speaks of: the one favourite of all figures.
+
+    That of tuned rates where a contrast has it. Columns: target, arm, shots, source_epoch, all as in runs.
+    """
+    known = verdicts[verdicts["chosen_epoch"].notna()]
+    known = known.sort_values("question", ascending=False).drop_duplicates(CONTRAST)
+    found = known[["target", "arm", "shots"]].astype(str)
+    return found.assign(source_epoch=known["chosen_epoch"].astype("Int64"))
 
 
 def best_of_each(values: pd.Series, group: pd.Series) -> list[Any]:

@@ -24,6 +24,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     panels_of,
     size_words,
     source_history,
+    titled,
     tuned_runs,
 )
 
@@ -51,10 +52,10 @@ def ranges_figure(
     tables = [(title, range_table(runs, history, beside)) for title, runs, beside in panels]
     runs, values = [runs for _, runs, _ in panels], [beside for *_, beside in panels]
     caption = _caption(pd.concat(runs), pd.concat(values))
-    axes = {"x": "source epoch", "y": "target test accuracy (%)"}
-    size = (max(3.0, 5.6 / len(panels)), 2.5)
+    axes: dict[str, Any] = {"x": "source epoch", "y": "target test accuracy (%)"}
+    title = titled(pd.concat(runs), history, model, "median and range of all runs, as published")
     draw = partial(_panel, zero=epoch_zero(measurements, model))
-    figure = panel_figure(tables, draw, caption, size=size, **axes)
+    figure = panel_figure(tables, draw, title, caption, per_row=2, **axes)
     return figure, pd.concat([table for _, table in tables], ignore_index=True)
 
 
@@ -117,7 +118,7 @@ def _panel(axis: Axes, table: pd.DataFrame, zero: str) -> None:
             with_bars(axis, x, parts[name], "median", **LOOKS[name])
     medians = parts["runs"].set_index("source_epoch")["median"]
     best = parts[SOURCE_BEST]["median"] if SOURCE_BEST in parts else None
-    labels = levels(axis, medians, best, zero, highest=True)
+    labels = levels(axis, medians, best, zero)
     axis.margins(y=0.08)
     label_edge(axis, labels, lines=2, beside=BESIDE_TICKS)
 

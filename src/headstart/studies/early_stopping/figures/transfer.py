@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,6 +28,7 @@ from headstart.figures.labels import (
     shots_words,
     within_percent,
     write_caption,
+    write_title,
 )
 from headstart.figures.style import BLUE, CYCLE, GREY, MARKERS, ORANGE, VERMILION, paper_style
 from headstart.statistics.measurements import select
@@ -44,6 +46,7 @@ from headstart.studies.early_stopping.figures.prepare import (
     mean_over_seeds,
     size_words,
     source_history,
+    titled,
     tuned_runs,
 )
 
@@ -63,19 +66,23 @@ def transfer_figure(
     runs, history = tuned_runs(measurements, model), source_history(measurements, model)
     table = transfer_table(runs, history, confidence)
     table = pd.concat([table, chance_levels(measurements, model)], ignore_index=True)
-    columns, zero = list(table.groupby(PANEL[:3])), epoch_zero(measurements, model)
+    panels, zero = [*table.groupby(PANEL[:3])], epoch_zero(measurements, model)
     with paper_style():
-        size, heights = (2.6, 2.1), [2.4, 1]
-        figure, axes = facets(len(columns), rows=2, sharex="col", size=size, height_ratios=heights)
-        for (above, below), (names, part) in zip(axes.T, columns, strict=True):
-            _accuracy(above, part, zero)
-            above.set_title(panel_title(*map(str, names)))
-            _source(below, table, history)
-            below.set_xlabel("source epoch")
-        for axis, words in zip(axes[:, 0], ("target test", "source"), strict=True):
-            axis.set_ylabel(f"{words} accuracy (%)")
-        epoch_axis(axes, sorted(common_epochs(runs)["source_epoch"].unique()))
-        write_caption(figure, caption(runs, confidence))
+        figure, axes = facets(len(panels) + 1, x="source epoch", height=2.2)
+        write_title(figure, titled(runs, history, model, "what does each start reach?"))
+        figure.draw_without_rendering()
+        for axis, (names, part) in zip(axes, panels, strict=False):
+            axis.set_title(panel_title(*map(str, names)))
+            epoch_axis(np.array([axis]), sorted(common_epochs(runs)["source_epoch"].unique()))
+            _accuracy(axis, part, zero)
+        for axis in axes[:-1:3]:
+            axis.set_ylabel("target test accuracy (%)")
+        axes[-1].set(title="on the source itself", ylabel="source accuracy (%)")
+        _source(axes[-1], table, history)
+        epoch_axis(axes[-1:], sorted(common_epochs(runs)["source_epoch"].unique()))
+        begin = "training from scratch, tuned too" if zero == "scratch" else f"the {zero}"
+        words = f"Dots: runs; dashed: {begin}; star: source-best; dotted, grey: chance."
+        write_caption(figure, f"{caption(runs, confidence)} {words}")
     return figure, table
 
 
@@ -150,13 +157,16 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     zero = epoch_zero(measurements, model)
     begin = "training from scratch" if zero == "scratch" else f"the {zero}"
     words = (
-        f"Means; {size_words(runs)}. Dot: at the target epoch that validation images chose. "
-        "Diamond and number: the largest test accuracy among the epochs where it was read, which chooses "
+        f"Means; {size_words(runs)}. Dot and number: at the target epoch that validation images chose. "
+        "Diamond: the largest test accuracy among the epochs where it was read, which chooses "
         "on test images and is for comparison only. Star, dotted: the start from each network's source-best "
         f"epoch, at its mean. Stems begin at {begin}."
     )
+    history = source_history(measurements, model)
+    above = zero if zero == "scratch" else f"the {zero}"
+    title = titled(runs, history, model, f"how far is each start above {above}?")
     axes = {"x": "source epoch", "y": "target test accuracy (%)"}
-    return panel_figure(headed(table), partial(_stems, zero=zero), words, **axes), table
+    return panel_figure(headed(table), partial(_stems, zero=zero), title, words, **axes), table
 
 
 def stem_table(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -188,17 +198,17 @@ def _stems(axis: Axes, part: pd.DataFrame, zero: str) -> None:
     axis.plot(x_best, best["test"], **star(10))
     labels = levels(axis, scratch, None, zero)
     _numbers(axis, later.assign(x=x), x_best, base)
-    axis.margins(x=0.08, y=0.14)
+    axis.margins(x=0.16, y=0.16)
     label_edge(axis, labels, lines=2)
 
 
 def _numbers(axis: Axes, later: pd.DataFrame, x_best: pd.Series, base: float) -> None:
-    """Write the peak beyond both marks of a stem, where there is room: below scratch the dot is the lower one."""
-    highest = later["peak"] == later["peak"].max()
+    """Write the validated accuracy beyond both marks of a stem, where there is room."""
+    highest = later["test"] == later["test"].max()
     # A number beside the star would stand on it.
     apart = (later["x"] - x_best.iloc[0]).abs() > 0.45 if len(x_best) else highest | True
     for stem in later[highest | (apart & (len(later) <= LABELLED))].itertuples():
         up = stem.peak >= base
         look: dict[str, Any] = {"ha": "center", "va": "bottom" if up else "top", "fontsize": 7}
         look |= {"xytext": (0, 4 if up else -4), "textcoords": "offset points"}
-        axis.annotate(f"{stem.peak:.1f}", (stem.x, stem.peak if up else stem.test), **look)
+        axis.annotate(f"{stem.test:.1f}", (stem.x, stem.peak if up else stem.test), **look)

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter
 
-from headstart.figures.facets import epoch_scale, mean_line, panel_figure, with_bars
-from headstart.figures.labels import panel_heading, sample_size, shots_words, spaced
+from headstart.figures.facets import DASHED, epoch_scale, mean_line, panel_figure, with_bars
+from headstart.figures.labels import panel_heading, question, sample_size, shots_words
 from headstart.figures.style import BLUE, GREY, ORANGE
 from headstart.statistics.errors import UndecidableError
 from headstart.statistics.words import format_interval
@@ -26,10 +27,7 @@ from headstart.studies.early_stopping.verdicts.text import of_nothing, rate_word
 from headstart.studies.early_stopping.verdicts.verdicts import verdict_words
 
 WIDTH = 100
-LINEAR_UP_TO = 2.0
-LABEL_HEIGHT = 0.07
-"""Of a panel: ticks that are closer would write their numbers on each other."""
-TICKS = (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50)
+Array = npt.NDArray[np.float64]
 EFFECT = ["effect", "interval_low", "interval_high"]
 RATE = ["question", "learning_rate"]
 
@@ -51,6 +49,7 @@ def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
             "p": [f"{p:.3g}" if np.isfinite(p) else "–" for p in verdicts["p_adjusted"]],
             "n": [f"{seeds} × {draws}" for seeds, draws in sizes],
             "epoch": ["–" if pd.isna(e) else str(e) for e in verdicts["chosen_epoch"]],
+            "beware": verdicts["flags"].replace("", "–").tolist(),
         }
     )
 
@@ -112,7 +111,10 @@ def gains_figure(
         title = panel_heading(*verdict[PANEL].astype(str), _rates(verdict.to_dict()))
         panels.append((title + ("*" if verdict["primary"] else ""), (table, verdict)))
     axes = {"x": "source epoch", "y": "gain over source-best (points)"}
-    figure = panel_figure(panels, _panel, _caption(mine, confidence), **axes)
+    title = question(
+        str(mine["source"].iloc[0]), mine["target"], model, "gain of each start over source-best"
+    )
+    figure = panel_figure(panels, _panel, title, _caption(mine, confidence), **axes)
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -121,10 +123,12 @@ def gain_table(
 ) -> pd.DataFrame:
     """Return the mean gain over source-best by source epoch, with simultaneous bands, in points.
 
-    All starts have the rate `fixed`, or where that is None each its own, chosen on validation; draws are averaged within a source network. Epoch 0, training from scratch, is left out. Empty where the runs allow no comparison.
+    All starts have the rate `fixed`, or where that is None each its own, chosen on validation; draws are
+    averaged within a source network. Epoch 0 is training from scratch, `scratch` repeats its mean in every
+    row. Empty where the runs allow no comparison.
     """
     named = {"mode" if name == "arm" else name: value for name, value in contrast.items()}
-    columns = [*CONTRAST, "source_epoch", "mean", "low", "high", "seeds"]
+    columns = [*CONTRAST, "source_epoch", "mean", "low", "high", "scratch", "seeds"]
     try:
         runs = comparable(arms_as_modes(measurements), named, fixed)
     except UndecidableError:
@@ -137,7 +141,13 @@ def gain_table(
     gaps = runs.by_unit(np.moveaxis((test[:-1] - test[-1])[later], 0, 1))
     mean, low, high = simultaneous_bands(gaps, confidence)
     values = {"source_epoch": runs.epochs[later], "mean": mean, "low": low, "high": high}
+    values["scratch"] = np.full(len(mean), _over_best(test, runs.epochs == 0))
     return pd.DataFrame({**values, **contrast, "seeds": len(runs.seeds)})[columns]
+
+
+def _over_best(test: Array, scratch: npt.NDArray[np.bool_]) -> float:
+    """Return the mean of training from scratch over source-best; NaN where nothing was."""
+    return float((test[:-1] - test[-1])[scratch].mean()) if scratch.any() else float("nan")
 
 
 def _panel(axis: Axes, panel: tuple[pd.DataFrame, pd.Series]) -> None:
@@ -168,21 +178,12 @@ def _panel(axis: Axes, panel: tuple[pd.DataFrame, pd.Series]) -> None:
     chosen = table["source_epoch"] == verdict["chosen_epoch"]
     if not fixed:
         axis.plot(x[chosen], table["mean"][chosen], "o", markersize=9, mfc="none", color=BLUE)
-    _signed_axis(axis, table)
-
-
-def _signed_axis(axis: Axes, table: pd.DataFrame) -> None:
-    """Scale the axis of gains: starts tens of points worse would flatten the few points that matter."""
-    axis.set_yscale("symlog", linthresh=LINEAR_UP_TO, linscale=1.2)
-    low, high = np.nanmin(table[["mean", "low"]]), np.nanmax(table[["mean", "high"]])
-    axis.set_ylim(min(1.25 * low, -LINEAR_UP_TO), max(1.25 * high, LINEAR_UP_TO))
-    bottom, top = axis.get_ylim()
-    seen = [tick for tick in TICKS if bottom <= tick <= top]
-    axes = axis.transData + axis.transAxes.inverted()
-    heights = axes.transform([(0, tick) for tick in seen])[:, 1]
-    kept = [seen[index] for index in spaced(heights.tolist(), LABEL_HEIGHT)]
-    axis.yaxis.set_major_locator(FixedLocator(kept))
-    axis.yaxis.set_minor_locator(NullLocator())
+    if not np.isnan(table["scratch"].iloc[0]):
+        axis.axhline(
+            table["scratch"].iloc[0], color=GREY, linestyle=DASHED, linewidth=1.1, zorder=1
+        )
+    low, high = axis.get_ylim()
+    axis.set_ylim(min(low, -2 * margin), max(high, 2 * margin))
     signed = FuncFormatter(lambda y, _: f"{y:+g}".replace("-", "−") if y else "0")
     axis.yaxis.set_major_formatter(signed)
 
@@ -196,5 +197,5 @@ def _caption(verdicts: pd.DataFrame, confidence: float) -> str:
         f"{band if seeds > 1 else 'No band: one network has no spread.'} "
         "Ring: the epoch that the verdict speaks of, chosen on validation images; in the verdict a network whose "
         "source-best epoch comes before that of an earlier start gains 0. "
-        f"Grey: the margin of equivalence, ±{verdicts['margin'].max():g}.{star} Linear up to ±{LINEAR_UP_TO:g} points, then logarithmic."
+        f"Grey band: the margin of equivalence, ±{verdicts['margin'].max():g}; dashed: training from scratch.{star}"
     )

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
+from headstart.statistics.answers import MOST, reach, units_needed
 from headstart.statistics.hypotheses import ALPHA
 from headstart.statistics.words import format_interval, pluralize
 from headstart.studies.early_stopping.verdicts.evidence import DIRECTIONS, FIXED, Evidence
-from headstart.studies.early_stopping.verdicts.gains import POWER, Gain
+from headstart.studies.early_stopping.verdicts.gains import Gain
 
 VerdictName = Literal[
     "earlier-better",
@@ -170,15 +170,15 @@ def _why_not(evidence: Evidence, gain: Gain, *, counted: bool) -> str:
     if spread and evidence.p_floor > ALPHA:
         spread += ", which is too narrow with so few seeds"
     holm = "" if counted else " Holm's correction of the other contrasts does not count this one."
-    reach = "No gain is detectable like this"
+    found = "No gain is detectable like this"
     if not np.isnan(gain.sd):
-        six = _reach(gain.sd, 6)
-        reach += (
+        six = gain.sd * reach(6)
+        found += (
             f"; at this spread six networks with draws of their own would find {six:.1f} points"
         )
     return (
         f"{kind}, because {' and '.join(evidence.causes)}; the best {gain.direction} start of these runs, "
-        f"epoch {gain.epoch}, is {gain.effect:+.1f} points from source-best{spread}. {reach}.{holm}"
+        f"epoch {gain.epoch}, is {gain.effect:+.1f} points from source-best{spread}. {found}.{holm}"
     )
 
 
@@ -208,10 +208,7 @@ def _would_take(evidence: Evidence, gain: Gain, margin: float) -> str:
     target = max(margin, gain.effect)
     if gain.detectable <= target:
         return f"{found}, so more networks would decide."
-    scale = gain.detectable / _reach(gain.sd, evidence.n_units)
-    networks = next(
-        (n for n in range(evidence.n_units, 1000) if scale * _reach(gain.sd, n) <= target), 1000
-    )
+    networks = units_needed(evidence.n_units, gain.detectable, target) or MOST
     return f"{found}; one of {target:.1f} takes about {networks} networks{_or_more(gain, target)}."
 
 
@@ -228,12 +225,6 @@ def _or_more(gain: Gain, target: float) -> str:
     if rest <= 0:
         return f"; more draws alone would not do{images}"
     return f", or {math.ceil(gain.sd_draws**2 / rest)} draws of each in place of {gain.n_draws}{images}"
-
-
-def _reach(sd: float, n: int) -> float:
-    """Return the mean that a one-sided t-test of n values of this spread finds with a power of 80 %."""
-    quantiles = stats.t.ppf(1 - ALPHA, n - 1) + stats.t.ppf(POWER, n - 1)
-    return float(quantiles * sd / np.sqrt(n))
 
 
 def _units(evidence: Evidence) -> str:

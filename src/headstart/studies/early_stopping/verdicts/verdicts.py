@@ -86,7 +86,7 @@ def verdict_words(verdict: str, one_network: bool) -> str:
     return f"{verdict} (this network)" if decided else verdict
 
 
-def verdict_on(
+def verdict(
     table: pd.DataFrame,
     contrast: Mapping[str, object] | None = None,
     margin: float = 1.0,

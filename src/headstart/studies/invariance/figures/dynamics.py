@@ -14,8 +14,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import epoch_axis, position
-from headstart.figures.labels import label_edge, write_caption
-from headstart.figures.style import BLUE, paper_style
+from headstart.figures.labels import label_edge, write_caption, write_title
+from headstart.figures.style import BLUE, TWO_COLUMNS, paper_style
 from headstart.studies.invariance.figures.shared import (
     FALLBACK,
     FORM_WORDS,
@@ -26,13 +26,14 @@ from headstart.studies.invariance.figures.shared import (
     in_published_form,
     named,
     sample_words,
+    titled,
 )
 from headstart.studies.invariance.network_tables import complete_mean
 
 METRICS = {
-    "forgetting": "Forgetting (STIR lost)",
-    "learning": "Learning (STIR gained)",
-    "cka_divergence": "CKA divergence",
+    "forgetting": "Forgetting, by block",
+    "learning": "Learning, by block",
+    "cka_divergence": "CKA divergence, by block",
 }
 ACCURACY = "accuracy"
 
@@ -56,13 +57,16 @@ def dynamics_figure(
     panels = [*METRICS, ACCURACY]
     with paper_style():
         figure, axes = plt.subplots(
-            len(names), len(panels), figsize=(10.4, 0.5 + 2.1 * len(names)), squeeze=False
+            len(names), len(panels), figsize=(TWO_COLUMNS, 0.6 + 1.5 * len(names)), squeeze=False
         )
+        write_title(figure, titled(runs, "what is forgotten and learnt on the way?"))
         for (row, column), axis in np.ndenumerate(axes):
             mine = table[table["series"] == names[row]]
             epochs = sorted(int(epoch) for epoch in mine["target_epoch"].unique())
             _panel(axis, mine[mine["metric"] == panels[column]], panels[column], epochs)
-            axis.set_title("" if row else METRICS.get(panels[column], "Accuracy"), fontsize=8.5)
+            axis.set_title(
+                "" if row else METRICS.get(panels[column], "Accuracy, by severity"), fontsize=7
+            )
             axis.set_xlabel("target epoch" if row == len(names) - 1 else "")
             axis.set_ylabel("" if column else names[row])
         write_caption(figure, _caption(runs))
@@ -156,9 +160,7 @@ def _shade(level: int, levels: int, accuracy: bool) -> str:
 
 
 def _label(level: int, metric: str) -> str:
-    if metric == ACCURACY:
-        return f"severity {level}" if level else "clean"
-    return f"block {level}"
+    return "clean" if metric == ACCURACY and not level else str(level)
 
 
 def _caption(runs: pd.DataFrame) -> str:

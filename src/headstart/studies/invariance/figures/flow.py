@@ -6,31 +6,35 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.labels import write_caption
-from headstart.figures.style import paper_style
+from headstart.figures.labels import write_caption, write_title
+from headstart.figures.style import TWO_COLUMNS, paper_style
 from headstart.studies.invariance.figures.shared import (
     FALLBACK,
     PUBLISHED,
     drawn_rows,
     sample_words,
+    titled,
 )
 from headstart.studies.invariance.network_tables import at_end, complete_mean
 
 PANELS = {
     "flow": "Flow of the paper",
     "excess_compression": "Excess compression",
-    "excess_over_random": "… beyond random late blocks",
-    "excess_over_scratch": "… beyond late blocks of scratch",
+    "excess_over_random": "… over random blocks",
+    "excess_over_scratch": "… over scratch blocks",
 }
 # Light in the middle and dark at both ends, orange against purple, which survives colour blindness;
 # on a grey printer the printed numbers keep the sign.
 COLOURS = "PuOr_r"
+NUMBERED = 6
+"""Matrices of at most so many blocks have a number in each cell."""
 HATCH: dict[str, Any] = {
     "facecolor": "#F2F2F2",
     "hatch": "///",
@@ -51,12 +55,13 @@ def flow_figure(
     limit = float(np.nanmax(table["value"].abs())) or 1.0
     with paper_style():
         figure, axes = plt.subplots(
-            len(names), len(kinds), figsize=(2.6 * len(kinds), 2.6 * len(names)), squeeze=False
+            len(names), len(kinds), figsize=(TWO_COLUMNS, 0.5 + 1.7 * len(names)), squeeze=False
         )
+        write_title(figure, titled(runs, "where do invariances end up?"))
         for (row, column), axis in np.ndenumerate(axes):
             name, kind = names[row], kinds[column]
             _matrix(axis, table[(table["series"] == name) & (table["metric"] == kind)], limit)
-            axis.set_title(PANELS[kind] if row == 0 else "", fontsize=8.5)
+            axis.set_title(PANELS[kind] if row == 0 else "", fontsize=7.5)
             axis.set_ylabel("" if column else f"{name}\nblock i of the start")
             axis.set_xlabel("block j of the run" if row == len(names) - 1 else "")
         write_caption(figure, _caption(runs))
@@ -89,8 +94,9 @@ def published_figure(
     limit = float(table["value"].abs().max())
     with paper_style():
         figure, axes = plt.subplots(
-            len(known), 2, figsize=(10.4, 0.3 + 4.8 * len(known)), squeeze=False
+            len(known), 2, figsize=(TWO_COLUMNS, 0.3 + 3.0 * len(known)), squeeze=False
         )
+        write_title(figure, "Published: where do invariances end up?")
         for axis, (name, title) in zip(axes.flat, words.items(), strict=True):
             _matrix(axis, table[table["series"] == name], limit)
             axis.set(title=title, xlabel="block j, fine-tuned", ylabel="block i, pretrained")
@@ -133,36 +139,40 @@ def _matrix(axis: Axes, table: pd.DataFrame, limit: float) -> None:
         table.pivot(index="reference_layer", columns="layer", values=name)
         for name in ("value", "beyond_zero")
     )
-    digits, size = (3, 7.5) if len(values) <= 6 else (2, 5)
-    sns.heatmap(
-        values.astype(float),
-        vmin=-limit,
-        vmax=limit,
-        cmap=COLOURS,
-        annot=values.map(lambda value: _cell(float(value), digits)),
-        fmt="",
-        annot_kws={"fontsize": size},
-        cbar=False,
-        square=True,
-        ax=axis,
-    )
+    # In more blocks a number has no room at 7 points; a bar of colours stands in for them.
+    few = len(values) <= NUMBERED
+    written = values.map(lambda value: _cell(float(value)))
+    look: dict[str, Any] = {"vmin": -limit, "vmax": limit, "cmap": COLOURS, "square": True}
+    look |= {"annot": written, "annot_kws": {"fontsize": 7}} if few else {}
+    bar = {"cbar": not few, "cbar_kws": {"shrink": 0.6}}
+    sns.heatmap(values.astype(float), fmt="", ax=axis, **look, **bar)
     # Cells without a value are not drawn: the hatched background shows through.
     axis.patch.set(**HATCH)
     drawn = values.notna().to_numpy()
+    if not few:
+        return _dots(axis, sure.to_numpy(bool) & drawn)
     for text, bold in zip(axis.texts, sure.to_numpy()[drawn], strict=True):
         text.set_fontweight("bold" if bold else "normal")
     axis.tick_params(length=0, rotation=0)
     axis.grid(visible=False)
 
 
-def _cell(value: float, digits: int) -> str:
-    """Return a value as it stands in its cell: `+.012`, `0`."""
-    return f"{value:+.{digits}f}".replace("0.", ".", 1) if round(value, digits) else "0"
+def _dots(axis: Axes, sure: npt.NDArray[np.bool_]) -> None:
+    """Mark cells that have no room for a bold number."""
+    rows, columns = np.nonzero(sure)
+    axis.plot(columns + 0.5, rows + 0.5, ".", color="black", markersize=2.5)
+    axis.tick_params(length=0, rotation=0)
+    axis.grid(visible=False)
+
+
+def _cell(value: float) -> str:
+    """Return a value as it stands in its cell: `+.12`, `0`."""
+    return f"{value:+.2f}".replace("0.", ".", 1) if round(value, 2) else "0"
 
 
 def _caption(runs: pd.DataFrame) -> str:
     return (
-        f"{sample_words(runs)}; means over networks, debiased CKA. Bold: the 95% interval over images leaves out zero "
+        f"{sample_words(runs)}; means over networks, debiased CKA. Bold, or a dot: the 95% interval over images leaves out zero "
         "in every network. Excess compression: what the start ignores only from block i on, the run "
         "ignores at the earlier block j already, more than the start did. Beyond a control: less the "
         "same number of the start with its blocks from some block on replaced by unrelated ones, the "

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headstart.figures.facets import panel_figure
-from headstart.figures.labels import write_caption
-from headstart.figures.style import GREY, paper_style
+from headstart.figures.labels import write_caption, write_title
+from headstart.figures.style import GREY, TWO_COLUMNS, paper_style
 from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.invariance.columns import EMBEDDING, null
 from headstart.studies.invariance.figures.shared import (
@@ -29,6 +29,7 @@ from headstart.studies.invariance.figures.shared import (
     looks_of,
     named,
     sample_words,
+    titled,
 )
 from headstart.studies.invariance.network_tables import at_end, complete_mean, of_form
 
@@ -36,6 +37,10 @@ PANELS = {
     "forgetting": ("Forgetting", "STIR lost"),
     "learning": ("Learning", "STIR gained"),
     "cka_divergence": ("CKA divergence", "1 − CKA"),
+}
+TITLES: dict[tuple[str, ...], str] = {
+    ("fine-tuned", "reconstructing"): "what do two tasks forget and learn, by depth?",
+    ("fine-tuned", "from scratch"): "what changes by depth, pretrained and from scratch?",
 }
 DRAWN: dict[str, dict[str, Any]] = {
     "published": {"marked": False, "linestyle": ":", "linewidth": 1.2, "alpha": 0.75},
@@ -59,14 +64,18 @@ def layers_figure(
     looks = looks_of(table[table["drawn"] == "here"])
     target = beside(str(runs["target"].iloc[0])).words
     with paper_style():
-        figure, axes = plt.subplots(1, len(PANELS), figsize=(9.3, 3.3), squeeze=False)
+        figure, axes = plt.subplots(1, len(PANELS), figsize=(TWO_COLUMNS, 2.9), squeeze=False)
+        write_title(
+            figure,
+            titled(runs, TITLES.get(tuple(names), "what is forgotten and learnt, by depth?")),
+        )
         for axis, (metric, (title, unit)) in zip(axes[0], PANELS.items(), strict=True):
             _panel(axis, table[table["metric"] == metric], looks)
-            axis.set(title=title, ylabel=unit, xlabel="depth of the layer (share of all blocks)")
+            axis.set(title=title, ylabel=unit, xlabel="depth (share of all blocks)")
         figure.legend(
             handles=_legend(looks, table, target),
-            loc="outside upper center",
-            ncols=4 if len(looks) < 3 else 3,
+            loc="outside lower center",
+            ncols=2 if len(looks) < 3 else 3,
             handlelength=2.8,
         )
         write_caption(figure, _caption(runs, table))
@@ -172,10 +181,11 @@ def readings_figure(
         f"{sample_words(runs)}; means over networks, debiased CKA. Dashed: the start behind the embedding "
         "of the run. Where lines are flat, or dashed ones lie on them, nothing is said about depth."
     )
-    size = {"x": "block", "y": "forgetting (STIR lost)", "sharey": True, "size": (3.4, 2.6)}
-    figure = panel_figure([each for each in read if len(each[1])], panel, caption, **size)
+    axes: dict[str, Any] = {"x": "block", "y": "forgetting (STIR lost)", "sharey": True}
+    title = titled(runs, "does forgetting depend on depth and on what is read?")
+    figure = panel_figure([each for each in read if len(each[1])], panel, title, caption, **axes)
     with paper_style():
-        figure.legend(handles=legend_handles(looks, 0), loc="outside upper center", ncols=4)
+        figure.legend(handles=legend_handles(looks, 0), loc="outside lower center", ncols=4)
     return figure, table
 
 

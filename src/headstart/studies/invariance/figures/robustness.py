@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import epoch_axis, position
-from headstart.figures.labels import write_caption
-from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
+from headstart.figures.labels import write_caption, write_title
+from headstart.figures.style import CYCLE, GREY, MARKERS, TWO_COLUMNS, paper_style
 from headstart.statistics.words import pluralize
 from headstart.studies.invariance.figures.shared import (
     Look,
@@ -21,6 +21,7 @@ from headstart.studies.invariance.figures.shared import (
     legend_handles,
     looks_of,
     named,
+    titled,
 )
 from headstart.studies.invariance.network_tables import RUN
 
@@ -54,7 +55,8 @@ def robustness_figure(
     found = found.rename(columns={"series": "aggregate"}).merge(names, on=RUN)
     looks = looks_of(ours)
     with paper_style():
-        figure, axes = plt.subplots(2, 2, figsize=(8.4, 6.4))
+        figure, axes = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 5.6))
+        write_title(figure, titled(runs, "does the spread of forgetting follow robustness?"))
         _ours(axes[0, 0], ours, looks)
         replayed = _published_scatter(axes[0, 1], published)
         theirs = _prefixes(axes[1, 0], prefixes, looks, published)
@@ -90,13 +92,13 @@ def _ours(axis: Axes, ours: pd.DataFrame, looks: dict[str, Look]) -> None:
             (row.std_forgetting, row.percent),
             xytext=(4, 3),
             textcoords="offset points",
-            fontsize=6.5,
+            fontsize=7,
             color=looks[str(row.series)][0],
         )
     axis.legend(handles=legend_handles(looks, 4), loc="best")
     axis.set(
         title="Here: epochs of every run",
-        xlabel="std of forgetting over all blocks but the first",
+        xlabel="std of forgetting over blocks but the first",
         ylabel="accuracy under corruption (%)",
     )
 

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from headstart.figures.labels import sample_size
+from headstart.figures.labels import question, sample_size
 from headstart.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
 from headstart.statistics.words import pluralize
 from headstart.studies.invariance.network_tables import NETWORK, RECONSTRUCT, SCRATCH, of_form
@@ -116,6 +116,12 @@ def legend_handles(looks: Mapping[str, Look], size: float) -> list[Line2D]:
         Line2D([], [], color=colour, marker=marker, markersize=size, label=name)
         for name, (colour, marker) in looks.items()
     ]
+
+
+def titled(runs: pd.DataFrame, words: str) -> str:
+    """Return the title of a figure of runs to one target."""
+    named = [" and ".join(sorted(runs[name].unique())) for name in ("source", "target", "model")]
+    return question(named[0], [named[1]], named[2], words)
 
 
 def sample_words(runs: pd.DataFrame) -> str:

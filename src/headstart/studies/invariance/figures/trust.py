@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.figures.labels import write_caption
+from headstart.figures.facets import width_of
+from headstart.figures.labels import write_caption, write_title
 from headstart.figures.style import GREY, ORANGE, paper_style
 from headstart.studies.invariance.figures.shared import LOOKS as RUNS
 from headstart.studies.invariance.figures.shared import (
@@ -18,6 +20,7 @@ from headstart.studies.invariance.figures.shared import (
     named,
     sample_words,
     start_names,
+    titled,
 )
 from headstart.studies.invariance.network_tables import NETWORK, at_end, of_form
 
@@ -26,6 +29,9 @@ METRICS = {
     "pass_rate": ("Pass rate", "images that converged (share)"),
     "self_stir": ("Self-STIR", "STIR of a network given itself"),
 }
+PANELS = {**METRICS, "group": ("Self-STIR by residual", "self-STIR")}
+FLAT = 0.03
+"""What spans less over all blocks and series is said in the caption, not drawn."""
 COLUMNS = {
     **{f"{name}_{net}": (name, net) for name in ("residual", "pass_rate") for net in ("pt", "ft")},
     **{f"stir_{net}_given_{net}": ("self_stir", net) for net in ("pt", "ft")},
@@ -39,24 +45,41 @@ def trust_figure(
     """Draw residuals, pass rates and self-STIR by block, and self-STIR by quantile of the residual."""
     table = trust_table(measurements, residuals, runs)
     looks = looks_of(table, LOOKS)
+    spans = table.groupby("metric")["value"].agg(["min", "max"])
+    flat = spans[spans["max"] - spans["min"] < FLAT].drop("residual", errors="ignore")
+    shown = [name for name in PANELS if name not in flat.index]
     with paper_style():
-        figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.1), squeeze=False)
-        for axis, (metric, (title, unit)) in zip(axes[0], METRICS.items(), strict=False):
-            draw_lines(axis, table[table["metric"] == metric], looks, "layer", linewidth=1.2)
-            axis.set(title=title, ylabel=unit, xlabel="block")
-            axis.set_xticks(sorted(table["layer"].dropna().astype(int).unique()))
-        last = axes[0, -1]
-        draw_lines(last, table[table["metric"] == "group"], looks, "group", linewidth=1.2)
-        last.set(title="… by residual", ylabel="self-STIR", xlabel="best to worst inverted images")
-        last.set_xticks([])
-        axes[0, 0].set_yscale("log")
-        axes[0, 1].set_ylim(-0.03, 1.03)
-        for axis in axes[0, 2:]:
-            # Differences of a millionth are nothing to look at.
-            axis.set_ylim(min(0.95, axis.get_ylim()[0]), 1.003)
-        figure.legend(handles=legend_handles(looks, 4), loc="outside upper center", ncols=5)
-        write_caption(figure, _caption(runs))
+        figure, axes = plt.subplots(
+            1, len(shown), figsize=(width_of(len(shown)), 2.5), squeeze=False
+        )
+        write_title(figure, titled(runs, "how well were the networks inverted?"))
+        for axis, metric in zip(axes[0], shown, strict=True):
+            _panel(axis, table[table["metric"] == metric], metric, looks)
+        figure.legend(
+            handles=legend_handles(looks, 4),
+            loc="outside lower center",
+            ncols=5 if len(shown) > 1 else 2,
+        )
+        same = [
+            f"{PANELS[name][0]} is {spans['min'][name]:.3g} to {spans['max'][name]:.3g} everywhere."
+            for name in PANELS
+            if name in flat.index
+        ]
+        write_caption(figure, " ".join([_caption(runs), *same]))
     return figure, table
+
+
+def _panel(axis: Axes, table: pd.DataFrame, metric: str, looks: dict[str, Look]) -> None:
+    title, unit = PANELS[metric]
+    x = "group" if metric == "group" else "layer"
+    draw_lines(axis, table, looks, x, linewidth=1.2)
+    axis.set(title=title, ylabel=unit, xlabel="block")
+    if metric == "group":
+        axis.set(xlabel="best to worst inverted images", xticks=[])
+    else:
+        axis.set_xticks(sorted(table["layer"].astype(int).unique()))
+    if metric == "residual":
+        axis.set_yscale("log")
 
 
 def trust_table(

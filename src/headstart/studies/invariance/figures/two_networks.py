@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from headstart.figures.style import paper_style, save
+from headstart.figures.style import TWO_COLUMNS, paper_style, save
 
 GRIDS = (
     ("cka", "debiased", "CKA, debiased"),
@@ -37,7 +37,7 @@ def draw(table: pd.DataFrame, transformations: pd.DataFrame, folder: Path) -> No
 
 
 def _similarity(table: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(9.5, 5.6))
+    figure = Figure(figsize=(TWO_COLUMNS, 4.6))
     axes = figure.subplots(2, 3).flat
     for ax, (metric, form, title) in zip(axes, GRIDS, strict=False):
         rows = table[(table["metric"] == metric) & (table["form"] == form)]
@@ -45,7 +45,7 @@ def _similarity(table: pd.DataFrame) -> Figure:
         low = min(0.0, float(grid.min().min()))
         small = grid.size <= 36
         sns.heatmap(grid, ax=ax, vmin=low, vmax=1, cmap="cividis", annot=small, fmt=".2f",
-                    annot_kws={"size": 6.5}, cbar_kws={"shrink": 0.8})  # fmt: skip
+                    annot_kws={"size": 7}, cbar_kws={"shrink": 0.8})  # fmt: skip
         ax.set(title=title, xlabel=f"layer of {_short(rows['other'].iloc[0])}",
                ylabel=f"layer of {_short(rows['one'].iloc[0])}")  # fmt: skip
         ax.invert_yaxis()
@@ -74,7 +74,7 @@ def _stir(ax: Axes, table: pd.DataFrame) -> None:
 
 def _transformations(table: pd.DataFrame) -> Figure:
     names = [*dict.fromkeys(table["network"])]
-    figure = Figure(figsize=(3.4 * len(names) + 1.2, 3.2))
+    figure = Figure(figsize=(TWO_COLUMNS, 2.8))
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for ax, name in zip(axes, names, strict=True):
         rows = table[table["network"] == name]

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
+from headstart.figures.labels import question
 from headstart.figures.style import BLUE, GREEN, ORANGE, VERMILION
+from headstart.studies.knowledge.tables import Comparison
 
 COLOURS = {"probe": BLUE, "finetuned": GREEN, "scratch": VERMILION}
 # Green and vermilion are one grey in print: lines and markers tell them apart.
@@ -23,6 +25,11 @@ DASHES: dict[str, tuple[float, ...]] = {
     "scratch": (4, 1.2),
 }
 VARIANTS = {"walsh": "Walsh coefficients", "normalised": "AND interactions"}
+
+
+def titled(comparison: Comparison, words: str) -> str:
+    """Return the title of a figure of one comparison."""
+    return question(comparison.source, [comparison.target], comparison.model, words)
 
 
 def draw_lines(axis: Axes, table: pd.DataFrame, **look: Any) -> None:
@@ -60,7 +67,7 @@ def draw_example(
     whole = figure.add_subplot(inner[0, 0])
     _show(whole, image)
     label = str(strongest["label"].iloc[0]) if len(strongest) else ""
-    whole.set_title(f"“{label}”" if label else "image", loc="center", fontsize=8.5)
+    whole.set_title(f"“{label}”" if label else "image", loc="center", fontsize=7.5)
     _outline(whole, players)
     rows = {(row["part"], row["rank"]): row for row in strongest.to_dict("records")}
     for index, (part, rank) in enumerate((p, r + 1) for p in PARTS for r in range(SHOWN)):
@@ -72,7 +79,7 @@ def draw_example(
         for spine in axis.spines.values():
             spine.set(visible=True, color=PARTS[part], linewidth=2.2)
         words = f"{part}\n{row['value']:+.2f}, order {row['order']}".replace("-", "−")
-        axis.set_title(words, loc="center", fontsize=7.5)
+        axis.set_title(words, loc="center", fontsize=7)
 
 
 def _image(pixels: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

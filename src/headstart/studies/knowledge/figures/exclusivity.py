@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import facets, with_bars
-from headstart.figures.labels import write_caption
-from headstart.figures.style import BLUE, GREY, paper_style
+from headstart.figures.labels import write_caption, write_title
+from headstart.figures.style import BLUE, GREY, TWO_COLUMNS, paper_style
 from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.knowledge.claims import PUBLISHED
 from headstart.studies.knowledge.figures.drawing import COLOURS, MARKERS, VARIANTS
@@ -27,7 +27,7 @@ from headstart.studies.knowledge.tables import (
 NULLS = {
     "null_permuted": ("-", "null: permuted within orders"),
     "null_other_image": (":", "null: other image"),
-    "null_random_backbone": ("--", "null: random backbone with\na trained probe"),
+    "null_random_backbone": ("--", "null: random backbone with a trained probe"),
 }
 CEILINGS = {
     "ceiling_second_run": ("^", "ceiling: second fine-tuning run"),
@@ -46,12 +46,15 @@ def exclusivity_figure(
         figure, axes = facets(
             len(names),
             rows=2,
-            size=(2.7, 2.2),
+            height=2.0,
             sharex="col",
             sharey="row",
             height_ratios=[1.5, 1],
         )
-        figure.set_size_inches(2.7 + 2.7 * len(names), 4.6)  # the legend stands beside the facets
+        figure.set_size_inches(TWO_COLUMNS, 5.4)
+        write_title(
+            figure, "How much of the preserved knowledge does training from scratch find too?"
+        )
         for (upper, lower), name in zip(axes.T, names, strict=True):
             places = {each: i for i, each in enumerate(init_epochs(of(measurements, name)))}
             _draw_ratios(upper, of(ratios, name), places)
@@ -64,7 +67,7 @@ def exclusivity_figure(
         axes[0, 0].set_ylim(0, 1.1 * max(highest, PUBLISHED[1]))
         entries = [axis.get_legend_handles_labels() for axis in axes[:, 0]]
         handles, labels = ([*upper, *lower] for upper, lower in zip(*entries, strict=True))
-        figure.legend(handles, labels, loc="outside right center", fontsize=7.5)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7)
         write_caption(
             figure,
             f"{sample_size(ratios, measurements)}; {VARIANTS[headline_of(measurements)]}, normalised; error bars, and bands around the lines of the "

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import epoch_axis, facets, position
-from headstart.figures.labels import Label, label_edge, write_caption
+from headstart.figures.labels import Label, label_edge, write_caption, write_title
 from headstart.figures.style import GREY, paper_style
 from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.knowledge.figures.drawing import (
@@ -17,6 +17,7 @@ from headstart.studies.knowledge.figures.drawing import (
     VARIANTS,
     draw_bands,
     draw_lines,
+    titled,
 )
 from headstart.studies.knowledge.tables import (
     PERCENT,
@@ -47,7 +48,9 @@ def dynamics_figure(
     rows = of(measurements, comparison)
     curves, history = curve_table(rows, init_epoch), history_table(rows, init_epoch)
     with paper_style():
-        figure, axes = facets(2, rows=2, size=(3.3, 2.2), sharex=True)
+        figure, axes = facets(2, rows=2, height=1.8, sharex=True)
+        title = f"how directly are interactions learnt from {init_epoch_title(init_epoch)}?"
+        write_title(figure, titled(comparison, title))
         labels = []
         for axis, (metric, title) in zip(axes[0], TARGETS.items(), strict=True):
             labels.append(_draw_similarity(axis, select(curves, metric=metric)))

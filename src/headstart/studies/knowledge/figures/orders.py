@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from headstart.figures.facets import with_bars
-from headstart.figures.labels import Label, label_edge, write_caption
-from headstart.figures.style import BLUE, GREY, paper_style
+from headstart.figures.labels import Label, label_edge, write_caption, write_title
+from headstart.figures.style import BLUE, GREY, TWO_COLUMNS, paper_style
 from headstart.statistics.measurements import MEASURED, select
 from headstart.studies.knowledge.figures.drawing import (
     PARTS,
@@ -21,6 +21,7 @@ from headstart.studies.knowledge.figures.drawing import (
     draw_bands,
     draw_example,
     draw_lines,
+    titled,
     write,
 )
 from headstart.studies.knowledge.tables import (
@@ -55,10 +56,13 @@ def orders_figure(
     table = orders_table(of(measurements, comparison))
     leading = select(table, variant=headline)
     with paper_style():
-        figure = plt.figure(figsize=(10.2, 5.2))
-        grid = GridSpec(2, 4, figure=figure, height_ratios=[1, 1.45])
+        figure = plt.figure(figsize=(TWO_COLUMNS, 5.9))
+        write_title(
+            figure, titled(comparison, "which interactions does fine-tuning keep, by order?")
+        )
+        grid = GridSpec(3, 2, figure=figure, height_ratios=[0.8, 1, 1])
         draw_example(figure, grid[0, :], of(pixels, comparison), of(strongest, comparison))
-        lower = [figure.add_subplot(grid[1, column]) for column in range(4)]
+        lower = [figure.add_subplot(grid[1 + place // 2, place % 2]) for place in range(4)]
         for axis, other, title in zip(
             lower, ("discarded", "new"), ("Pretrained network", "Fine-tuned network"), strict=False
         ):
@@ -75,7 +79,7 @@ def orders_figure(
             figure,
             f"{comparison.title}, fine-tuned from {init_epoch_title(str(table['init_epoch'].iloc[0]))}; bars: "
             f"{VARIANTS[headline]}; every network's divided by its mean sum of magnitudes. "
-            f"{sample_size(table, measurements)}; {confidence:.0%} bootstrap intervals over both. Right: share of the "
+            f"{sample_size(table, measurements)}; {confidence:.0%} bootstrap intervals over both. Below: share of the "
             "pretrained network's that is preserved. Two runs: what two fine-tuning runs from it share. "
             "Chance: the fine-tuned network's permuted within their order; of order n there is one, and "
             "no chance. Above: the strongest AND interactions of one image in each part, in log-odds and "

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import facets
-from headstart.figures.labels import write_caption
+from headstart.figures.labels import write_caption, write_title
 from headstart.figures.style import GREY, paper_style
 from headstart.studies.knowledge.figures.drawing import (
     COLOURS,
@@ -26,7 +26,8 @@ def sparsity_figure(sparsity: pd.DataFrame, confidence: float) -> tuple[Figure, 
     table = sparsity_table(sparsity)
     names = list(comparisons(table))
     with paper_style():
-        figure, axes = facets(3, rows=len(names), per_row=3, size=(2.5, 2.3))
+        figure, axes = facets(3, rows=len(names), height=1.9)
+        write_title(figure, "Are interactions few, and do they match the network on all masks?")
         for (left, *right), name in zip(axes.reshape(-1, 3), names, strict=True):
             rows = of(table, name)
             _draw_strengths(left, rows, legend=left is axes.flat[0])
