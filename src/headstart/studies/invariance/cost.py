@@ -36,7 +36,7 @@ HELD = 18
 those of one inverted layer in the making."""
 ENTRIES = 6e7
 """Entries of Grams a second of one core that are centred and multiplied, in one form."""
-PRODUCTS = 5e9
+PRODUCTS = 6e9
 """Entries of Grams, times half-samples, a second of one core: three products of each."""
 
 
