@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from invariance_tables import measurements, robustness, runs
+from scipy import stats
 
 from headstart.statistics.control_results import control_table
 from headstart.statistics.errors import UndecidableError
@@ -12,6 +13,7 @@ from headstart.studies.invariance.claims import FUNCTIONS, ClaimEvaluator
 from headstart.studies.invariance.controls import CONTROLS, SERIES, Control, results
 from headstart.studies.invariance.identifiability import self_similarity, spread
 from headstart.studies.invariance.layer_dynamics import correlations, papers_aggregate, transients
+from headstart.studies.invariance.network_tables import largest_elsewhere, stretch_of_choice
 
 MEASURED, ROBUST = measurements(), robustness()
 TABLES = {
@@ -66,6 +68,18 @@ def test_a_flat_profile_is_told_from_one_that_networks_share() -> None:
     assert size == pytest.approx(0.3, abs=0.06)
     assert p < 0.05
     assert np.isnan(spread(np.ones((1, 4)))[1])
+
+
+@pytest.mark.parametrize("networks", [3, 9])
+def test_networks_that_choose_for_each_other_need_a_wider_interval(networks: int) -> None:
+    random, found = np.random.default_rng(1), []
+    for values in random.normal(size=(1000, networks, 12)):
+        gap = largest_elsewhere(values[:, :-1])[0] - values[:, -1]
+        found.append(abs(gap.mean()) / (gap.std(ddof=1) / np.sqrt(networks)))
+    reached = stats.t.ppf(0.975, networks - 1)
+    stretched = reached * stretch_of_choice(networks, 11)
+    assert np.mean(np.array(found) > reached) > 0.06
+    assert np.mean(np.array(found) > stretched) == pytest.approx(0.05, abs=0.02)
 
 
 def test_self_similarity_is_that_off_the_diagonal() -> None:

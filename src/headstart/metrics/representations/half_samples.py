@@ -61,11 +61,11 @@ class SampledGrams:
     def _hsic(self, other: "SampledGrams") -> Float64[Tensor, "forms *layers draws"]:
         """Return HSIC in both forms, but for a factor that CKA does not have."""
         cells, diagonal = self._sums(other)
-        without = [each.rows - each.diagonal[..., None] * self.members for each in (self, other)]
+        mine, others = (e.rows - e.diagonal[..., None] * self.members for e in (self, other))
         count = int(self.members[:, 0].sum())
         return torch.stack(
             [
-                hsic_of_sums(cells - diagonal, *without, count, True),
+                hsic_of_sums(cells - diagonal, mine, others, count, True),
                 hsic_of_sums(cells, self.rows, other.rows, count, False),
             ]
         )

@@ -6,7 +6,7 @@ inner product of two Grams, of centred X (n × p) and Y (n × q), can be had in 
     from Grams      n² p operations a layer, n² a pair    (wide features)
     as ‖XᵀY‖²       2 n p q operations a pair             (many images)
 
-Only one triangle of a Gram is made and kept. Products have the precision of the features, whose own rounding
+Of more than a few images only one triangle of a Gram is made and kept. Products have the precision of the features, whose own rounding
 is as large as theirs, and are summed in float64.
 """
 
@@ -23,6 +23,8 @@ ENTRIES = 2**16
 """Entries of Grams per product: what stays in a processor's cache."""
 SMALL = 2**20
 """Entries of Grams that are centred together."""
+FEW = 256
+"""Images up to which Grams are made whole, both of their triangles."""
 OFFSET = 16
 """How much longer than a deviation a mean may be, in squares, before rounding of it matters."""
 
@@ -57,7 +59,7 @@ Parts = tuple[
 
 
 def _flat(layer: Float[Tensor, "images ..."]) -> Float[Tensor, "images width"]:
-    flat = layer.flatten(1)
+    flat = layer if layer.ndim == 2 else layer.flatten(1)
     return flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
 
 
@@ -70,7 +72,7 @@ def _by_features(layers: Sequence[Tensor], first: int, debiased: bool) -> Parts:
     products = torch.stack([torch.stack([y.sum() for y in c.split(widths)]) for c in columns])
     own = torch.stack([(x.T @ x).square().sum(0).double().sum() for x in centred])
     if debiased:  # rows of centred Grams sum to zero, so that the diagonals say it all
-        lost = n / (n - 2) * k @ k.T - torch.outer(k.sum(1), k.sum(1)) / ((n - 1) * (n - 2))
+        lost = n / (n - 2) * k @ k.T - _outer(k.sum(1)) / ((n - 1) * (n - 2))
         products, own = products - lost[:first, first:], own - lost.diagonal()
     return products, own, k
 
@@ -83,6 +85,8 @@ def _centred(x: Float[Tensor, "images width"]) -> Float[Tensor, "images width"]:
 
 
 def _by_grams(layers: Sequence[Tensor], first: int, debiased: bool) -> Parts:
+    if len(layers[0]) <= FEW and (found := _by_squares(layers, first, debiased)):
+        return found
     vectors, k = _triangles(layers, debiased)
     product = own = torch.zeros((), dtype=torch.float64, device=vectors.device)
     for part in vectors.split(ENTRIES, 1):
@@ -91,6 +95,47 @@ def _by_grams(layers: Sequence[Tensor], first: int, debiased: bool) -> Parts:
     if debiased:
         return product, own, k
     return product + k[:first] @ k[first:].T, own + k.square().sum(1), k
+
+
+def _by_squares(layers: Sequence[Tensor], first: int, debiased: bool) -> Parts | None:
+    """Return the same from whole Grams that are not centred; None where features have too large a mean for that.
+
+    For few images, where calls take longer than arithmetic.
+    """
+    n = len(layers[0])
+    grams = layers[0].new_empty(len(layers), n, n)
+    if _alike(layers):
+        together = torch.stack([*layers])
+        torch.bmm(together, together.mT, out=grams)
+    else:
+        for x, gram in zip(layers, grams, strict=True):
+            torch.mm(x, x.T, out=gram)
+    diagonal = grams.diagonal(dim1=1, dim2=2)
+    k = diagonal.double()
+    diagonal.zero_()
+    rows = grams.sum(2).double()
+    complete = rows + k
+    shared = complete.sum(1, keepdim=True) / n**2
+    if (2 * shared > k.mean(1, keepdim=True)).any():
+        return None
+    vectors = grams.flatten(1)
+    products = (vectors[:first] @ vectors[first:].T).double()
+    own = (vectors * vectors).sum(1).double()
+    if debiased:
+        lost = rows @ rows.T * (2 / (n - 2)) - _outer(rows.sum(1)) / ((n - 1) * (n - 2))
+    else:
+        lost = complete @ complete.T * (2 / n) - k @ k.T - _outer(complete.sum(1)) / n**2
+    centred = k - complete * (2 / n) + shared
+    return products - lost[:first, first:], own - lost.diagonal(), centred
+
+
+def _outer(x: Float64[Tensor, " layers"]) -> Float64[Tensor, "layers layers"]:
+    return torch.outer(x, x)
+
+
+def _alike(layers: Sequence[Tensor]) -> bool:
+    """Return whether features are so few that it pays to multiply those of all layers in one call."""
+    return sum(x.numel() for x in layers) < SMALL and len({x.shape for x in layers}) == 1
 
 
 def _triangles(
@@ -143,7 +188,7 @@ def _products(
     """Write all XXᵀ up to the diagonal; return the sums of rows without the diagonal, and the diagonal."""
     rows = out.new_zeros(len(layers), len(layers[0]), dtype=torch.float64)
     diagonals = []
-    alike = len({x.shape for x in layers}) == 1 and sum(x.numel() for x in layers) < SMALL
+    alike = _alike(layers)
     together = torch.stack([*layers]) if alike else out
     for first, last, block in _blocks(out, len(layers[0])):
         if alike:

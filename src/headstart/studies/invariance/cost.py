@@ -31,10 +31,13 @@ def inversions(job: Job, params: CoreParams) -> Cost:
     )
 
 
-HELD = 8
-"""Sets of Grams at once: four of a run, a control and the one after it, its seeds before they are joined."""
+HELD = 18
+"""Grams of all layers and seeds at once: on X, of each inverted layer itself, and half-samples of four networks;
+those of one inverted layer in the making."""
 ENTRIES = 6e7
-"""Entries of Grams a second of one core that are centred and multiplied for an interval, in one form."""
+"""Entries of Grams a second of one core that are centred and multiplied, in one form."""
+PRODUCTS = 6e9
+"""Entries of Grams, times half-samples, a second of one core: three products of each."""
 
 
 def invariance(job: Job, params: CoreParams) -> Cost:
@@ -59,8 +62,8 @@ def invariance(job: Job, params: CoreParams) -> Cost:
         robust += bool(corrupted) * (corrupted + 1) * (followed + 1) * options.robustness.images
     images = n * seeds * (1 + layers)
     entries = seeds * layers * (1 + layers) * n**2
-    # Half of the images are a quarter of a Gram; two forms.
-    drawn = ended * 2 * entries * (1 + options.resamples / 4) + on_the_way * 2 * entries
+    drawn = (ended + on_the_way) * 2 * entries / ENTRIES
+    drawn += ended * entries * options.resamples / PRODUCTS
     on_source = 0
     if "source_data" in job.inputs:
         on_source = 2 * task_size(job.wildcards["source"], params).test
@@ -75,11 +78,12 @@ def invariance(job: Job, params: CoreParams) -> Cost:
         evaluated=(ended + on_the_way) * images
         + robust
         + on_source * len(job.inputs["trajectory"]),
-        seconds=drawn / ENTRIES,
+        seconds=drawn,
     )
     assert cost.size
-    stored = layers * n * cost.size.pixels * (2 if inversions.precision == "float16" else 4)
-    return replace(cost, held=cost.held + stored + HELD * 8 * entries)
+    # X of all seeds, X′ of one seed and layer.
+    pixels = n * cost.size.pixels * (4 * seeds + (2 if inversions.precision == "float16" else 4))
+    return replace(cost, held=cost.held + pixels + HELD * 8 * seeds * layers * n**2)
 
 
 def _layers(job: Job, options: Inversions) -> int:

@@ -189,7 +189,8 @@ def stretch_of_choice(networks: int, columns: int) -> float:
     choices, last = values[:, :, :-1], values[:, :, -1]
     others = choices.sum(axis=1, keepdims=True) - choices
     found = np.take_along_axis(choices, others.argmax(axis=2)[..., None], axis=2)[..., 0] - last
-    r = max(0.0, float(np.corrcoef(found.T)[np.triu_indices(networks, 1)].mean()))
+    together = np.asarray(np.corrcoef(found.T))
+    r = max(0.0, float(together[np.triu_indices(networks, 1)].mean()))
     return float(np.sqrt((1 + (networks - 1) * r) / (1 - r)))
 
 
