@@ -229,4 +229,4 @@ def _stated(model: Model, first: Source) -> dict[str, Any] | None:
     """Return how the pixels of a run were normalised: as its files say, or timm for its own training."""
     if isinstance(first, Path):
         return stated_pixels(model if "arch" in _said(first)[1] else None, first)
-    return stated_pixels(model.model_copy(update={"name": first}), Path())
+    return stated_pixels(model.model_copy(update={"name": first}), None)
