@@ -126,6 +126,22 @@ def test_a_plain_run_becomes_one_source_network_with_its_epochs_and_its_head(
     assert set(read_table(job.path / "runs.parquet")["source_epoch"]) == {0, *EPOCHS}
 
 
+def test_arms_start_from_the_epochs_of_the_run_where_they_named_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train("run")
+    done("set", "pretrain.net.epochs=8", "transfer.net.finetune.source_epochs=[0, 1, 2, 8, best]")
+    assert "transfer.net.finetune.source_epochs: [0, 1, 5, 20, 'best']" in imported(
+        "run", capsys=capsys
+    )
+    arm = load("params.yaml").section("transfer")["net"]["finetune"]
+    assert arm.source_epochs == (0, 1, 5, 20, "best")
+    # What the run has is left as it was.
+    done("set", "transfer.net.finetune.source_epochs=[5, 20]")
+    capsys.readouterr()
+    assert "source_epochs" not in imported("run", capsys=capsys)
+
+
 def test_folders_are_runs_and_each_is_a_source_network(capsys: pytest.CaptureFixture[str]) -> None:
     train("runs/a"), train("runs/b", seed=1)
     assert "series has 2 runs" in imported("runs/*", "--epochs", "1", "20", capsys=capsys)

@@ -62,7 +62,7 @@ def published_weights(model: Model) -> dict[str, Any]:
     Raises:
         NetworkError: there are none, or they cannot be had.
     """
-    pixels = stated_pixels(model, Path())
+    pixels = stated_pixels(model, None)
     digest = state_digest(
         timm_models.published_state(model.name if isinstance(model, Timm) else "")
     )
@@ -80,9 +80,12 @@ def image_shape(params: CoreParams, model: str) -> tuple[int, int]:
     return size.channels, size.side
 
 
-def stated_pixels(model: Model | None, file: Path) -> dict[str, Any] | None:
-    """Return how pixels were normalised for weights: as the file says, the study it is of, or timm's model."""
-    return _of_metadata(file) or _of_neighbour(file) or _of_timm(model)
+def stated_pixels(model: Model | None, file: Path | None) -> dict[str, Any] | None:
+    """Return how pixels were normalised for weights: as the file says, the study it is of, or timm's model.
+
+    What timm publishes is no file.
+    """
+    return (file and (_of_metadata(file) or _of_neighbour(file))) or _of_timm(model)
 
 
 def pixel_words(pixels: Mapping[str, Any]) -> str:

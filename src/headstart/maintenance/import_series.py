@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,23 @@ def import_series(runs: Sequence[str], request: Request, params: Path) -> str:
         lines.append("nothing states how pixels were normalised: `--mean` and `--deviation` do")
     document = Document(params)
     document.replace(("pretrain", name), entry)
+    kept = set.intersection(*({each["epoch"] for each in run} for run in series.values()))
+    lines += _start_from(document, name, sorted({0, *kept}))
     document.write()
     if len(series) == 1:
         lines.append("one run is one source network: verdicts speak of this network alone")
     return "\n".join([f"{params}: pretrain.{name}.series has {len(series)} runs", *lines])
+
+
+def _start_from(document: Document, model: str, kept: Sequence[int]) -> Iterator[str]:
+    """Let arms start from the epochs of the runs, where they named epochs that these do not have."""
+    for section in ("transfer", "trajectory"):
+        for arm, part in ((document.content.get(section) or {}).get(model) or {}).items():
+            for grid in (part, *(part.get("also") or ())):
+                asked = [each for each in grid.get("source_epochs", ()) if isinstance(each, int)]
+                if not set(asked) <= set(kept):
+                    grid["source_epochs"] = [*kept, "best"]
+                    yield f"{section}.{model}.{arm}.source_epochs: {[*kept, 'best']}, those of the run"
 
 
 def _only(section: str, named: str | None, known: Iterable[str]) -> str:
@@ -229,4 +242,4 @@ def _stated(model: Model, first: Source) -> dict[str, Any] | None:
     """Return how the pixels of a run were normalised: as its files say, or timm for its own training."""
     if isinstance(first, Path):
         return stated_pixels(model if "arch" in _said(first)[1] else None, first)
-    return stated_pixels(model.model_copy(update={"name": first}), Path())
+    return stated_pixels(model.model_copy(update={"name": first}), None)

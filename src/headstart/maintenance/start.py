@@ -19,6 +19,7 @@ from headstart.maintenance.estimate import Estimate, plan_text
 from headstart.maintenance.given_weights import add_weights, published_weights
 from headstart.maintenance.housekeeping import snapshot
 from headstart.networks.build import build
+from headstart.networks.network import Network
 from headstart.params.datasets import Background
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
@@ -39,6 +40,8 @@ FEWEST_IMAGES = 3
 EPOCH = 1000
 TARGET_SHARE = 0.4
 SIDE, SMALLEST_SIDE, MOST_SHOTS, MOST_VALIDATION = 32, 16, 20, 50
+# Trained as one program, several such networks or larger ones take longer than one after another.
+LARGE = 500_000
 # A knob is named where it saves this share of the hours or more.
 WORTH = 0.1
 RECIPES: dict[bool, dict[str, Any]] = {
@@ -167,7 +170,8 @@ def _params(request: Request, source: Chosen, target: Chosen) -> dict[str, Any]:
     raw["datasets"] = _datasets(request, source, target)
     (shape,) = {(each["channels"], each["size"]) for each in raw["datasets"].values()}
     name, model = _model(request.model, raw["models"])
-    recipe = RECIPES[_normalised(model, *shape)]
+    network = _built(model, *shape)
+    recipe = RECIPES[bool(batch_norms(network))]
     raw["models"] = {name: model}
     (pretrain,) = raw["pretrain"].values()
     (arms,) = raw["transfer"].values()
@@ -179,6 +183,8 @@ def _params(request: Request, source: Chosen, target: Chosen) -> dict[str, Any]:
     raw["pretrain"] = {name: pretrain | {"augmentation": shift} | recipe["pretrain"]}
     shots = min(MOST_SHOTS, target.smallest() - _validation(target))
     learning = {"shots": [shots], "targets": ["target"], "learning_rates": recipe["rates"]}
+    if sum(weight.numel() for weight in network.parameters()) >= LARGE:
+        learning["slots"] = None
     raw["transfer"] = {name: {"finetune": arms["finetune"] | learning | recipe["finetune"]}}
     raw["tasks"] = {
         each.task: {
@@ -253,12 +259,11 @@ def _model(name: str, known: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return key if key[:1].isalpha() else f"m_{key}", {"kind": "timm", "name": name}
 
 
-def _normalised(model: dict[str, Any], channels: int, size: int) -> bool:
-    """Return whether a network has batch normalisation."""
+def _built(model: dict[str, Any], channels: int, size: int) -> Network:
     raw = presets.read(presets.find(PRESET))
     given = parse(raw | {"models": raw["models"] | {"given": model}}).models["given"]
     try:
-        return bool(batch_norms(build(given, channels, size, classes=2, seed=0)))
+        return build(given, channels, size, classes=2, seed=0)
     except ValueError as error:
         raise ParamsError(f"start: --model: {error}") from None
 

@@ -67,7 +67,7 @@ def sentence(row: Mapping[Any, Any]) -> str:
         words += f", {effect} from epoch {row['chosen_epoch']}"
     size = sample_size(row["n_seeds"], row["n_draws"])
     first = "Primary contrast. " if row["primary"] else ""
-    beware = "".join(f" Beware: {flag}." for flag in of_nothing(str(row["flags"])))
+    beware = "".join(f" Beware: {flag}." for flag in of_nothing(str(row.get("flags", ""))))
     return f"{first}{words} ({size}). {row['reason']}{beware}"
 
 
