@@ -14,6 +14,7 @@ from headstart.maintenance import params_page
 from headstart.params.types import DEFAULTS, Section, current_default
 from headstart.registry import STEPS, Params
 from headstart.steps.publish import CURVES, VERDICTS
+from headstart.steps.step import FIRST
 from headstart.studies.study import Step
 
 # What `dvc exp show` and `dvc metrics diff` list, and `dvc plots` draws.
@@ -53,6 +54,7 @@ def contents() -> dict[str, str]:
         "dvc.yaml": dvc_yaml(),
         "workflow/schemas/params.schema.yaml": schema(),
         "docs/params.md": params_page.page(),
+        "profiles/slurm/config.yaml": slurm_profile(),
         DEFAULTS.relative_to(ROOT).as_posix(): defaults(),
     }
 
@@ -92,6 +94,62 @@ def dvc_yaml(*, source: bool = True) -> str:
     for step in STEPS.values():
         lines += _stage(step, source)
     return "\n".join([*lines, SHOWN])
+
+
+SLURM = """\
+# Written by `headstart generate`. Jobs as Slurm jobs:
+#   pip install -e '.[slurm]'
+#   export HEADSTART_GPU=1            where the head node has no GPU but the nodes do: jobs then ask for one
+#   snakemake --cores 1 -- stage_data on the login node, where the nodes have no internet to download from
+#   snakemake --workflow-profile profiles/slurm
+#   SNAKEMAKE_PROFILE=profiles/slurm dvc repro
+# `--workflow-profile` puts this file in the place of profiles/default. Project and results lie where all nodes
+# see them. `tests/slurm.py` runs a study through a real Slurm on one machine.
+rerun-triggers: [mtime]
+rerun-incomplete: true
+keep-going: true
+# Without `rules`, which would keep quiet about jobs that fail, too: their own words stand in a log of the node's.
+quiet: [host, reason]
+
+executor: slurm
+# At most so many allocations in the queue at a time.
+jobs: 16
+# Results may appear late on a shared file system.
+latency-wait: 60
+
+# Steps say themselves what their jobs ask for (`Step` in src/headstart):
+{table}
+# A transfer job contains all runs of one network and one arm; where a day is too short for it, put
+# `set-resources: {{transfer: {{runtime: 2880}}}}` here. A job that is stopped at its limit, or requeued, goes on
+# from its last epoch.
+default-resources:
+  # Without these two the plugin guesses them, and where it cannot, leaves them to Slurm's defaults.
+  # slurm_partition: gpu
+  # slurm_account: lab
+  mem_mb: 4000
+  runtime: 60  # minutes
+
+# Short jobs share an allocation: those before anything trains, and those that make what a person reads.
+groups:
+{groups}
+# Without an accounting database (sacct), add `slurm-status-command: squeue` and `slurm-no-account: true`.
+"""
+
+
+def slurm_profile() -> str:
+    """Return the profile of a Slurm cluster, with what each step asks for and which steps share allocations."""
+    jobs = [step for step in STEPS.values() if step.name != "publish"]
+    rows = [
+        f"#   {step.name:<11} {step.memory_mb:>6} MB {step.minutes:>5} minutes{', a GPU' if step.gpu else ''}"
+        for step in jobs
+    ]
+    first = {step.name for step in FIRST}
+    groups = [
+        f"  - {step.name}={'prepare' if step.name in first else 'show'}"
+        for step in jobs
+        if not step.gpu and (step in FIRST or not step.versioned)
+    ]
+    return SLURM.format(table="\n".join(rows), groups="\n".join(groups))
 
 
 def _stage(step: Step, source: bool) -> Iterator[str]:
