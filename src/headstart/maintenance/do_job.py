@@ -25,8 +25,9 @@ def run_step(
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     jobs, device = _jobs(step, key, params_file, plan)
-    console, device = JobLog(step, log), _device(step, device)
-    problems = []
+    console, problems = JobLog(step, log), []
+    with console.errors():
+        device = _device(step, device)
     for job in jobs:
         console.name = f"{step} {job.name}" if job.name != step else step
         try:
