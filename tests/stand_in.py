@@ -62,10 +62,15 @@ def make(job, context):
     if f"{job.step} {job.name}" == os.environ.get("STAND_IN_FAILS"):
         raise RuntimeError("this network fails")
     if job.step == "figures":
-        for name in ("transfer.png", f"transfer_{job.params['figures']['dots_per_inch']}.csv"):
-            (context.out / name).write_text(text)
+        (context.out / "transfer.png").write_text(text)
+        columns = "drawn,target,arm,shots,source_epoch,mean,low,high,key"
+        rows = f"{columns}\\nmean,cyrillic,finetune,2,0,5,4,6,{job.key}\\nrun,,,,,,,,\\n"
+        dots = job.params["figures"]["dots_per_inch"]
+        (context.out / f"transfer_{dots}.csv").write_text(rows)
     elif job.step == "claims":
-        content = {"paper": "p", "evaluated_on": "", "claims": [], "key": job.full_key}
+        claim = {"study": job.name, "claim": "C0", "status": "supported", "unit": "points"}
+        claim |= {"value": 5, "low": 4, "high": 6}
+        content = {"paper": "p", "evaluated_on": "", "claims": [claim], "key": job.full_key}
         (context.out / "claims.json").write_text(json.dumps(content))
     elif job.step == "report":
         (context.out / "report.html").write_text(text)

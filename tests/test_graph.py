@@ -9,7 +9,7 @@ import pytest
 from checkout import ROOT
 from ruamel.yaml import YAML
 
-from headstart.artifacts.code import PACKAGE, closure, notebook_imports
+from headstart.artifacts.code import PACKAGE, closure
 from headstart.artifacts.job_file import Chunk, RunFile, write_chunks, write_jobs
 from headstart.artifacts.keys import Job
 from headstart.maintenance import engines, generate, presets
@@ -53,8 +53,6 @@ def modules(stage: str) -> set[Path]:
             "controls": ("controls",),
         }
         entries += [job.params[name].partition(":")[0] for name in named.get(stage, ())]
-    for notebook in (dep for dep in STAGES[stage]["deps"] if dep.endswith(".ipynb")):
-        entries += notebook_imports(ROOT / notebook)
     files = closure(*entries).values()
     return {path for path in files if path.read_text().count("\n") > 1}
 
@@ -91,36 +89,14 @@ def test_results_that_a_stage_reads_are_its_deps_and_every_such_dep_is_read(stag
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_source_that_decides_a_stage_is_in_its_deps_and_every_such_dep_decides(stage: str) -> None:
-    deps = [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")]
-    files = modules(stage)
-    uncovered = [
-        path for path in files if not any(dep == path or dep in path.parents for dep in deps)
-    ]
-    assert not uncovered
-    versioned = any(STEPS[job.step].versioned for job in jobs_of(stage))
-    idle = {dep for dep in deps if not any(dep == path or dep in path.parents for path in files)}
-    listing = {ROOT / name for name in generate.LISTING}
-    of_studies = {path for path in idle if path.stem in ("study", "params", "jobs")}
-    assert idle - listing - of_studies == ({PACKAGE / "versions.json"} if versioned else set())
-    assert listing <= set(deps)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_params_of_a_stage_cover_the_sections_that_its_keys_use(stage: str) -> None:
-    wanted = {section for job in jobs_of(stage) for section in STEPS[job.step].sections}
-    if "params.yaml" in STAGES[stage]["deps"]:
-        assert "params" not in STAGES[stage]
-    else:
-        assert set(STAGES[stage]["params"]) == wanted
-    assert wanted <= set(Params.model_fields)
-
-
-def test_a_stage_names_no_section_that_a_params_file_may_leave_out() -> None:
-    """DVC ends with an error where a stage names a section that the file does not have."""
-    named = {section for stage in STAGES.values() for section in stage.get("params", [])}
-    assert named == {"datasets", "tasks", "models", "pretrain"}
-    assert all(Params.model_fields[name].is_required() for name in named)
+def test_params_and_all_source_are_deps_of_a_stage(stage: str) -> None:
+    """Of the package as a whole, and of what else of the project is in the keys."""
+    deps = {Path(dep) for dep in STAGES[stage]["deps"] if not dep.startswith("results/")}
+    other = {"tables": {Path("published")}, "claims": {Path("claims.yaml")}}
+    other["figures"] = {Path("notebooks")}
+    assert deps == {Path("params.yaml"), Path("src/headstart")} | other.get(stage, set())
+    assert modules(stage) <= set(PACKAGE.rglob("*.py"))
+    assert "params" not in STAGES[stage]
 
 
 def changed(section: str, *path: str, value: object) -> Plan:
@@ -269,14 +245,6 @@ def test_an_edit_of_published_values_changes_the_tables_that_hold_them_and_what_
     different = {(job.step, job.name) for job in other.jobs() if job.full_key not in known}
     study = {(step, "early_stopping") for step in ("tables", "controls", "claims", "figures")}
     assert different == study | {("report", "all"), ("publish", "all")}
-
-
-def test_files_that_keys_hold_by_content_are_deps_of_the_stage() -> None:
-    assert "claims.yaml" in STAGES["claims"]["deps"]
-    published = {f"published/{name}" for study in STUDIES for name in study.published}
-    assert published <= set(STAGES["tables"]["deps"])
-    notebooks = {f"notebooks/{study.name}.ipynb" for study in STUDIES}
-    assert notebooks <= set(STAGES["figures"]["deps"])
 
 
 def test_the_device_changes_no_key_but_that_of_the_check() -> None:

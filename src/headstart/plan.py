@@ -61,7 +61,9 @@ class Plan:
         )
         metrics = {study.name: dict(study.metrics) for study in STUDIES}
         inputs = jobs.of("figures", "report", "claims")
-        jobs.add("publish", "all", params={"metrics": metrics, **absent}, inputs=inputs)
+        curves = {study.name: study.curves for study in STUDIES if study.curves}
+        shown_by_dvc = {"metrics": metrics, "curves": curves, **absent}
+        jobs.add("publish", "all", params=shown_by_dvc, inputs=inputs)
 
     @property
     def shown(self) -> set[str]:

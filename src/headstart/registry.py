@@ -42,7 +42,6 @@ Params: type[CoreParams] = create_model(
     __doc__="A whole params file.",
     **{name: kind for study in STUDIES for name, kind in study.sections.items()},
 )
-REQUIRED = tuple(name for name, field in Params.model_fields.items() if field.is_required())
 
 
 def load(path: Path | str = "params.yaml") -> CoreParams:

@@ -61,9 +61,10 @@ GPU = int(
 def load_torch_once():
     """Start a process that loads what most jobs need, for them to fork from.
 
-    Not beside a GPU, whose driver does not like forks, nor for a handful of jobs.
+    Not beside a GPU, whose driver does not like forks, nor for a handful of jobs, nor where they run on other
+    machines.
     """
-    if not GPU and len(RUN.unfinished) > 8:
+    if workflow.local_exec and not GPU and len(RUN.unfinished) > 8:
         timm = any(model.kind == "timm" for model in RUN.params.models.values())
         fork_server.start(["timm"] if timm else [])
 

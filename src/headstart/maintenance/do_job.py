@@ -17,16 +17,19 @@ from headstart.plan import NO_JOB, Plan
 from headstart.registry import STEPS, code_of_step, function_of, load
 from headstart.steps.step import LAST
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Of the environment, before numpy or torch are loaded."""
+
 
 def run_step(
     step: str, key: str, params_file: Path, log: Path | None, plan: Path | None = None
 ) -> None:
     """Do one job of the plan, the one with this key, or a chunk of jobs; where one fails, the others are done."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
+    os.environ.update(ONE_THREAD)
     jobs, device = _jobs(step, key, params_file, plan)
-    console, device = JobLog(step, log), _device(step, device)
-    problems = []
+    console, problems = JobLog(step, log), []
+    with console.errors():
+        device = _device(step, device)
     for job in jobs:
         console.name = f"{step} {job.name}" if job.name != step else step
         try:
@@ -84,6 +87,7 @@ def draw_finished(params: Path) -> None:
     plan = Plan(read, store.unfinished(trained))
     if not plan.shown:
         raise ParamsError("draw: no study has finished jobs yet; run `snakemake --cores all`")
+    os.environ.update(ONE_THREAD)
     for job in plan.jobs(*last):
         log = JobLog(f"{job.step} {job.name}", LOGS / job.step / f"{job.label}.log")
         with log.errors():

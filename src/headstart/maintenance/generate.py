@@ -8,19 +8,32 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from headstart.artifacts.code import PACKAGE, closure, notebook_imports
-from headstart.artifacts.files import shared, write_atomically
+from headstart.artifacts.code import PACKAGE
+from headstart.artifacts.files import write_atomically
 from headstart.maintenance import params_page
 from headstart.params.types import DEFAULTS, Section, current_default
-from headstart.registry import REQUIRED, STEPS, STUDIES, Params
+from headstart.registry import STEPS, Params
+from headstart.steps.publish import CURVES, VERDICTS
+from headstart.steps.step import FIRST
 from headstart.studies.study import Step
 
+# What `dvc exp show` and `dvc metrics diff` list, and `dvc plots` draws.
+SHOWN = f"""\
+metrics:
+  - metrics.json
+plots:
+  - transfer curves:
+      x: source_epoch
+      y: {{figures/{CURVES}: mean}}
+      template: workflow/plots/curves.json
+  - verdicts:
+      x: value
+      y: {{figures/{VERDICTS}: claim}}
+      template: workflow/plots/verdicts.json
+"""
 ROOT = PACKAGE.parents[1]
-# What lists the jobs of every step: an edit here may change which keys there are.
-LISTING = [
-    f"src/headstart/{name}"
-    for name in ("plan.py", "registry.py", "params", "artifacts/job_list.py", "steps/jobs.py")
-]
+# What steps read of the project beside the package: their keys hold its content.
+READ = {"tables": ("published",), "claims": ("claims.yaml",), "figures": ("notebooks",)}
 HEAD = """\
 # Written by `headstart generate`: one stage per step. `headstart record` asks Snakemake for what the store
 # lacks and verifies what DVC then records. Outs persist: a finished artifact is moved away, never deleted.
@@ -41,6 +54,7 @@ def contents() -> dict[str, str]:
         "dvc.yaml": dvc_yaml(),
         "workflow/schemas/params.schema.yaml": schema(),
         "docs/params.md": params_page.page(),
+        "profiles/slurm/config.yaml": slurm_profile(),
         DEFAULTS.relative_to(ROOT).as_posix(): defaults(),
     }
 
@@ -79,76 +93,80 @@ def dvc_yaml(*, source: bool = True) -> str:
     lines = [HEAD + "stages:"]
     for step in STEPS.values():
         lines += _stage(step, source)
-    # What `dvc exp show` and `dvc metrics diff` list.
-    return "\n".join([*lines, "metrics:", "  - metrics.json"]) + "\n"
+    return "\n".join([*lines, SHOWN])
+
+
+SLURM = """\
+# Written by `headstart generate`. Jobs as Slurm jobs:
+#   pip install -e '.[slurm]'
+#   export HEADSTART_GPU=1            where the head node has no GPU but the nodes do: jobs then ask for one
+#   snakemake --cores 1 -- stage_data on the login node, where the nodes have no internet to download from
+#   snakemake --workflow-profile profiles/slurm
+#   SNAKEMAKE_PROFILE=profiles/slurm dvc repro
+# `--workflow-profile` puts this file in the place of profiles/default. Project and results lie where all nodes
+# see them. `tests/slurm.py` runs a study through a real Slurm on one machine.
+rerun-triggers: [mtime]
+rerun-incomplete: true
+keep-going: true
+# Without `rules`, which would keep quiet about jobs that fail, too: their own words stand in a log of the node's.
+quiet: [host, reason]
+
+executor: slurm
+# At most so many allocations in the queue at a time.
+jobs: 16
+# Results may appear late on a shared file system.
+latency-wait: 60
+
+# Steps say themselves what their jobs ask for (`Step` in src/headstart):
+{table}
+# A transfer job contains all runs of one network and one arm; where a day is too short for it, put
+# `set-resources: {{transfer: {{runtime: 2880}}}}` here. A job that is stopped at its limit, or requeued, goes on
+# from its last epoch.
+default-resources:
+  # Without these two the plugin guesses them, and where it cannot, leaves them to Slurm's defaults.
+  # slurm_partition: gpu
+  # slurm_account: lab
+  mem_mb: 4000
+  runtime: 60  # minutes
+
+# Short jobs share an allocation: those before anything trains, and those that make what a person reads.
+groups:
+{groups}
+# Without an accounting database (sacct), add `slurm-status-command: squeue` and `slurm-no-account: true`.
+"""
+
+
+def slurm_profile() -> str:
+    """Return the profile of a Slurm cluster, with what each step asks for and which steps share allocations."""
+    jobs = [step for step in STEPS.values() if step.name != "publish"]
+    rows = [
+        f"#   {step.name:<11} {step.memory_mb:>6} MB {step.minutes:>5} minutes{', a GPU' if step.gpu else ''}"
+        for step in jobs
+    ]
+    first = {step.name for step in FIRST}
+    groups = [
+        f"  - {step.name}={'prepare' if step.name in first else 'show'}"
+        for step in jobs
+        if not step.gpu and (step in FIRST or not step.versioned)
+    ]
+    return SLURM.format(table="\n".join(rows), groups="\n".join(groups))
 
 
 def _stage(step: Step, source: bool) -> Iterator[str]:
+    """Yield the lines of a stage.
+
+    Its deps are coarse, for the store knows better: what did not change is looked at and recorded again in
+    half a second, and `dvc.lock` stays a tenth as long as with every module and value of the params.
+    """
     yield f"  {step.name}:"
     yield f"    cmd: python -m headstart record {step.name}"
-    deps = [f"results/{name}" for name in (*step.after, *step.reads)]
-    # DVC refuses a section that a params file leaves out, so these stages watch the whole file.
-    if set(step.sections) <= set(REQUIRED):
-        yield f"    params: [{', '.join(step.sections)}]"
-    else:
-        deps.append("params.yaml")
-    if source:
-        deps += _sources(step)
-    if deps:
-        yield "    deps:"
-        yield from (f"      - {dep}" for dep in deps)
+    yield "    deps:"
+    results = [f"results/{name}" for name in (*step.after, *step.reads)]
+    read = [*(["src/headstart"] if source else []), *(READ.get(step.name, ()) if source else ())]
+    yield from (f"      - {dep}" for dep in (*results, "params.yaml", *read))
     yield "    outs:"
     outs = (
         ["figures", "report.html", "claims.json", "metrics.json"] if step.name == "publish" else []
     )
     for out in outs or [f"results/{step.name}"]:
         yield f"      - {out}: {{persist: true}}"
-
-
-def _sources(step: Step) -> list[str]:
-    """Return what of the project decides what a stage's jobs make."""
-    entries, files = [step.module], []
-    if step.name == "tables":
-        entries += [study.tables.partition(":")[0] for study in STUDIES]
-        files = [f"published/{name}" for study in STUDIES for name in study.published]
-    elif step.name == "controls":
-        entries += [study.controls.partition(":")[0] for study in STUDIES]
-    elif step.name == "claims":
-        named = [name for study in STUDIES for name in (study.claims, study.answer)]
-        entries += [name.partition(":")[0] for name in named]
-        files = ["claims.yaml"]
-    elif step.name == "report":
-        entries += [study.opening.partition(":")[0] for study in STUDIES if study.opening]
-    elif step.name == "check":
-        entries += [study.checks for study in STUDIES if study.checks]
-    elif step.name == "figures":
-        files = [f"notebooks/{study.name}.ipynb" for study in STUDIES]
-        entries += [name for file in files for name in notebook_imports(shared(file))]
-    paths = [path.relative_to(ROOT) for path in closure(*entries).values()]
-    modules = sorted({path.as_posix() for path in paths if not _only_a_docstring(ROOT / path)})
-    versions = ["src/headstart/versions.json"] if step.versioned else []
-    return [*versions, *files, *LISTING, *_listed_by(step), *_folders(modules)]
-
-
-def _listed_by(step: Step) -> list[str]:
-    """Return the modules of the studies whose jobs, or what comes of them, a step has."""
-    owners = [study for study in STUDIES if step in study.steps] or (
-        [] if step.name in ("data", "pretrain", "trajectory") else list(STUDIES)
-    )
-    names = [f"src/headstart/studies/{study.name}/{{}}.py" for study in owners]
-    return [name.format(part) for name in names for part in ("study", "params", "jobs")]
-
-
-def _only_a_docstring(path: Path) -> bool:
-    return path.read_text(encoding="utf-8").count("\n") <= 1
-
-
-def _folders(modules: list[str]) -> list[str]:
-    """Return folders in place of their modules, where all of a folder's modules are there."""
-    found: list[str] = []
-    for folder in dict.fromkeys(Path(module).parent for module in modules):
-        inside = [module for module in modules if Path(module).parent == folder]
-        every = [path for path in (ROOT / folder).rglob("*.py") if not _only_a_docstring(path)]
-        whole = {path.relative_to(ROOT).as_posix() for path in every} == set(inside)
-        found += [folder.as_posix()] if whole and len(inside) > 1 else inside
-    return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from headstart.statistics.answers import lines
 
 FOLDER = Path("figures")
 REPORT, CLAIMS, METRICS = BESIDE = "../report.html", "../claims.json", "../metrics.json"
+CURVES, VERDICTS = "dvc-curves.csv", "dvc-verdicts.csv"
+CURVE = ("network", "target", "arm", "shots", "source_epoch", "mean", "low", "high")
+VERDICT = ("study", "claim", "status", "unit", "value", "low", "high")
 STAMPS, UNFINISHED = ".[0-9a-f]*", ".unfinished"
 
 
@@ -106,6 +111,30 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
         study: _columns(one["claims"], job.params["metrics"][study]) for study, one in found.items()
     }
     yield METRICS, json_bytes(columns | marked)
+    yield from _plotted(job, merged["claims"])
+
+
+def _plotted(job: Job, claims: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the tables that `dvc plots` draws, whose names are those of no figure's table."""
+    values = [{name: claim[name] for name in VERDICT} for claim in claims]
+    yield VERDICTS, _csv(VERDICT, [one for one in values if one["value"] is not None])
+    rows = []
+    for one in job.inputs["figures"]:
+        artifact, first = open_artifact(one), job.params["curves"].get(one.name)
+        for name in artifact.manifest["files"] if first else ():
+            if name.startswith(first) and name.endswith(".csv"):
+                network = name.removeprefix(first).removesuffix(".csv")
+                with artifact.file(name).open(encoding="utf-8", newline="") as file:
+                    rows += [row | {"network": network} for row in csv.DictReader(file)]
+    yield CURVES, _csv(CURVE, [row for row in rows if row["drawn"] == "mean"])
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def _columns(claims: list[dict[str, Any]], metrics: Mapping[str, str]) -> dict[str, float | int]:

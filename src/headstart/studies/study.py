@@ -40,6 +40,7 @@ class Study:
         checks: module that compares its sections with data and networks, see `headstart.steps.check`.
         decided_by: its sections that no network is trained by, but that its tables and claims read.
         published: files in `published/` whose content its tables hold.
+        curves: first words of its figures' tables that `dvc plots` draws as curves; may be empty.
         metrics: what `dvc exp show` lists of it: names of columns -> claims whose value stands there.
     """
 
@@ -63,4 +64,5 @@ class Study:
     checks: str = ""
     decided_by: tuple[str, ...] = ()
     published: tuple[str, ...] = field(default=())
+    curves: str = ""
     metrics: Mapping[str, str] = field(default_factory=dict)

@@ -60,6 +60,7 @@ STUDY = Study(
     checks="headstart.studies.early_stopping.checks",
     decided_by=("statistics",),
     published=("early_stopping.csv", "early_stopping_protocols.csv"),
+    curves="transfer_",
     metrics={
         "gain_over_scratch": "C0",
         "gain_of_earlier_start": "C1",
