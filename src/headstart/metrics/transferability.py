@@ -40,36 +40,21 @@ def logme(features: Features, labels: Labels) -> float:
     squares, count, width = singular.square(), len(labels), features.shape[1]
     projected = (left.T @ targets).square()
     outside = (targets.square().sum(0) - projected.sum(0)).clamp_min(0.0)
-    found = [
-        _evidence(squares, projected[:, each], outside[each], count, width)
-        for each in range(targets.shape[1])
-    ]
-    return float(torch.stack(found).mean())
-
-
-def _evidence(
-    squares: Tensor, projected: Tensor, outside: Tensor, count: int, width: int
-) -> Tensor:
-    """Return the largest log evidence of one class, divided by the number of images."""
     tiny = torch.finfo(torch.float64).tiny
-    alpha = beta = squares.new_ones(())
+    alpha = beta = targets.new_ones(targets.shape[1])
+    squares = squares[:, None]
     for _ in range(EVIDENCE_STEPS):
         ratio = alpha / beta
-        fitted = (squares / (squares + ratio)).sum()
-        weights = (squares * projected / (squares + ratio).square()).sum()
-        residual = (projected * (ratio / (squares + ratio)).square()).sum() + outside
-        before, alpha = alpha, fitted / (weights + tiny)
-        beta = (count - fitted) / (residual + tiny)
-        if abs(alpha / beta - ratio) <= EVIDENCE_TOLERANCE * ratio and abs(alpha - before) <= (
-            EVIDENCE_TOLERANCE * before
-        ):
+        share = squares / (squares + ratio)
+        fitted = share.sum(0)
+        weights = (share * projected / (squares + ratio)).sum(0)
+        residual = ((1 - share).square() * projected).sum(0) + outside
+        alpha, beta = fitted / (weights + tiny), (count - fitted) / (residual + tiny)
+        if ((alpha / beta - ratio).abs() <= EVIDENCE_TOLERANCE * ratio).all():
             break
-    ratio = alpha / beta
-    weights = (squares * projected / (squares + ratio).square()).sum()
-    residual = (projected * (ratio / (squares + ratio)).square()).sum() + outside
-    determinant = torch.log(alpha + beta * squares).sum() + (width - len(squares)) * alpha.log()
+    determinant = (alpha + beta * squares).log().sum(0) + (width - len(squares)) * alpha.log()
     gaussian = count * (beta / (2 * torch.pi)).log() + width * alpha.log() - determinant
-    return (gaussian - beta * residual - alpha * weights) / (2 * count)
+    return float((gaussian - beta * residual - alpha * weights).mean() / (2 * count))
 
 
 def ridge_probe(
