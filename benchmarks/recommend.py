@@ -82,7 +82,7 @@ def held_out(models: Sequence[str], seeds: Sequence[int], rates: Sequence[float]
     networks = draw("networks", seeds, max(1, round(0.3 * len(seeds))))
     low, high = [r for r in rates if r < 0.3], [r for r in rates if r >= 0.3]
     return HeldOut(
-        tuple(map(str, networks)),
+        tuple(sorted(map(str, networks), key=int)),
         tuple(draw("target", ["cyrillic", "digits"])),
         str(draw("shots", [1, 20])[0]),
         (*draw("low rate", low), *draw("high rate", high)),
@@ -210,8 +210,10 @@ def judged(rows: pd.DataFrame, rules: list[Rule], teaching: pd.DataFrame | None)
             rows["taught"] = teacher.rank(rows, False)
             before = with_regret(highest(rows, "taught", tuned), rows, tuned)
             parts.append(before.assign(rule="taught, nothing tried", cost=0.0))
-            found = with_regret(search(rows, replayed, teacher, BUDGET), rows, tuned)
-            parts.append(found.assign(rule="**recommend**"))
+            short = Teacher(teaching, tuned, recall=False)
+            for name, each in (("taught, short runs", short), ("**recommend**", teacher)):
+                found = with_regret(search(rows, replayed, each, BUDGET), rows, tuned)
+                parts.append(found.assign(rule=name))
     chosen = with_regime(pd.concat(parts, ignore_index=True))
     fixed, tuned_best = (
         chosen.join(rows.groupby(cell_of(kind))["elsewhere"].max().rename("most"), on=cell_of(kind))
@@ -312,12 +314,8 @@ def author_logs(path: Path) -> pd.DataFrame:
     table = read_author_runs(path)
     keys = [*CELL, "source_epoch", "learning_rate"]
     runs = table[(table["mode"] == "finetune") & (table["metric"] == "oracle_peak")]
-    atlas = (
-        runs.groupby(keys, as_index=False)["value"]
-        .mean()
-        .rename(columns={"value": "test_accuracy"})
-    )
-    atlas["shots"] = atlas["shots"].astype(str)
+    atlas = runs.groupby(keys)["value"].mean().rename("test_accuracy").reset_index()
+    atlas["shots"] = atlas["shots"].map("{:g}".format)
     parts = []
     for network in sorted(atlas["seed"].unique()):
         rows = swapped(atlas[atlas["seed"] == network])
@@ -347,7 +345,7 @@ def render(table: pd.DataFrame, title: str) -> str:
         lines.append(f"| **{regime}**, noise floor {rows['floor'].iloc[0]:.1f} | | | | | |")
         lines += [
             f"| {row.rule} | {row.cost:.1f} | {row.regret:.1f} | {row.error:.1f} | {row.within:.0f} | {row.cells} |"
-            for row in rows.itertuples()
+            for _, row in rows.iterrows()
         ]
     return "\n".join(lines)
 
@@ -357,7 +355,7 @@ def study_tables(folder: Path, cache: Path | None, log: Callable[[str], None]) -
     params = read_yaml(folder / "params.yaml")
     atlas = with_scores(read_study(folder), folder, cache)
     models = [name for name in params["transfer"] if name in set(atlas["model"])]
-    rates = sorted(atlas[atlas["shots"] == PRIMARY["shots"]]["learning_rate"].unique())
+    rates = sorted(atlas[atlas["shots"] == PRIMARY["shots"]]["learning_rate"].unique().tolist())
     out = held_out(models, sorted(map(int, atlas["seed"].unique())), rates)
     log(f"{len(atlas)} runs; held out: {out}")
     for title, teaching, rows in splits(atlas, out):

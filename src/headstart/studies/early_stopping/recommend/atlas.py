@@ -30,7 +30,7 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> pd.DataFrame:
     kept["epochs"] = int(curves["target_epoch"].max())
     first = curves[curves["target_epoch"].between(1, FOLLOWED)]
     wide = first.pivot(index=keys, columns="target_epoch", values=list(EARLY))
-    wide.columns = [f"{name}_{epoch}" for name, epoch in wide.columns]
+    wide.columns = pd.Index([f"{measure}_{epoch}" for measure, epoch in wide.columns.to_list()])
     table = kept.join(wide).reset_index()
     return table.assign(**{name: names[name] for name in (*NETWORK, "target")})
 

@@ -28,6 +28,10 @@ HIGH = 0.3
 """Fixed rates from here on are judged apart: late checkpoints can no longer be trained at them."""
 LONG = 4
 """Epochs after which training speed decides between rates."""
+KIND = ["source", "model", "target", "shots", "learning_rate"]
+"""Runs of other networks that differ from a candidate in the network, its draws and the epoch alone."""
+OCTAVES = 0.2
+"""Standard deviation of the weights of runs from other epochs, in doublings of 1 + epoch."""
 LARGEST_LOG = 7.0
 """Losses are read up to e^7; those of lost runs are not finite."""
 
@@ -66,6 +70,31 @@ def training_speed(rows: pd.DataFrame, epochs: int) -> Array:
     return np.nan_to_num(total, nan=-np.inf)
 
 
+def learned(rows: pd.DataFrame, atlas: pd.DataFrame) -> pd.Series:
+    """Return the mean test accuracy of other networks' runs of the same kind from about the same epoch.
+
+    Weights are Gaussian in log2(1 + epoch). NaN where fewer than nine networks have such runs.
+    """
+    found = pd.Series(np.nan, rows.index)
+    kinds = {kind: others for kind, others in atlas.groupby(KIND) if _enough(others)}
+    for kind, mine in rows.groupby(KIND):
+        if kind in kinds:
+            own, others = (
+                np.log2(1.0 + each["source_epoch"].to_numpy(float)) for each in (mine, kinds[kind])
+            )
+            distance = (own[:, None] - others) / OCTAVES
+            # The nearest run has weight 1, so that an epoch far from all others has its neighbour's mean.
+            nearest = np.square(distance).min(axis=1, keepdims=True)
+            weights = np.exp((nearest - np.square(distance)) / 2)
+            accuracies = kinds[kind]["test_accuracy"].to_numpy(float)
+            found[mine.index] = weights @ accuracies / weights.sum(axis=1)
+    return found
+
+
+def _enough(rows: pd.DataFrame) -> bool:
+    return bool(rows["seed"].nunique() >= CALIBRATING)
+
+
 class Prediction:
     """Ridge regression on the inputs, their squares and products; of a cell's differences, or of accuracies.
 
@@ -101,9 +130,13 @@ class Prediction:
 class Teacher:
     """What an atlas of other networks teaches about one kind of choice: at a fixed rate, or over rates."""
 
-    def __init__(self, atlas: pd.DataFrame, tuned: bool) -> None:
-        """Fit predictions before and after one target epoch, of differences in a cell, and of accuracy itself."""
+    def __init__(self, atlas: pd.DataFrame, tuned: bool, *, recall: bool = True) -> None:
+        """Fit predictions before and after one target epoch, of differences in a cell, and of accuracy itself.
+
+        Without `recall`, runs of the same kind are not looked up, and every choice takes short runs.
+        """
         self.tuned, self.cell = tuned, cell_of(tuned)
+        self.known = atlas if recall else atlas.iloc[:0]
         self.before = Prediction(atlas, False, self.cell)
         self.after = Prediction(atlas, True, self.cell)
         self.level = Prediction(atlas, True, None)
@@ -123,9 +156,8 @@ class Teacher:
 def search(rows: pd.DataFrame, follow: Follow, teacher: Teacher, budget: float) -> pd.DataFrame:
     """Choose one candidate in every cell, and return it with what it cost.
 
-    Every candidate, or as many as the budget allows and other networks prefer, is trained for one epoch.
-    At a fixed rate what is expected then decides. Over rates the best of them are trained for 4 epochs, and
-    training speed decides: what a rate is worth differs between recipes more than what an epoch is worth.
+    Where nine other networks were fine-tuned so, at every rate of the cell, their mean decides: short runs
+    add nothing to it. Elsewhere they are made, as far as the budget goes.
 
     Args:
         rows: candidates, with the columns of a cell and `epochs` of a whole run.
@@ -136,25 +168,40 @@ def search(rows: pd.DataFrame, follow: Follow, teacher: Teacher, budget: float) 
     Returns:
         The chosen rows with `expected` (accuracy, a fraction) and `cost` (a share, as the budget).
     """
-    cells = rows.groupby(teacher.cell, sort=False)
-    all_epochs = cells["epochs"].transform("sum")
-    allowed = budget * all_epochs
-    rows = rows.assign(all_epochs=all_epochs, allowed=allowed, score=teacher.rank(rows, False))
-    tried = follow(rows[_place(rows, teacher.cell) <= np.maximum(allowed, 1.0)], 1)
+    told = learned(rows, teacher.known)
+    known = told.notna().groupby([rows[name] for name in teacher.cell]).transform("all")
+    recalled = rows.assign(score=told, expected=told, cost=0.0)[known]
+    parts = [recalled[_place(recalled, teacher.cell) == 1]] if known.any() else []
+    if not known.all():
+        parts.append(_by_short_runs(rows[~known], follow, teacher, budget))
+    return pd.concat(parts)
+
+
+def _by_short_runs(
+    rows: pd.DataFrame, follow: Follow, teacher: Teacher, budget: float
+) -> pd.DataFrame:
+    """Choose one candidate in every cell after one target epoch of each, over rates after 4 of the best.
+
+    Every candidate, or as many as the budget allows and other networks prefer, is trained for one epoch. At
+    a fixed rate what is expected then decides. Over rates the best of them are trained on, and training
+    speed decides: what a rate is worth differs between recipes more than what an epoch is worth.
+    """
+    all_epochs = rows.groupby(teacher.cell, sort=False)["epochs"].transform("sum")
+    rows = rows.assign(all_epochs=all_epochs, allowed=budget * all_epochs)
+    rows["score"] = teacher.rank(rows, False)
+    tried = follow(rows[_place(rows, teacher.cell) <= rows["allowed"].clip(lower=1.0)], 1)
     tried = tried.assign(score=teacher.rank(tried, True), expected=teacher.expected(tried))
     number = tried.groupby(teacher.cell, sort=False)["score"].transform("size")
-    left = np.floor((tried["allowed"] - number) / (LONG - 1))
-    longer = left.where(left >= 2, 0.0) if teacher.tuned else 0.0 * left
-    kept = tried[_place(tried, teacher.cell) <= np.maximum(longer, 1.0)]
+    left = np.floor((tried["allowed"] - number) / (LONG - 1)) * teacher.tuned
+    longer = np.minimum(left.where(left >= 2, 0.0), number)
+    kept = tried[_place(tried, teacher.cell) <= longer.clip(lower=1.0)]
     deciding = kept[longer[kept.index] > 0]
     if len(deciding):
-        deciding = follow(deciding, LONG)
         kept = kept.assign(score=0.0)
-        kept.loc[deciding.index, "score"] = training_speed(deciding, LONG)
+        kept.loc[deciding.index, "score"] = training_speed(follow(deciding, LONG), LONG)
     chosen = kept[_place(kept, teacher.cell) == 1]
-    # There may be fewer to follow than the budget allows.
-    followed = np.minimum(longer, number)[chosen.index] * (LONG - 1)
-    return chosen.assign(cost=(number[chosen.index] + followed) / chosen["all_epochs"])
+    epochs = number[chosen.index] + longer[chosen.index] * (LONG - 1)
+    return chosen.assign(cost=epochs / chosen["all_epochs"])
 
 
 def _place(rows: pd.DataFrame, cell: list[str]) -> pd.Series:
