@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,22 +92,59 @@ def held_out(models: Sequence[str], seeds: Sequence[int], rates: Sequence[float]
 
 def read_study(folder: Path) -> pd.DataFrame:
     """Return the fine-tuning runs of a study's networks that have two draws of their own."""
+    return gather(bundles(folder))
+
+
+def bundles(folder: Path) -> list[tuple[Path, dict[str, str]]]:
+    """Return the folders of these runs, with source, model, target and seed of each."""
     found = []
     for path in sorted(folder.glob("results/transfer/*/manifest.json")):
         manifest = json.loads(path.read_text())
-        if (
-            manifest["wildcards"]["arm"] == "finetune"
-            and len(manifest["params"]["transfer"]["draws"]) > 1
-        ):
+        draws = manifest["params"]["transfer"]["draws"]
+        if manifest["wildcards"]["arm"] == "finetune" and len(draws) > 1:
             found.append((path.parent, manifest["wildcards"]))
-    return gather(found)
+    return found
 
 
-def with_scores(atlas: pd.DataFrame, folder: Path, cache: Path | None) -> pd.DataFrame:
-    """Add the scores of the checkpoints, as `score_table` made them, their plasticity, and the source-best epoch."""
-    if cache and cache.exists():
-        scores = pd.read_parquet(cache).astype({"seed": str, "shots": str})
-        atlas = atlas.merge(scores, on=[*CELL, "source_epoch"], how="left")
+def make_scores(folder: Path, networks: Collection[str]) -> pd.DataFrame:
+    """Return the scores of the checkpoints of some networks on the images of every draw."""
+    from headstart.artifacts.store import Artifact
+    from headstart.steps.sections import model_of, read_task
+    from headstart.studies.early_stopping.recommend.scores import score_table
+    from headstart.tasks.task import draw_shots
+    from headstart.training.checkpoint_series import CheckpointSeries
+    from headstart.training.device import one_thread
+
+    one_thread()
+    made = {}
+    for path in folder.glob("results/*/*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        made[manifest["key"]] = Artifact(path.parent, manifest)
+    parts = []
+    for path, names in bundles(folder):
+        if names["seed"] in networks:
+            manifest = json.loads((path / "manifest.json").read_text())
+            inputs = [made[key] for key in manifest["inputs"]]
+            (pretrain,) = (each for each in inputs if each.manifest["step"] == "pretrain")
+            dataset = {"dataset": manifest["params"]["task"]["dataset"]}
+            data = next(each for each in inputs if each.manifest["wildcards"] == dataset)
+            task = read_task(names["target"], manifest["params"], data)
+            model, shape = model_of(manifest["params"]), task.train.images.shape
+            series = CheckpointSeries(pretrain, model, shape, "cpu")
+            runs = pd.read_parquet(path / "runs.parquet")
+            for (shots, draw), rows in runs.groupby(["shots", "draw"]):
+                train = draw_shots(task, int(shots), int(draw))
+                epochs = sorted(rows["source_epoch"].unique())
+                table = score_table(series, epochs, train, task.validation, series.normalization)
+                own = {name: names[name] for name in (*NETWORK, "target")}
+                parts.append(table.assign(**own, shots=str(shots), draw=draw))
+    return pd.concat(parts, ignore_index=True)
+
+
+def with_scores(atlas: pd.DataFrame, folder: Path, scores: pd.DataFrame) -> pd.DataFrame:
+    """Add the scores of checkpoints, their plasticity, and the source-best epoch."""
+    scores = scores.astype({"seed": str, "shots": str})
+    atlas = atlas.merge(scores, on=[*CELL, "source_epoch"], how="left")
     parts = []
     for path in sorted(folder.glob("results/plasticity/*/manifest.json")):
         names = json.loads(path.read_text())["wildcards"]
@@ -352,12 +389,16 @@ def render(table: pd.DataFrame, title: str) -> str:
 
 def study_tables(folder: Path, cache: Path | None, log: Callable[[str], None]) -> None:
     """Print what was held out and the tables of every question."""
-    params = read_yaml(folder / "params.yaml")
-    atlas = with_scores(read_study(folder), folder, cache)
+    params, atlas = read_yaml(folder / "params.yaml"), read_study(folder)
     models = [name for name in params["transfer"] if name in set(atlas["model"])]
-    rates = sorted(atlas[atlas["shots"] == PRIMARY["shots"]]["learning_rate"].unique().tolist())
-    out = held_out(models, sorted(map(int, atlas["seed"].unique())), rates)
+    rates = atlas[atlas["shots"] == PRIMARY["shots"]]["learning_rate"].unique().tolist()
+    out = held_out(models, sorted(map(int, atlas["seed"].unique())), sorted(rates))
     log(f"{len(atlas)} runs; held out: {out}")
+    known = bool(cache and cache.exists())
+    scores = pd.read_parquet(cache) if known and cache else make_scores(folder, out.networks)
+    if cache and not known:
+        scores.to_parquet(cache)
+    atlas = with_scores(atlas, folder, scores)
     for title, teaching, rows in splits(atlas, out):
         rows = rows.reset_index(drop=True)
         rules = add_rules(rows, teaching)
@@ -371,7 +412,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", type=Path, nargs="?", help="folder of a finished study")
-    parser.add_argument("--scores", type=Path, help="table of scores of checkpoints")
+    parser.add_argument(
+        "--scores", type=Path, help="keep the scores of checkpoints here, or take them"
+    )
     parser.add_argument("--author-logs", type=Path, help="runs of the paper's first author")
     options = parser.parse_args()
     if options.study:

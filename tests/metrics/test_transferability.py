@@ -16,7 +16,6 @@ from headstart.metrics.transferability import (
     logme,
     one_hot,
     ridge_probe,
-    training_speed,
 )
 
 
@@ -118,12 +117,6 @@ def test_leep_by_hand() -> None:
     expected = [0.9 * first + 0.1 * second, 0.6 * first + 0.4 * second]
     expected.append(1 - (0.2 * first + 0.8 * second))
     assert leep(chances, labels) == pytest.approx(float(np.log(expected).mean()))
-
-
-def test_training_speed_is_minus_the_sum_of_losses_and_lost_runs_come_last() -> None:
-    assert training_speed([2.0, 1.5]) == -3.5
-    assert training_speed([2.0, math.nan]) == -math.inf
-    assert training_speed([2.0, math.inf]) == -math.inf
 
 
 def test_one_class_is_refused() -> None:

@@ -1,13 +1,10 @@
 """Transferability scores: how good the features of a checkpoint are for a target, without training on it.
 
 All read features [n, d] of labelled target images, or the source head's probabilities; higher is better.
-None of them trains the backbone, so that none can see whether it still can be trained. `training_speed`
-reads the first epochs of such a training.
+None of them trains the backbone, so that none can see whether it still can be trained.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -105,16 +102,6 @@ def leep(probabilities: Float[Tensor, "n z"], labels: Labels) -> float:
     joint = targets.T @ chances
     conditional = joint / joint.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
     return float(((chances @ conditional.T) * targets).sum(1).log().mean())
-
-
-def training_speed(losses: Sequence[float]) -> float:
-    """Return minus the sum of the training losses of the first epochs, measured on the way.
-
-    It is the estimator TSE of Ru et al. 2021 ("Speedy performance estimation", eq. 2), a bound on the log
-    evidence under sampled posteriors (Lyle et al. 2020). Losses that are not finite give −∞.
-    """
-    total = -float(torch.tensor(losses, dtype=torch.float64).sum())
-    return total if total == total else -torch.inf
 
 
 def one_hot(labels: Labels) -> Float[Tensor, "n classes"]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -77,11 +79,12 @@ def recommend(
     rows = pd.DataFrame(product(epochs, rates), columns=["source_epoch", "learning_rate"])
     rows = rows.assign(epochs=options.epochs, **{name: str(value) for name, value in names.items()})
     order = RunSeeds("transfer", tuple(str(names[name]) for name in NAMES))
-    runs = ShortRuns(series, images, options, order, report)
     atlas = atlas[atlas["seed"].astype(str) != str(names["seed"])]
-    if atlas.empty:
-        return _untaught(rows, runs, budget)
-    chosen = search(rows, runs, Teacher(atlas, tuned), budget).iloc[0]
+    with TemporaryDirectory() as folder:
+        runs = ShortRuns(series, images, options, order, Path(folder), report)
+        if atlas.empty:
+            return _untaught(rows, runs, budget)
+        chosen = search(rows, runs, Teacher(atlas, tuned), budget).iloc[0]
     said = Calibration(atlas, tuned, budget).forecast(chosen)
     hesitation = ""
     if np.isnan(said.low):

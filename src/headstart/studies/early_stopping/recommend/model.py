@@ -66,8 +66,8 @@ def training_speed(rows: pd.DataFrame, epochs: int) -> Array:
     Losses are measured on the way; a run that was lost has −∞.
     """
     losses = rows[[f"train_loss_{epoch}" for epoch in range(1, epochs + 1)]]
-    total: Array = -losses.sum(axis=1, skipna=False).to_numpy(float)
-    return np.nan_to_num(total, nan=-np.inf)
+    total = -losses.sum(axis=1, skipna=False).to_numpy(float)
+    return np.where(np.isnan(total), -np.inf, total)
 
 
 def learned(rows: pd.DataFrame, atlas: pd.DataFrame) -> pd.Series:
@@ -266,14 +266,13 @@ class Calibration:
         Choices of the same kind count: source, model, target and shots, and whether a fixed rate is high. A
         rate at which no other network was fine-tuned so has none.
         """
-        mine = _of_kind(self.choices, chosen)
-        if not self.tuned and len(mine):
-            mine = mine[(mine["learning_rate"] >= HIGH) == (chosen["learning_rate"] >= HIGH)]
-        if chosen["learning_rate"] not in set(_of_kind(self.atlas, chosen)["learning_rate"]):
-            mine = mine.iloc[:0]
-        number = int(mine["seed"].nunique()) if len(mine) else 0
+        alike = _of_kind(self.atlas, chosen)
+        number = int(alike[alike["learning_rate"] == chosen["learning_rate"]]["seed"].nunique())
         if number < CALIBRATING:
             return Forecast(np.nan, np.nan, np.nan, number)
+        mine = _of_kind(self.choices, chosen)
+        if not self.tuned:
+            mine = mine[(mine["learning_rate"] >= HIGH) == (chosen["learning_rate"] >= HIGH)]
         half = half_width(mine)
         known = mine.dropna(subset="regret")
         share = known.groupby("seed")["regret"].apply(lambda lost: (lost <= WITHIN + 1e-9).mean())
@@ -284,7 +283,7 @@ class Calibration:
 
 def _of_kind(rows: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
     """Return the rows of the same source, model, target and number of images as a choice."""
-    for name in ("source", "model", "target", "shots") if len(rows) else ():
+    for name in KIND[:-1]:
         rows = rows[rows[name].astype(str) == str(chosen[name])]
     return rows
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,7 @@ from headstart.training.run import Run, read_state, write_state
 class ShortRuns:
     """Trains candidates as `transfer` would, for their first epochs only; test images are not read.
 
-    States wait in a temporary folder, so that memory holds one network whatever the number of candidates.
+    Memory holds one network, whatever the number of candidates: the states of the others are in files.
     """
 
     def __init__(
@@ -33,9 +32,13 @@ class ShortRuns:
         images: RunImages,
         options: Transfer,
         seeds: RunSeeds,
+        folder: Path,
         report: Callable[[str], None],
     ) -> None:
-        """Prepare runs on the training images of `images`; validation images are those of its task."""
+        """Prepare runs on the training images of `images`; validation images are those of its task.
+
+        States wait in an existing folder, which the caller deletes.
+        """
         self.series, self.options, self.report = series, options, report
         self.training_seed = seeds.of("training")
         shared = (series.device, options.channels_last)
@@ -52,7 +55,7 @@ class ShortRuns:
             images.task.validation, images.normalization, EVALUATION_BATCH, *shared
         )
         self.classes = len(images.task.classes)
-        self._folder = TemporaryDirectory()
+        self._folder = folder
         self._epochs: dict[tuple[int, float], int] = {}
 
     @property
@@ -85,7 +88,7 @@ class ShortRuns:
         network = self.series.start(source_epoch, self.classes, self.options.head_seed)
         updates = Updates(network, self.train, self.options, rate, self.training_seed)
         run = Run(updates, self.validation, None, Selection(), ())
-        path = Path(self._folder.name) / f"{source_epoch}-{rate!r}.pt"
+        path = self._folder / f"{source_epoch}-{rate!r}.pt"
         state: dict[str, Any] | None = read_state(path, run.identity(), updates.device)
         if state:
             run.restore(state)
