@@ -82,7 +82,12 @@ def recommend_text(request: Request, params: Path, report: Callable[[str], None]
     shots = request.shots or _shots(options, task)
     train = draw_shots(task, shots, request.draw)
     images = RunImages(train, task, network.normalization_by(options.normalization, train))
-    taught = [(open_artifact(job).path, job.wildcards) for job in arms if is_made(job)]
+    # Runs of another length or optimiser have other losses after an epoch, and other rates.
+    taught = [
+        (open_artifact(job).path, job.wildcards)
+        for job in arms
+        if _protocol(job) == (options.epochs, options.optimizer.name) and is_made(job)
+    ]
     names = {name: source.wildcards[name] for name in ("source", "model", "seed")}
     names |= {"target": task.name, "shots": str(shots), "draw": str(request.draw)}
     found = recommend(
@@ -96,6 +101,11 @@ def recommend_text(request: Request, params: Path, report: Callable[[str], None]
         report=report,
     )
     return render(found, f"{source.name} on {task.name}, {len(train.labels)} training images")
+
+
+def _protocol(job: Job) -> tuple[int, str]:
+    transfer = job.params["transfer"]
+    return transfer["epochs"], transfer["optimizer"]["name"]
 
 
 def _network(plan: Plan, name: str) -> Job:

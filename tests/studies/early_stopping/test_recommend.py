@@ -113,6 +113,20 @@ def test_the_mean_of_other_networks_is_known_only_where_nine_of_them_are() -> No
     assert np.allclose(told, rows["test_accuracy"], atol=0.02)
 
 
+@pytest.mark.parametrize("epochs", [1, 3, 16])
+def test_a_budget_is_kept_also_where_runs_are_short_or_few_candidates_can_be_tried(
+    epochs: int,
+) -> None:
+    atlas = planted(3).assign(epochs=epochs)
+    new = atlas["seed"] == "2"
+    for budget, tuned in product((0.02, 0.4), (True, False)):
+        rows = swapped(atlas[new])
+        found = search(rows, replayed, Teacher(atlas[~new], tuned), budget)
+        candidates = len(EPOCHS) * (len(RATES) if tuned else 1)
+        assert (found["cost"] <= max(budget, 1 / candidates / epochs) + 1e-9).all()
+        assert len(found) == (2 if tuned else 6)
+
+
 def test_training_speed_is_minus_the_sum_of_losses_and_lost_runs_come_last() -> None:
     rows = pd.DataFrame({"train_loss_1": [2.0, 2.0, 1.0], "train_loss_2": [1.5, np.nan, np.inf]})
     assert training_speed(rows, 2).tolist() == [-3.5, -np.inf, -np.inf]

@@ -192,15 +192,17 @@ def _by_short_runs(
     tried = follow(rows[_place(rows, teacher.cell) <= rows["allowed"].clip(lower=1.0)], 1)
     tried = tried.assign(score=teacher.rank(tried, True), expected=teacher.expected(tried))
     number = tried.groupby(teacher.cell, sort=False)["score"].transform("size")
-    left = np.floor((tried["allowed"] - number) / (LONG - 1)) * teacher.tuned
+    long = min(LONG, int(rows["epochs"].min()))
+    more = max(long - 1, 1)
+    left = np.floor((tried["allowed"] - number) / more) * (teacher.tuned and long > 1)
     longer = np.minimum(left.where(left >= 2, 0.0), number)
     kept = tried[_place(tried, teacher.cell) <= longer.clip(lower=1.0)]
     deciding = kept[longer[kept.index] > 0]
     if len(deciding):
         kept = kept.assign(score=0.0)
-        kept.loc[deciding.index, "score"] = training_speed(follow(deciding, LONG), LONG)
+        kept.loc[deciding.index, "score"] = training_speed(follow(deciding, long), long)
     chosen = kept[_place(kept, teacher.cell) == 1]
-    epochs = number[chosen.index] + longer[chosen.index] * (LONG - 1)
+    epochs = number[chosen.index] + longer[chosen.index] * more
     return chosen.assign(cost=epochs / chosen["all_epochs"])
 
 
