@@ -30,7 +30,9 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> pd.DataFrame:
     kept["epochs"] = int(curves["target_epoch"].max())
     first = curves[curves["target_epoch"].between(1, FOLLOWED)]
     wide = first.pivot(index=keys, columns="target_epoch", values=list(EARLY))
-    wide.columns = pd.Index([f"{measure}_{epoch}" for measure, epoch in wide.columns.to_list()])
+    # The pivoted columns are pairs of a measure and an epoch.
+    pairs = (wide.columns.get_level_values(level) for level in (0, 1))
+    wide.columns = pd.Index([f"{measure}_{epoch}" for measure, epoch in zip(*pairs, strict=True)])
     table = kept.join(wide).reset_index()
     return table.assign(**{name: names[name] for name in (*NETWORK, "target")})
 
