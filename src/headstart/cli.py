@@ -229,6 +229,34 @@ def controls(
     print(_imported("headstart.maintenance.claim_text").controls_text(jobs))
 
 
+@app.command
+def recommend(
+    *,
+    checkpoints: str,
+    target: str,
+    budget: str = "10%",
+    shots: int | None = None,
+    draw: int = 0,
+    rates: Annotated[list[float] | None, Parameter(consume_multiple=True, negative=())] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Say which checkpoint to fine-tune on a target and at which rate, how sure that is, and what it took.
+
+    Args:
+        checkpoints: of which network, by the name of its job, such as latin-convnet-seed0.
+        target: a task of the params, or a folder with a folder of images for each class.
+        budget: share of the target epochs of fine-tuning every candidate.
+        shots: training images of each class; without it, as many as the study has.
+        draw: of the training images.
+        rates: to choose from; one is a fixed rate, none are those of the study.
+        params: params file.
+    """
+    module = _imported("headstart.maintenance.recommend")
+    share, chosen = module.budget_of(budget), tuple(rates or ())
+    request = module.Request(checkpoints, target, share, shots, draw, chosen)
+    print(module.recommend_text(request, params, lambda line: print(line, file=sys.stderr)))
+
+
 @app.command(name="compare")
 def compare_networks(
     one: str,

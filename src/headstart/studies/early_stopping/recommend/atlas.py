@@ -1,0 +1,65 @@
+"""Finished runs of other networks as one table: what they reached, and what their first epoch looked like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+NETWORK = ["source", "model", "seed"]
+CELL = [*NETWORK, "target", "shots", "draw"]
+"""What a person has: a network, a task and some images of it. Runs of a cell differ in `CANDIDATE`."""
+CANDIDATE = ["source_epoch", "learning_rate"]
+EARLY = ("train_loss", "validation_loss", "validation_accuracy")
+"""Read after each of the first target epochs, as columns `train_loss_1` and so on."""
+FOLLOWED = 8
+
+
+def read_runs(folder: Path, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return one row per run of a bundle of `transfer`, of the network and target that `names` say.
+
+    Columns: `CELL`, `CANDIDATE`, `epochs` (of the whole run), `validation_accuracy` and `test_accuracy` (at
+    the epoch that validation chose), and those of `EARLY` for the first 8 epochs.
+    """
+    runs = pd.read_parquet(folder / "runs.parquet")
+    curves = pd.read_parquet(folder / "curves.parquet")
+    keys = ["source_epoch", "shots", "draw", "learning_rate"]
+    kept = runs[[*keys, "validation_accuracy", "test_accuracy"]].set_index(keys)
+    kept["epochs"] = int(curves["target_epoch"].max())
+    first = curves[curves["target_epoch"].between(1, FOLLOWED)]
+    wide = first.pivot(index=keys, columns="target_epoch", values=list(EARLY))
+    # The pivoted columns are pairs of a measure and an epoch.
+    pairs = (wide.columns.get_level_values(level) for level in (0, 1))
+    wide.columns = pd.Index([f"{measure}_{epoch}" for measure, epoch in zip(*pairs, strict=True)])
+    table = kept.join(wide).reset_index()
+    return table.assign(**{name: names[name] for name in (*NETWORK, "target")})
+
+
+def gather(bundles: Iterable[tuple[Path, Mapping[str, str]]]) -> pd.DataFrame:
+    """Return the runs of several bundles as one table, empty where there is none."""
+    tables = [read_runs(folder, names) for folder, names in bundles]
+    columns = [*CELL, *CANDIDATE, "epochs", "validation_accuracy", "test_accuracy"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def numbers(shots: pd.Series) -> pd.Series:
+    """Return numbers of images per class as numbers; all images count as the largest number there is."""
+    numbers = pd.to_numeric(shots, errors="coerce")
+    return numbers.fillna(numbers.max() if numbers.notna().any() else 1.0)
+
+
+def swapped(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the test accuracies of each run on another draw of its network, as `elsewhere`.
+
+    Draws of a network are taken in turn, so that each is read once; a run whose network has one draw of
+    that number of images has NaN.
+    """
+    groups = [*NETWORK, "target", "shots", *CANDIDATE]
+    ordered = table.sort_values([*groups, "draw"])
+    grouped = ordered.groupby(groups, sort=False)["test_accuracy"]
+    following = grouped.shift(-1)
+    following = following.fillna(grouped.transform("first"))
+    single = grouped.transform("size") < 2
+    return table.assign(elsewhere=following.mask(single, np.nan).reindex(table.index))
