@@ -63,6 +63,7 @@ class Finished:
             for role, arm in ROLES.items():
                 if (names["model"], names["arm"]) == (model, arm):
                     self.values[role, int(names["seed"])] = artifact
+        self.scores: dict[Any, Tensor] = {}
         self.seeds = sorted({seed for _, seed in self.values})
         first = self.values["finetuned", self.seeds[0]]
         self.params = first.manifest["params"]
@@ -209,11 +210,14 @@ def evaluated(study: Finished, options: Scores, probe: Any = None) -> tuple[Tabl
         for seed in study.seeds:
             series = study.series(role, seed)
             own = role == "probe" and probe is not None
-            network = probed(study, series, probe) if own else series.network(series.best)
-            seen = series.normalization
-            inputs = masked_inputs(subjects, options.baseline, seen, study.task, "cpu")
-            arguments = (subjects.labels, subjects.count, options.chunk_size, None, masks)
-            found[role].append(subset_scores(network, inputs, *arguments).double())
+            place = role, seed, probe if own else None, options.model_dump_json()
+            if place not in study.scores:
+                network = probed(study, series, probe) if own else series.network(series.best)
+                seen = series.normalization
+                inputs = masked_inputs(subjects, options.baseline, seen, study.task, "cpu")
+                arguments = (subjects.labels, subjects.count, options.chunk_size, None, masks)
+                study.scores[place] = subset_scores(network, inputs, *arguments).double()
+            found[role].append(study.scores[place])
     return found, masks
 
 
