@@ -211,7 +211,7 @@ def by_spex(scored: Callable[[Tensor], Tensor], order: int, budget: int, unseen:
 
 
 def sample_masks(patch: int, number: int, orders: tuple[int, ...], images: int) -> None:
-    """One row for each order and image: R² over unseen masks and seconds, ours and that of SPEX."""
+    """One row for each order and image: R² over unseen masks and CPU seconds, ours and that of SPEX."""
     network, pictures, labels = transformer(patch)
     side = DIGIT // patch
     cells = [(row, column) for row in range(side) for column in range(side)]
@@ -236,18 +236,18 @@ def sample_masks(patch: int, number: int, orders: tuple[int, ...], images: int) 
             return subset_scores(network, of_image, labels[chosen], players, CHUNK, masks=shown)[0]
 
         known, true = scored(masks), scored(unseen).double()
-        start = time.perf_counter()
+        start = time.process_time()
         fit = design.fit(known[None])
-        middle = time.perf_counter()
+        middle = time.process_time()
         predicted = fit.coefficients[0] @ signs(terms[fit.terms], unseen).T
         line = (
             f"  order {order}, image {image}: {len(fit.terms) - 1} of {len(terms) - 1:,} terms, R² "
         )
         line += f"{float(fit.r2[0]):.3f} held out, {explained(true, predicted):.3f} unseen, "
-        line += f"{middle - start:.2f} s"
+        line += f"{middle - start:.2f} CPU seconds"
         try:
             theirs = by_spex(scored, order, number, unseen)
-            line += f"; SPEX {explained(true, theirs):.3f}, {time.perf_counter() - middle:.1f} s"
+            line += f"; SPEX {explained(true, theirs):.3f}, {time.process_time() - middle:.1f} CPU seconds with its scoring"
         except (ValueError, ImportError) as error:
             line += f"; SPEX: {error}"
         print(line, flush=True)

@@ -8,9 +8,9 @@ from headstart.steps.cost import Cost, asked
 from headstart.studies.knowledge.params import Analysis, Scores
 
 # Seconds of a source network at one source epoch, and at one target epoch of its learning dynamics, for each
-# value of a network: the default's comparisons of 4 networks with 32,768 values took 36.0 s (3 source epochs,
-# 9 target epochs) and 16.3 s (1, 8).
-COMPARED, FOLLOWED = 2.35 / 32_768, 0.22 / 32_768
+# value of a network: the default's comparisons, of 32,768 values each, took 36.0 s (4 networks, 3 source epochs,
+# 9 target epochs) and 16.3 s (3, 1, 8).
+COMPARED, FOLLOWED = 1.54 / 32_768, 0.49 / 32_768
 # Numbers that a second reads of the design, of which a fit reads the whole for every term that it takes.
 FITTED = 1.5e9
 
@@ -49,7 +49,9 @@ def knowledge(job: Job, _: CoreParams) -> Cost:
     return Cost(
         runs=networks,
         files=6 + (masks > 0),
-        disk=600_000 + 8 * scores.images * networks * masks / 3,
+        disk=20_000
+        + 13_000 * seeds * (order if masks else n) * len(roles["init_epochs"])
+        + 8 * scores.images * networks * masks / 3,
         held=3 * 8 * networks * each,
         seconds=seeds * each * compared + fit,
     )

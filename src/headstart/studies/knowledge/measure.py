@@ -143,8 +143,8 @@ def shapley_table(networks: Networks, init_epochs: list[str]) -> pd.DataFrame:
     labels = [networks.classes[label] for label in networks.labels.tolist()]
     parts = []
     for place in places:
-        values = shapley_values(networks.made(place), networks.subsets.members)
-        values = pd.DataFrame(values.numpy())
+        shapley = shapley_values(networks.made(place), networks.subsets.members)
+        values = pd.DataFrame(shapley.numpy())
         table = values.assign(image=range(len(labels)), label=labels).melt(
             ["image", "label"], var_name="player", value_name="value"
         )

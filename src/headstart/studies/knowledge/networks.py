@@ -202,7 +202,9 @@ class Networks:
     def unseen(self, place: Place) -> tuple[Tensor, Tensor] | None:
         """Return what a fit explains of the variance over masks that it never saw, and that variance [images]."""
         tensors = self._tensors(place) if self.masks is not None else None
-        return tensors and (tensors["r2"] * tensors["variance"], tensors["variance"])
+        if tensors is None:
+            return None
+        return tensors["r2"] * tensors["variance"], tensors["variance"]
 
     def right(self, place: Place) -> Tensor | None:
         """Return which of the whole images the network classifies rightly."""
