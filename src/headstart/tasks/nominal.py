@@ -77,7 +77,8 @@ def dataset_size(dataset: Dataset) -> Size:
 def _letters(dataset: Glyphs) -> tuple[dict[str, tuple[str, ...]], bool]:
     """Return the letters of each alphabet; all of them, as a guess, where its fonts are not there."""
     try:
-        return dict(lettering(dataset).letters), False
+        found = lettering(dataset).letters
+        return {str(name): letters for name, letters in found.items()}, False
     except TaskError:
         return {name: tuple(ALPHABETS[name]) for name in dataset.alphabets}, True
 
