@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,6 +30,7 @@ from headstart.studies.early_stopping.figures import verdicts as figures_of_verd
 from headstart.studies.early_stopping.figures.curves import curves_figure as figure_of_curves
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.studies.knowledge.tables import networks_text
+from headstart.tasks.typefaces import lettering
 from headstart.tasks.vision import cifar100_groups
 from headstart.training.checkpoints import load as load_weights
 from headstart.training.checkpoints import save
@@ -36,6 +38,7 @@ from headstart.training.checkpoints import save
 PUBLISHED = ("gutstein_cifar100", "gutstein_mini", "gutstein_caltech")
 NEW = (*PUBLISHED, "gutstein_vgg16", "recommended")
 LARGER = ("thorough", "photographs")
+ATLAS = "atlas"
 JIANG = ("jiang_fine_grained", "jiang_cifar10")
 EVERY_TEN = (*range(0, 201, 10),)
 
@@ -75,7 +78,7 @@ def test_the_runs_of_the_published_protocol_are_as_many_as_published() -> None:
     assert set(runs(preset("gutstein_caltech")).values()) == {550}
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", [*NEW, ATLAS])
 def test_the_number_of_runs_stands_in_the_comment_of_a_preset(name: str) -> None:
     comment = (ROOT / "presets" / f"{name}.yaml").read_text().split("\n\n")[0]
     numbers = {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\d", comment)}
@@ -147,7 +150,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return new_project(tmp_path_factory.mktemp("planned") / "project")
 
 
-@pytest.mark.parametrize("name", [*NEW, *LARGER])
+@pytest.mark.parametrize("name", [*NEW, *LARGER, ATLAS])
 def test_snakemake_plans_a_preset_without_its_data(planned: Project, name: str) -> None:
     planned.headstart("use", name)
     output = planned.snakemake("-n")
@@ -277,6 +280,114 @@ def test_every_arm_of_a_preset_trains_when_reduced(name: str, project: Path) -> 
         claims_are_judged_and_figures_drawn(plan, tables)
 
 
+def test_the_atlas_has_a_cell_for_every_network_checkpoint_target_rate_and_number_of_shots() -> (
+    None
+):
+    params = preset(ATLAS)
+    pretrain, arm = params.pretrain["convnet"], params.section("transfer")["convnet"]["finetune"]
+    scratch = params.section("transfer")["convnet"]["scratch"]
+    assert len(pretrain.seeds) == 20
+    assert len(pretrain.checkpoint_epochs()) == 12
+    assert arm.source_epochs == (*pretrain.checkpoint_epochs(), "best")
+    assert len(arm.targets) == 10
+    assert (min(arm.learning_rates), max(arm.learning_rates)) == (0.02, 0.8)
+    assert (scratch.source_epochs, max(scratch.learning_rates)) == ((0,), 1)
+    assert not set(scratch.learning_rates) & set(arm.learning_rates), "scratch is tuned further"
+    assert (arm.shots, arm.draws, arm.nested_draws) == ((1, 5, 20), (0, 1), True)
+    for part, starts in ((arm, len(pretrain.checkpoint_epochs())), (scratch, 1)):
+        assert starts * len(part.learning_rates) * len(part.draws) % part.slots == 0
+
+
+def test_the_letters_of_the_atlas_are_drawn_by_families_apart_without_any_download() -> None:
+    params = preset(ATLAS)
+    letters = lettering(params.datasets["letters"])
+    train, test = (
+        {face.family for (_, of), faces in letters.faces.items() if of == part for face in faces}
+        for part in ("train", "test")
+    )
+    assert test
+    assert not train & test, "no target is tested on a family that its source network saw"
+    known = {letter for letters in letters.letters.values() for letter in letters}
+    for name, task in params.tasks.items():
+        if task.dataset == "letters" and task.classes != name:
+            assert set(task.classes) <= known, name
+
+
+def test_the_atlas_reduced_to_two_networks_three_checkpoints_and_two_targets_has_its_verdicts(
+    project: Path,
+) -> None:
+    """It keeps its own letters: those of three alphabets."""
+    raw, targets = read(ATLAS), ["cyrillic", "armenian"]
+    raw["tasks"] = {name: raw["tasks"][name] for name in ("latin", *targets)}
+    letters = raw["datasets"]["letters"] | {"alphabets": ["latin", *targets]}
+    raw["datasets"].pop("digits")
+    small = reduced(raw)
+    small["datasets"]["letters"] = letters | {
+        "size": 12,
+        "train_per_class": 12,
+        "test_per_class": 3,
+    }
+    for name, classes in (("cyrillic", "БГД"), ("armenian", "ԱԲԳ")):
+        small["tasks"][name]["classes"] = [*classes]
+    small["pretrain"]["convnet"]["seeds"] = [0, 1]
+    arms = small["transfer"]["convnet"]
+    for arm in arms.values():
+        arm |= {"targets": targets, "draws": [0, 1], "nested_draws": True}
+    arms["finetune"] |= {"learning_rates": [0.1, 0.8]}
+    arms["scratch"] |= {"learning_rates": [0.3, 1.0], "source_epochs": [0]}
+    tables = train(Plan(parse(small)))
+    table = tables["measurements"]
+    named = table["source_epoch"].isin([0, 2]) & (table["split"] == "test")
+    chosen = table[named & (table["metric"] == "accuracy_at_validation_best")]
+    # Two networks, targets, draws and rates, from two epochs; `best` is one of them, or epoch 1.
+    assert len(chosen[chosen["arm"] == "finetune"]) == 2**5
+    assert len(chosen[chosen["arm"] == "scratch"]) == 2**4
+    assert set(chosen.loc[chosen["seed"] == 1, "draw"]) == {1000, 1001}, "draws of its own"
+    verdicts = tables["verdicts"]
+    assert set(verdicts["target"]) == set(targets)
+    primary = verdicts.loc[verdicts["primary"], ["target", "arm"]].drop_duplicates()
+    assert primary.to_numpy().tolist() == [["cyrillic", "finetune"]]
+    assert set(verdicts["verdict"]) == {"undetermined"}, "two networks decide nothing"
+    assert not verdicts["reason"].str.contains("not crossed").any()
+    the_page_writes_and_judges_the_release_files(project)
+
+
+def the_page_writes_and_judges_the_release_files(project: Path) -> None:
+    """Run the Python of docs/atlas.md on the tables of the reduced study, whose last checkpoint is 2."""
+    page = (ROOT / "docs" / "atlas.md").read_text()
+    write_files, judge = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(write_files, {})
+    found = pd.read_parquet(project / "atlas_runs.parquet")
+    axes = ["target", "shots", "seed", "draw", "source_epoch", "learning_rate"]
+    assert not found.duplicated(axes).any()
+    # Of four pairs of network and target, two draws: two rates of each checkpoint, two more from scratch.
+    scratch = found["source_epoch"] == 0
+    assert (scratch.sum(), (found["source_epoch"] == 2).sum()) == (4 * 2 * 4, 4 * 2 * 2)
+    for column in re.findall(r"^\| (`.*?`) ?(?:, …)? ?\|", page, re.MULTILINE):
+        assert set(re.findall(r"`(\w+)`", column)) <= set(found.columns), column
+    way = pd.read_parquet(project / "atlas_way.parquet")
+    assert len(way) == len(found)
+    assert {f"validation_{epoch}" for epoch in range(3)} < set(way.columns)
+    assert set(pd.read_parquet(project / "atlas_sources.parquet")["mode"]) == {"pretrain"}
+    names: dict[str, Any] = {}
+    exec(judge.replace("{key: 30 for", "{key: 2 for"), names)
+    assert names["regret"](names["last"]) == pytest.approx(_regret_by_hand(names["worth"], 2))
+    # A known answer: epoch 2 is 10 points better than any other, on both draws.
+    best = names["worth"].index.get_level_values("source_epoch") == 2
+    names["worth"] = names["worth"].mask(best, 0.5).where(best, 0.4)
+    assert names["regret"](names["last"]) == pytest.approx(0)
+    assert names["regret"](names["last"] * 0) == pytest.approx(10)
+
+
+def _regret_by_hand(worth: pd.DataFrame, epoch: int) -> float:
+    parts = []
+    for _, cell in worth.groupby(["target", "shots", "seed"]):
+        cell = cell.droplevel(["target", "shots", "seed"])
+        for one, other in ((0, 1), (1, 0)):
+            parts.append(cell.loc[cell[one].idxmax(), other] - cell.loc[epoch, other])
+    return 100 * float(sum(parts)) / len(parts)
+
+
 def claims_are_judged_and_figures_drawn(plan: Plan, tables: dict[str, pd.DataFrame]) -> None:
     """Judge all claims on reduced tables, and draw every figure that the notebook draws of them."""
     judged = tables["verdicts"]
@@ -346,7 +457,7 @@ def test_the_published_protocol_reduced_runs_under_snakemake(tmp_path: Path) -> 
 
 def test_the_numbers_of_networks_and_runs_stand_in_the_documentation() -> None:
     text = (ROOT / "docs" / "presets.md").read_text()
-    for name in (*NEW, *LARGER):
+    for name in (*NEW, *LARGER, ATLAS):
         params = preset(name)
         networks = sum(len(part.sources) * len(part.seeds) for part in params.pretrain.values())
         line = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))

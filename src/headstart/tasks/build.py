@@ -46,7 +46,7 @@ def _make(path: str, dataset: Dataset) -> Contents:
     if isinstance(dataset, Glyphs):
         from headstart.tasks import glyphs
 
-        return glyphs.make(dataset)
+        return glyphs.make(dataset, path)
     if isinstance(dataset, Digits):
         return make_digits(dataset)
     if isinstance(dataset, ImageFolder):

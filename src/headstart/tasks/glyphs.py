@@ -1,126 +1,53 @@
-"""Letters drawn from the typefaces inside matplotlib, each image turned, slanted, sized and placed at random.
+"""Letters drawn from typefaces, each image turned, slanted, sized and placed at random.
 
 A letter is drawn white on black at four times the size, moved by one affine map, averaged down, and
 given pixel noise. Its random numbers come from the dataset's seed, the letter and the part alone,
 so that neither the other alphabets nor the order of work changes an image.
-
-Whole families are kept apart: the test part is drawn from STIX General, a Times-like family of four
-faces that no training image shows. Left out are matplotlib's placeholder (Last Resort), its display
-and symbol faces, and the mathematical STIX faces, which hold no plain letters; Computer Modern
-holds Latin letters only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, UInt8
-from PIL import Image, ImageFont
+from PIL import Image
 
 from headstart.artifacts.keys import derive_seed
-from headstart.params.datasets import Glyphs
+from headstart.params.datasets import Fonts, Glyphs
 from headstart.tasks import TaskError
 from headstart.tasks.storage import Contents
-
-Alphabet = Literal["latin", "cyrillic", "greek"]
-Part = Literal["train", "test"]
-
-ALPHABETS: dict[Alphabet, str] = {
-    "latin": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "cyrillic": "АБВГДЕЁЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ",
-    "greek": "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ",
-}
+from headstart.tasks.typefaces import Face, Part, content_hash, lettering, load_face
 
 _SUPERSAMPLING = 4
 _RIM = 2  # dark pixels around a letter, so that its edge fades out
 _EM_PER_LETTER = 1.35  # at this many pixels per em, a capital is about one pixel high or wide
 
-_STYLES = ("", "-Bold", "-Oblique", "-BoldOblique")
-_DEJAVU = (
-    *(f"DejaVuSans{style}" for style in _STYLES),
-    *(f"DejaVuSansMono{style}" for style in _STYLES),
-    *(f"DejaVuSerif{style.replace('Oblique', 'Italic')}" for style in _STYLES),
-)
-_COMPUTER_MODERN = ("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10", "cmmi10")
-_STIX = ("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta")
 
-_COMPARED_AT = 96  # pixels per em; two letters are the same where they cover the same pixels
+def make(dataset: Glyphs, key: str = "datasets.glyphs") -> Contents:
+    """Draw every letter of the chosen alphabets; test images come from families never trained on.
 
-
-def typefaces(alphabet: Alphabet, part: Part) -> tuple[str, ...]:
-    """Return the names of the faces that draw an alphabet in the training or the test part."""
-    if part == "test":
-        return _STIX
-    return (*_DEJAVU, *_COMPUTER_MODERN) if alphabet == "latin" else _DEJAVU
-
-
-def letters(alphabets: tuple[Alphabet, ...]) -> dict[Alphabet, tuple[str, ...]]:
-    """Return the letters of each alphabet that look like no letter of an alphabet before it.
-
-    A letter is left out if any typeface draws it with the same pixels as a Latin capital, such as
-    Cyrillic В and Greek Β, or as a letter of an alphabet that stands earlier in `ALPHABETS` and is
-    chosen too, such as Greek Π beside Cyrillic П. So no two classes of one dataset are the same
-    picture.
-    """
-    kept: dict[Alphabet, tuple[str, ...]] = {}
-    seen = ALPHABETS["latin"]
-    for alphabet, capitals in ALPHABETS.items():
-        if alphabet not in alphabets:
-            continue
-        taken = _lookalikes(capitals, seen) if alphabet != "latin" else frozenset()
-        kept[alphabet] = tuple(letter for letter in capitals if letter not in taken)
-        seen += "".join(kept[alphabet]) if alphabet != "latin" else ""
-    return kept
-
-
-@cache
-def load_face(name: str, pixels: int) -> ImageFont.FreeTypeFont:
-    """Open a typeface at `pixels` per em.
+    Classes are named by their letter and groups by their alphabet (see `lettering` for the letters that are
+    left out). Typefaces take equal turns within each class.
 
     Raises:
-        TaskError: this matplotlib does not ship it.
+        TaskError: as `lettering`, or the fonts are not those that `headstart data add` noted.
     """
-    import matplotlib
-
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
-    try:
-        return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
-    except OSError:
-        fix = "install the matplotlib version that the constraints file names"
-        raise TaskError(f"{path}: matplotlib's typeface is missing or damaged; {fix}") from None
-
-
-@cache
-def _lookalikes(capitals: str, seen: str) -> frozenset[str]:
-    found: set[str] = set()
-    for name in (*_DEJAVU, *_STIX):
-        pictures = {_picture(name, letter) for letter in seen}
-        found |= {letter for letter in capitals if _picture(name, letter) in pictures}
-    return frozenset(found)
-
-
-def _picture(name: str, letter: str) -> tuple[tuple[int, int], bytes]:
-    mask = load_face(name, _COMPARED_AT).getmask(letter)
-    return mask.size, bytes(mask)
-
-
-def make(dataset: Glyphs) -> Contents:
-    """Draw every letter of the chosen alphabets; test images come from typefaces never trained on.
-
-    Classes are named by their letter and groups by their alphabet (see `typefaces.letters` for the
-    letters that are left out). Typefaces take equal turns within each class.
-    """
-    chosen = letters(dataset.alphabets)
-    classes = [(alphabet, letter) for alphabet, members in chosen.items() for letter in members]
+    drawn = lettering(dataset, f"{key}.fonts")
+    licence = "drawn from DejaVu, Computer Modern, STIX; see their licences in matplotlib"
+    source = "typefaces inside matplotlib"
+    if dataset.fonts:
+        _verify(key, dataset.fonts)
+        licence, source = "that of the fonts", f"fonts, sha256 {str(dataset.fonts.sha256)[:12]}"
     numbers: dict[Part, int] = {"train": dataset.train_per_class, "test": dataset.test_per_class}
+    classes = [(name, letter) for name, letters in drawn.letters.items() for letter in letters]
     images, labels, test = [], [], []
     for label, (alphabet, letter) in enumerate(classes):
         for part, number in numbers.items():
-            images.append(_draw_class(dataset, alphabet, letter, part, number))
+            faces = drawn.faces[alphabet, part]
+            images.append(_draw_class(dataset, faces, letter, part, number))
             labels += [label] * number
             test += [int(part == "test")] * number
     return Contents(
@@ -128,29 +55,43 @@ def make(dataset: Glyphs) -> Contents:
         labels=np.array(labels, dtype=np.int64),
         test=np.array(test, dtype=np.uint8),
         classes=tuple(letter for _, letter in classes),
-        groups={alphabet: members for alphabet, members in chosen.items()},
-        licence="drawn from DejaVu, Computer Modern, STIX; see their licences in matplotlib",
-        source="typefaces inside matplotlib",
+        groups={alphabet: members for alphabet, members in drawn.letters.items()},
+        licence=licence,
+        source=source,
+        findings=drawn.lines(),
     )
 
 
+def _verify(key: str, fonts: Fonts) -> None:
+    found = content_hash(fonts, f"{key}.fonts")
+    if fonts.sha256 != found:
+        where = fonts.path if fonts.package is None else f"package:{fonts.package}"
+        known = f"{fonts.sha256[:12]}… when they were added" if fonts.sha256 else "not noted yet"
+        raise TaskError(
+            f"{key}.fonts.sha256: the typefaces of {where} are {found[:12]}…, {known}; undo the change, or "
+            f"accept them with `headstart data add {key.removeprefix('datasets.')} {where}`"
+        )
+
+
 def _draw_class(
-    dataset: Glyphs, alphabet: Alphabet, letter: str, part: Part, number: int
+    dataset: Glyphs, faces: tuple[Face, ...], letter: str, part: Part, number: int
 ) -> UInt8[np.ndarray, "number 1 size size"]:
     random = np.random.default_rng(derive_seed("glyphs", dataset.seed, part, letter))
-    faces = _equal_turns(typefaces(alphabet, part), number, random)
+    turns = _equal_turns(faces, number, random)
     maps = _random_maps(dataset, number, random)
     clean = np.stack(
         [
-            _draw(_letter_picture(face, letter, dataset.size), affine, dataset.size)
-            for face, affine in zip(faces, maps, strict=True)
+            _draw(_letter_picture(face.path, letter, dataset.size), affine, dataset.size)
+            for face, affine in zip(turns, maps, strict=True)
         ]
     )
     noisy = clean + 255 * dataset.noise * random.standard_normal(clean.shape)
     return np.rint(np.clip(noisy, 0, 255)).astype(np.uint8)[:, None]
 
 
-def _equal_turns(faces: tuple[str, ...], number: int, random: np.random.Generator) -> Iterator[str]:
+def _equal_turns(
+    faces: tuple[Face, ...], number: int, random: np.random.Generator
+) -> Iterator[Face]:
     """Yield `number` faces in random order, each as often as any other, give or take one."""
     rounds = -(-number // len(faces))
     order = np.concatenate([random.permutation(len(faces)) for _ in range(rounds)])
@@ -177,7 +118,7 @@ def _random_maps(
 
 
 @lru_cache(maxsize=32)  # one letter in every typeface: classes are drawn one after the other
-def _letter_picture(face: str, letter: str, size: int) -> Image.Image:
+def _letter_picture(face: Path, letter: str, size: int) -> Image.Image:
     """Draw a letter upright, cut to its ink with a dark rim."""
     font = load_face(face, round(_EM_PER_LETTER * _SUPERSAMPLING * size))
     mask = font.getmask(letter)

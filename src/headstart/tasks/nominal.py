@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.params.core import CoreParams
-from headstart.params.datasets import Dataset
+from headstart.params.datasets import Dataset, Glyphs
 from headstart.tasks import TaskError
-from headstart.tasks.glyphs import letters
+from headstart.tasks.alphabets import ALPHABETS
 from headstart.tasks.image_files import find_images
+from headstart.tasks.typefaces import lettering
 from headstart.tasks.vision import cifar100_groups
 
 # Images, classes, channels and side, as the distributors state them; EMNIST by its split `letters`.
@@ -54,9 +55,10 @@ def dataset_size(dataset: Dataset) -> Size:
     """Return the size of a dataset, all parts together."""
     match dataset.kind:
         case "glyphs":
-            classes = sum(map(len, letters(dataset.alphabets).values()))
+            letters, guessed = _letters(dataset)
+            classes = sum(map(len, letters.values()))
             images = classes * (dataset.train_per_class + dataset.test_per_class)
-            return Size(images, classes, 1, dataset.size)
+            return Size(images, classes, 1, dataset.size, guessed)
         case "digits":
             return Size(DIGITS, 10, 1, dataset.size)
         case "torchvision":
@@ -70,6 +72,15 @@ def dataset_size(dataset: Dataset) -> Size:
     limits = dataset.train_per_class, dataset.test_per_class
     most = classes * sum(limit or len(files) for limit in limits)
     return Size(min(len(files), most), classes, dataset.channels, dataset.size)
+
+
+def _letters(dataset: Glyphs) -> tuple[dict[str, tuple[str, ...]], bool]:
+    """Return the letters of each alphabet; all of them, as a guess, where its fonts are not there."""
+    try:
+        found = lettering(dataset).letters
+        return {str(name): letters for name, letters in found.items()}, False
+    except TaskError:
+        return {name: tuple(ALPHABETS[name]) for name in dataset.alphabets}, True
 
 
 def task_size(name: str, params: CoreParams) -> Size:
@@ -93,7 +104,7 @@ def task_size(name: str, params: CoreParams) -> Size:
 def _classes(chosen: str | tuple[str, ...], dataset: Dataset, every: int) -> int:
     groups: dict[str, tuple[str, ...]] = {"all": ("",) * every}
     if dataset.kind == "glyphs":
-        groups |= {str(name): found for name, found in letters(dataset.alphabets).items()}
+        groups |= _letters(dataset)[0]
     elif dataset.kind == "image_folder":
         groups |= dataset.groups
     elif dataset.name == "CIFAR100" if dataset.kind == "torchvision" else False:
