@@ -98,11 +98,12 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
     found = {
         one.name: read_json(open_artifact(one).file("claims.json")) for one in job.inputs["claims"]
     }
+    claims = [claim for one in found.values() for claim in one["claims"]]
     merged = {
         "answer": lines(found.values()),
         "papers": {study: one["paper"] for study, one in found.items()},
         "evaluated_on": {study: one["evaluated_on"] for study, one in found.items()},
-        "claims": [claim for one in found.values() for claim in one["claims"]],
+        "claims": claims,
     }
     missing = {step: of - made for step, (made, of) in job.params.get(INCOMPLETE, {}).items()}
     marked = {INCOMPLETE: missing} if missing else {}
@@ -111,7 +112,7 @@ def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
         study: _columns(one["claims"], job.params["metrics"][study]) for study, one in found.items()
     }
     yield METRICS, json_bytes(columns | marked)
-    yield from _plotted(job, merged["claims"])
+    yield from _plotted(job, claims)
 
 
 def _plotted(job: Job, claims: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
