@@ -18,7 +18,7 @@ rule all:
 
 
 onstart:
-    look_only_when_a_job_ends(workflow.scheduler)
+    tend(workflow.scheduler)
     load_torch_once()
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 from commands import one_line
 from stand_in import JOBS, StandIn, finished_stand_in, restored
 from workflow import planned
+
+from headstart.maintenance.engines import tend
 
 RATE, OTHER_RATE = "learning_rates: [0.1]", "learning_rates: [0.2]"
 IMAGES, OTHER_IMAGES = "train_per_class: 10", "train_per_class: 11"
@@ -250,6 +253,27 @@ def test_verify_names_all_damage_and_another_studys_report(project: StandIn) -> 
     restored(project, project.home / "template")
     project.edit("params.yaml", RATE, OTHER_RATE)
     one_line(project.headstart("verify", fails=True), "of other params or source")
+
+
+def test_snakemake_ends_on_sigterm_whatever_lock_it_holds() -> None:
+    asked = threading.Event()
+
+    class Scheduler:
+        lock = threading.Lock()
+
+        def exit_gracefully(self) -> None:
+            with self.lock:
+                asked.set()
+
+    scheduler, handler = Scheduler(), signal.getsignal(signal.SIGTERM)
+    try:
+        tend(scheduler)
+        with scheduler.lock:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not asked.wait(0.1)
+        assert asked.wait(5)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def test_the_report_is_a_target(project: StandIn) -> None:

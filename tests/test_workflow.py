@@ -305,7 +305,7 @@ def test_a_study_without_one_network_is_drawn_with_a_mark_in_figures_and_report(
     drawn = copied.figures()
     assert words in drawn["transfer_convnet.svg"].decode()
     assert drawn["transfer_convnet.png"] != before["transfer_convnet.png"]
-    others = [name for name in before if name.startswith("shares") and name.endswith("svg")]
+    others = [name for name in before if name.startswith("knowledge_") and name.endswith("svg")]
     assert others
     assert all(drawn[name] == before[name] for name in others)
     copied.snakemake()

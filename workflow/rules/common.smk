@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 from headstart.artifacts.files import ArtifactError, read_json
 from headstart.artifacts.keys import STAMPS
 from headstart.maintenance import fork_server
-from headstart.maintenance.engines import PARAMS, RUN_FILE, Node, Run
+from headstart.maintenance.engines import PARAMS, RUN_FILE, Node, Run, tend
 from headstart.params.reading import ParamsError
 from headstart.registry import STEPS
 
@@ -67,14 +67,6 @@ def load_torch_once():
     if workflow.local_exec and not GPU and len(RUN.unfinished) > 8:
         timm = any(model.kind == "timm" for model in RUN.params.models.values())
         fork_server.start(["timm"] if timm else [])
-
-
-def look_only_when_a_job_ends(scheduler):
-    """Keep Snakemake from looking at all ready jobs n times a second after n jobs.
-
-    Its limit of jobs started per second, 100, sets off a look every second, for ever, with every job that ends.
-    """
-    scheduler.job_rate_limiter = None
 
 
 def tell_where_to_look():

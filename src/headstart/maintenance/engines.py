@@ -9,9 +9,12 @@ Snakemake needs 2 ms and 30 kB for each of its jobs, so of a step with thousands
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -159,6 +162,23 @@ class Node:
         return []
 
     publish_needs = pictures = stamps_of
+
+
+def tend(scheduler: Any) -> None:
+    """Keep Snakemake's scheduler from two things that it does.
+
+    Its limit of jobs started per second, 100, has it look at all ready jobs a second after every look, for ever,
+    and every job that ends starts another such series: n looks a second after n jobs. And on SIGTERM it waits
+    for a lock which the thread that is interrupted may hold, for ever; here another thread waits for it.
+    """
+
+    def end(*_: object) -> None:
+        threading.Thread(target=scheduler.exit_gracefully, daemon=True).start()
+
+    scheduler.job_rate_limiter = None
+    # Only a main thread has handlers.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, end)
 
 
 def record(step: str, params: Path) -> list[str]:
