@@ -60,9 +60,10 @@ def gain_over_scratch(
         UndecidableError: `scratch` has other seeds, draws or learning rates.
     """
     other = scratch if runs.given else runs
-    place = [] if other is None else np.flatnonzero(other.epochs == 0)
-    only_scratch = not runs.given and not runs.epochs.any() and not runs.source_best.any()
-    if other is None or not len(place) or only_scratch:
+    if other is None or not (runs.given or runs.epochs.any() or runs.source_best.any()):
+        return None
+    place = np.flatnonzero(other.epochs == 0)
+    if not len(place):
         return None
     for name in ("seeds", "draws", "learning_rates"):
         if getattr(runs, name) != getattr(other, name):
@@ -193,8 +194,9 @@ def pretraining_table(
         named = _by_arm(contrast)
         try:
             runs = comparable(table, contrast)
-            known = runs.given and settings is not None
-            scratch = of_scratch(table, contrast, settings) if known else None
+            scratch = None
+            if runs.given and settings is not None:
+                scratch = of_scratch(table, contrast, settings)
             found = gain_over_scratch(runs, seed, scratch)
         except (TableError, UndecidableError) as error:
             texts = dict.fromkeys(("start", "worth", "flags"), "")
