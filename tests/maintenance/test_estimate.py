@@ -133,3 +133,20 @@ def test_without_the_gpu_that_the_params_ask_for_jobs_are_counted_all_the_same()
     text = plan_text(planned("recommended"))
     assert rows(text)["pretrain"][0] != "0"
     assert "Hours are left out: runtime.device: 'cuda', but torch finds no GPU" in text
+
+
+@pytest.mark.parametrize(("step", "image"), [(1.0, 0.1), (0.0, 0.001), (2.0, 0.0)])
+def test_a_batch_too_large_to_time_follows_from_two_smaller_ones(
+    step: float, image: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step costs what it costs, and every image adds to it: a small batch alone would count the step double."""
+    now = [0.0]
+
+    class Slow(torch.nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            now[0] += step + image * len(images)
+            return super().forward(images.flatten(1))
+
+    monkeypatch.setattr(estimate.time, "process_time", lambda: now[0])
+    found = estimate._seconds(Slow(48, 2).eval(), (), (3, 4, 4), 64, torch.device("cpu"))
+    assert found == pytest.approx(step / 64 + image)
