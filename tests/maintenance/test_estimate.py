@@ -150,3 +150,16 @@ def test_a_batch_too_large_to_time_follows_from_two_smaller_ones(
     monkeypatch.setattr(estimate.time, "process_time", lambda: now[0])
     found = estimate._seconds(Slow(48, 2).eval(), (), (3, 4, 4), 64, torch.device("cpu"))
     assert found == pytest.approx(step / 64 + image)
+
+
+def test_plasticity_sees_no_more_images_than_a_task_holds_out() -> None:
+    raw = presets.read(presets.find("folder"))
+    costs = {}
+    for held in (10, 500):
+        raw["tasks"]["animals"] |= {"validation_per_class": held}
+        costs[held] = Estimate(Plan(parse(raw))).costs["plasticity"][0]
+    # Six classes: 60 images are fewer than a batch of the random-label probe, 3,000 are more.
+    checkpoints, steps = costs[10].runs, 100
+    vehicles = min(256, 4 * 50)
+    assert costs[10].trained == checkpoints * (60 + vehicles + steps * 60)
+    assert costs[500].trained == checkpoints * (256 + vehicles + steps * 64)
