@@ -155,3 +155,33 @@ def test_without_the_gpu_that_the_params_ask_for_jobs_are_counted_all_the_same()
     text = plan_text(planned("recommended"))
     assert rows(text)["pretrain"][0] != "0"
     assert "Hours are left out: runtime.device: 'cuda', but torch finds no GPU" in text
+
+
+@pytest.mark.parametrize(("step", "image"), [(1.0, 0.1), (0.0, 0.001), (2.0, 0.0)])
+def test_a_batch_too_large_to_time_follows_from_two_smaller_ones(
+    step: float, image: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step costs what it costs, and every image adds to it: a small batch alone would count the step double."""
+    now = [0.0]
+
+    class Slow(torch.nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            now[0] += step + image * len(images)
+            return super().forward(images.flatten(1))
+
+    monkeypatch.setattr(estimate.time, "process_time", lambda: now[0])
+    found = estimate._seconds(Slow(48, 2).eval(), (), (3, 4, 4), 64, torch.device("cpu"))
+    assert found == pytest.approx(step / 64 + image)
+
+
+def test_plasticity_sees_no_more_images_than_a_task_holds_out() -> None:
+    raw = presets.read(presets.find("folder"))
+    costs = {}
+    for held in (10, 500):
+        raw["tasks"]["animals"] |= {"validation_per_class": held}
+        costs[held] = Estimate(Plan(parse(raw))).costs["plasticity"][0]
+    # Six classes: 60 images are fewer than a batch of the random-label probe, 3,000 are more.
+    checkpoints, steps = costs[10].runs, 100
+    vehicles = min(256, 4 * 50)
+    assert costs[10].trained == checkpoints * (60 + vehicles + steps * 60)
+    assert costs[500].trained == checkpoints * (256 + vehicles + steps * 64)

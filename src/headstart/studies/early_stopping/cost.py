@@ -46,14 +46,17 @@ def plasticity(job: Job, params: CoreParams) -> Cost:
     """Return the cost of measuring every checkpoint: some passes of every task, gradients, random labels."""
     options = job.params["plasticity"]
     checkpoints = len(job.inputs["pretrain"][0].params["keep"]) + 1
-    probe = options["random_labels"]
-    images = checkpoints * len(job.params["tasks"]) * options["images"]
+    probe, source = options["random_labels"], job.wildcards["source"]
+    # All of them, where a task has fewer than are asked for.
+    held = {name: task_size(name, params).validation for name in job.params["tasks"]}
+    images = checkpoints * sum(min(options["images"], each) for each in held.values())
+    batch = min(probe["batch_size"], probe["images"], held[source])
     return asked(
         job,
         params,
         "source",
         runs=checkpoints,
-        batch=probe["batch_size"],
-        trained=images + checkpoints * probe["steps"] * probe["batch_size"],
+        batch=max(batch, 1),
+        trained=images + checkpoints * probe["steps"] * batch,
         evaluated=3 * images,
     )

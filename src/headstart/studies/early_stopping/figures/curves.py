@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -158,7 +157,7 @@ def _compare(axis: Axes, table: pd.DataFrame) -> None:
     label_edge(axis, labels, lines=1)
 
 
-def _panel(axis: Axes, table: pd.DataFrame, start: str, words: Mapping[str, str]) -> None:
+def _panel(axis: Axes, table: pd.DataFrame, start: str, title: str) -> None:
     colour = DARK_ORANGE if start == SOURCE_BEST else BLUE
     for split, part in table.groupby("split"):
         look = (GREY, 0, ":") if split == "train" else (colour, 0.25, "-")
