@@ -17,7 +17,7 @@ from headstart.artifacts import code, store
 from headstart.artifacts.job_file import read_job
 from headstart.artifacts.keys import RESULTS, STORE, Job
 from headstart.artifacts.log import JobLog
-from headstart.maintenance import edit_params, external, housekeeping, recommend_command
+from headstart.maintenance import edit_params, external, housekeeping
 from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
 from headstart.params.reading import ParamsError
 from headstart.plan import NO_JOB, Plan
@@ -34,7 +34,6 @@ app = App(
 )
 data = App(name="data", help="Make a dataset (used by the workflow), or add one of your own.")
 app.command(data)
-app.command(recommend_command.recommend)
 
 ParamsFile = Annotated[Path, Parameter(name="--params", help="params file")]
 PlanFile = Annotated[Path | None, Parameter(name="--plan", help="file of jobs (workflow)")]
@@ -251,6 +250,34 @@ def controls(
         return
     jobs = Plan(load(params)).jobs("controls")
     print(_imported("headstart.maintenance.claim_text").controls_text(jobs))
+
+
+@app.command
+def recommend(
+    *,
+    checkpoints: str,
+    target: str,
+    budget: str = "10%",
+    shots: int | None = None,
+    draw: int = 0,
+    rates: Annotated[list[float] | None, Parameter(consume_multiple=True, negative=())] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Say which checkpoint to fine-tune on a target and at which rate, how sure that is, and what it took.
+
+    Args:
+        checkpoints: of which network, by the name of its job, such as latin-convnet-seed0.
+        target: a task of the params, or a folder with a folder of images for each class.
+        budget: share of the target epochs of fine-tuning every candidate.
+        shots: training images of each class; without it, as many as the study has.
+        draw: of the training images.
+        rates: to choose from; one is a fixed rate, none are those of the study.
+        params: params file.
+    """
+    module = _imported("headstart.maintenance.recommend")
+    share, chosen = module.budget_of(budget), tuple(rates or ())
+    request = module.Request(checkpoints, target, share, shots, draw, chosen)
+    print(module.recommend_text(request, params, lambda line: print(line, file=sys.stderr)))
 
 
 @app.command(name="compare")
