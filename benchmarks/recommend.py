@@ -33,13 +33,9 @@ from headstart.studies.early_stopping.recommend.atlas import (
     gather,
     swapped,
 )
-from headstart.studies.early_stopping.recommend.model import (
-    HIGH,
-    WITHIN,
-    Calibration,
-    Prediction,
-    Teacher,
-    cell_of,
+from headstart.studies.early_stopping.recommend.calibration import HIGH, WITHIN, Calibration
+from headstart.studies.early_stopping.recommend.model import Prediction, Teacher, cell_of
+from headstart.studies.early_stopping.recommend.search import (
     replayed,
     search,
     training_speed,

@@ -22,13 +22,10 @@ from headstart.registry import load
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.early_stopping import transfer
 from headstart.studies.early_stopping.recommend.atlas import gather, swapped
+from headstart.studies.early_stopping.recommend.calibration import Calibration, half_width
 from headstart.studies.early_stopping.recommend.choice import recommend
-from headstart.studies.early_stopping.recommend.model import (
-    CALIBRATING,
-    Calibration,
-    Teacher,
-    half_width,
-    learned,
+from headstart.studies.early_stopping.recommend.model import CALIBRATING, Teacher, learned
+from headstart.studies.early_stopping.recommend.search import (
     replayed,
     search,
     training_speed,

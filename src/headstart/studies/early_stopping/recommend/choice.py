@@ -13,15 +13,9 @@ import numpy as np
 import pandas as pd
 
 from headstart.studies.early_stopping.params import Transfer
-from headstart.studies.early_stopping.recommend.model import (
-    LONG,
-    Calibration,
-    Follow,
-    Forecast,
-    Teacher,
-    search,
-    training_speed,
-)
+from headstart.studies.early_stopping.recommend.calibration import Calibration, Forecast
+from headstart.studies.early_stopping.recommend.model import Teacher
+from headstart.studies.early_stopping.recommend.search import LONG, Follow, search, training_speed
 from headstart.studies.early_stopping.recommend.short_runs import ShortRuns
 from headstart.training.assembly import RunImages, RunSeeds
 from headstart.training.checkpoint_series import CheckpointSeries
