@@ -373,8 +373,9 @@ def the_page_writes_and_judges_the_release_files(project: Path) -> None:
     exec(judge.replace("{key: 30 for", "{key: 2 for"), names)
     assert names["regret"](names["last"]) == pytest.approx(_regret_by_hand(names["worth"], 2))
     # A known answer: epoch 2 is 10 points better than any other, on both draws.
-    best = names["worth"].index.get_level_values("source_epoch") == 2
-    names["worth"] = names["worth"].mask(best, 0.5).where(best, 0.4)
+    index = names["worth"].index
+    values = [0.5 if epoch == 2 else 0.4 for epoch in index.get_level_values("source_epoch")]
+    names["worth"] = pd.DataFrame({0: values, 1: values}, index=index)
     assert names["regret"](names["last"]) == pytest.approx(0)
     assert names["regret"](names["last"] * 0) == pytest.approx(10)
 
