@@ -114,9 +114,11 @@ def test_the_letters_of_an_alphabet_are_those_of_its_script(alphabet: Alphabet) 
     script = alphabet.removesuffix("_small").upper()
     names = [unicodedata.name(letter) for letter in ALPHABETS[alphabet]]
     assert len(set(names)) == len(names)
-    assert all(
-        (f"{script} " in name and "LETTER" in name) or f"{script} SYLLABLE" in name
-        for name in names
+    # LETTER A, SYLLABLE HA (Ethiopic), CHARACTER KO KAI (Thai).
+    kinds = ("LETTER", "SYLLABLE", "CAPITAL LETTER", "SMALL LETTER", "CHARACTER")
+    assert all(name.startswith(tuple(f"{script} {kind} " for kind in kinds)) for name in names)
+    assert {unicodedata.category(letter) for letter in ALPHABETS[alphabet]} <= (
+        {"Ll"} if alphabet.endswith("_small") else {"Lu", "Lo", "Ll"}
     )
 
 
