@@ -126,7 +126,7 @@ def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_version
     assert sorted(order) == order
     assert "<b>unknown kind</b>" in text
     assert text.count('style="width: 4.00in"') == 4
-    assert 'alt="Cyrillic from latin: gain?. Ring: the chosen one."' in text
+    assert 'alt="Cyrillic from latin: gain? Ring: the chosen one."' in text
     assert 'href="figures/gains_net.csv"' in text
     assert "gains_net.pdf" not in text
     assert "numpy " in text
