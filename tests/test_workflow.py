@@ -109,7 +109,9 @@ def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
 ) -> None:
     page = (finished.folder / "report.html").read_text()
     pictures = [name for name in finished.figures() if name.endswith(".png")]
-    assert page.count('src="data:image/png;base64,') == len(pictures)
+    data = len(finished.manifests("data"))
+    assert page.count('src="data:image/png;base64,') == len(pictures) + data
+    assert page.count('<figure id="figure-data_') == data
     assert all(f'href="figures/{name}"' in page for name in pictures)
     assert (
         "Primary contrast. latin to cyrillic, convnet, finetune, 3 shots, tuned rates: undetermined"

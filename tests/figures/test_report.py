@@ -126,7 +126,7 @@ def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_version
     assert sorted(order) == order
     assert "<b>unknown kind</b>" in text
     assert text.count('style="width: 4.00in"') == 4
-    assert 'alt="Cyrillic from latin: gain?. Ring: the chosen one."' in text
+    assert 'alt="Cyrillic from latin: gain? Ring: the chosen one."' in text
     assert 'href="figures/gains_net.csv"' in text
     assert "gains_net.pdf" not in text
     assert "numpy " in text
@@ -228,3 +228,25 @@ def test_text_is_escaped_and_decided_claims_stand_out() -> None:
     assert '<th scope="col">&lt;b&gt;</th>' in text
     assert "a &amp; b" in text
     assert '<td class="contradicted">' in text
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.2."""
+    digits = colour.removeprefix("#")
+    digits = "".join(2 * each for each in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_words_stand_out_from_the_page_light_dark_and_printed() -> None:
+    palettes = re.findall(r":root \{(.*?)\}", page.STYLE, flags=re.DOTALL)
+    assert len(palettes) == 3
+    for palette in palettes:
+        colours = dict(re.findall(r"--(\w+): (#\w+)", palette))
+        paper = luminance(colours.pop("paper"))
+        colours.pop("line")
+        assert len(colours) == 5
+        for name, colour in colours.items():
+            low, high = sorted((paper, luminance(colour)))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, name

@@ -142,7 +142,7 @@ def picture(path: Path, title: str = "", files: Sequence[str] = ()) -> str:
             for name in ("Title", "Description")
         }
     title, caption = about["Title"] or title, about["Description"]
-    seen = f"{title.rstrip('.')}. {caption}" if caption else title
+    seen = " ".join(filter(None, (title if title[-1:] in ("", ".", "?") else f"{title}.", caption)))
     return (
         f'<figure id="figure-{escape(path.stem)}"><figcaption><b>{escape(title)}</b></figcaption>\n'
         f'<div class=wide><img alt="{escape(seen)}" style="width: {width:.2f}in" '

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from headstart.statistics.words import format_interval
 from headstart.steps.claims import StudyTables
 from headstart.steps.controls import read
 from headstart.steps.expected import expected_rows
+from headstart.steps.samples import draw_samples
 from headstart.steps.step import incomplete_text, resolve
 
 TITLE = "Why and when does pre-training help?"
@@ -52,6 +54,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         parts += _expected(name, job.params.get("expected", {}), studies.get(name))
         parts += _figures(drawn.get(name), described)
         parts += _of_study(described["closing"], studies.get(name))
+    parts.append("<h2>What was it made from?</h2>")
+    parts += _data(artifacts, context.state)
     parts += _what_ran(artifacts, job.params["steps"])
     text = page.whole(TITLE, first, parts)
     (context.out / "report.html").write_text(text, encoding="utf-8")
@@ -195,6 +199,18 @@ def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[s
     for title, pictures in shown.items():
         if pictures:
             yield from section(title, pictures)
+
+
+def _data(artifacts: list[Artifact], folder: Path) -> Iterator[str]:
+    """Yield a sample of the images of every dataset."""
+    pictures = []
+    for one in artifacts:
+        if one.manifest["step"] == "data":
+            path = folder / f"data_{one.manifest['name']}.png"
+            draw_samples(one, path)
+            pictures.append(picture(path))
+    if pictures:
+        yield from section("Data", pictures)
 
 
 def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:

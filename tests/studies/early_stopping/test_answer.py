@@ -68,6 +68,12 @@ def test_one_network_is_called_this_network_and_has_no_interval() -> None:
     assert all(one.plain for one in said)
 
 
+def test_few_networks_are_told_how_many_are_the_least() -> None:
+    *_, said = answered(measurements(EARLIER, n_seeds=3, rates=(0.01, 0.1)))
+    decide = [one.plain for one in said if one.topic == "decide"]
+    assert decide == ["C1T: 6 source networks at least, for a test to decide (3 here)."]
+
+
 def test_runs_without_scratch_say_nothing_of_its_gain() -> None:
     *_, said = answered(TABLE[(TABLE["source_epoch"] > 0) | (TABLE["mode"] == "pretrain")])
     assert {one.topic for one in said} <= {"start", "why", "decide"}

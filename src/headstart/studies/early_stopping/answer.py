@@ -18,6 +18,7 @@ from headstart.statistics.answers import (
 )
 from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.figures.prepare import CONTRAST
+from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.studies.early_stopping.verdicts.text import rate_words
 
 TUNED, FIXED = "earlier_start_tuned", "earlier_start"
@@ -98,7 +99,11 @@ def _start(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
 
 def _decide(row: Mapping[str, Any], claim: str) -> Iterator[Statement]:
     """Yield how many networks would find the gain that matters."""
-    n = 1 if row["one_network"] else int(row["n_seeds"])
+    n, least = 1 if row["one_network"] else int(row["n_seeds"]), seeds_needed()
+    if 1 < n < least:
+        text = f"{{}}: {{}} source networks at least, for a test to decide ({n} here)."
+        yield Statement("decide", text, [(claim, claim), (str(least), claim)])
+        return
     detectable, target = float(row["detectable"]), max(float(row["margin"]), float(row["effect"]))
     if n == 1 or detectable > target:
         needed = units_needed(n, detectable, target)

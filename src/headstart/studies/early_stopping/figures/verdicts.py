@@ -141,7 +141,7 @@ def gain_table(
     gaps = runs.by_unit(np.moveaxis((test[:-1] - test[-1])[later], 0, 1))
     mean, low, high = simultaneous_bands(gaps, confidence)
     values = {"source_epoch": runs.epochs[later], "mean": mean, "low": low, "high": high}
-    values["scratch"] = np.full(len(mean), _over_best(test, runs.epochs == 0))
+    values["scratch"] = np.full(len(mean), _over_best(test, ~later))
     return pd.DataFrame({**values, **contrast, "seeds": len(runs.seeds)})[columns]
 
 

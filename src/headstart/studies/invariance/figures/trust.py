@@ -50,7 +50,10 @@ def trust_figure(
     shown = [name for name in PANELS if name not in flat.index]
     with paper_style():
         figure, axes = plt.subplots(
-            1, len(shown), figsize=(width_of(len(shown)), 2.5), squeeze=False
+            1,
+            len(shown),
+            figsize=(width_of(len(shown)), 2.5 if len(shown) > 1 else 3.0),
+            squeeze=False,
         )
         write_title(figure, titled(runs, "how well were the networks inverted?"))
         for axis, metric in zip(axes[0], shown, strict=True):
