@@ -106,14 +106,15 @@ def curve_panels_figure(
     table = _means(chosen, accuracies, ("train", held_out), confidence)
     rows = panels_of(table)
     columns = max(part["start"].nunique() for _, part in rows)
-    named = {"0": epoch_zero(measurements, model), SOURCE_BEST: SOURCE_BEST}
+    titles = {"0": epoch_zero(measurements, model), SOURCE_BEST: SOURCE_BEST}
     with paper_style():
         shared: dict[str, Any] = {"sharex": True, "sharey": "row"}
         figure, axes = facets(columns, rows=len(rows), per_row=columns, height=1.4, **shared)
         for line, (names, part) in zip(axes.reshape(len(rows), columns), rows, strict=True):
             starts = sorted(part["start"].unique(), key=by_number)
             for axis, start in zip(line, starts, strict=False):
-                _panel(axis, part[part["start"] == start], start, named)
+                title = titles.get(start, f"epoch {start}")
+                _panel(axis, part[part["start"] == start], start, title)
             for axis in line[len(starts) :]:
                 axis.set_visible(False)
             within_percent(line[0])
@@ -162,7 +163,5 @@ def _panel(axis: Axes, table: pd.DataFrame, start: str, title: str) -> None:
     for split, part in table.groupby("split"):
         look = (GREY, 0, ":") if split == "train" else (colour, 0.25, "-")
         mean_line(axis, part["target_epoch"], part, look[0], band=look[1], linestyle=look[2])
-    axis.set_title(
-        words.get(start, f"epoch {start}"), fontsize=7.5, fontweight="normal", loc="center"
-    )
+    axis.set_title(title, fontsize=7.5, fontweight="normal", loc="center")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
