@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -11,7 +12,8 @@ import pandas as pd
 import pytest
 from workflow import LEARNING_RATES, Project, new_project, planned
 
-from headstart.registry import STEPS
+from headstart.figures.page import title_and_caption
+from headstart.registry import STEPS, STUDIES
 from headstart.studies.early_stopping.verdicts.run_tables import check_table, contrasts
 
 
@@ -126,6 +128,29 @@ def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
     (folder,) = kept
     again = finished.folder / "results" / "report" / folder / "report.html"
     assert again.read_text() == page
+
+
+def test_snakemakes_report_has_all_figures_with_their_captions_under_their_questions(
+    copied: Project,
+) -> None:
+    copied.snakemake("--report", "workflow.html")
+    text = (copied.folder / "workflow.html").read_text()
+    (listed,) = re.findall(r"var categories = (\{.*\});", text)
+    categories = json.loads(listed)
+    for study in STUDIES:
+        assert categories[study.question]["Figures"]
+    shown = [name for one in categories.values() for mine in one.values() for name in mine]
+    pictures = {f"figures/{name}" for name in copied.figures() if name.endswith(".png")}
+    assert set(shown) == {"report.html", *pictures}
+    assert len(shown) == len(set(shown))
+    for name in pictures:
+        title, caption = title_and_caption(copied.folder / name)
+        (one,) = re.findall(rf'"{name}": (\{{"name".*?"caption": ".*?"), "mime', text)
+        said = json.loads(one + "}")
+        assert said["labels"] == {"figure": title}
+        plain = html.unescape(re.sub("<.*?>", "", said["caption"]))
+        assert " ".join(plain.split()).startswith(caption)
+        assert name.replace(".png", ".csv") in said["caption"]
 
 
 def test_a_report_that_is_gone_is_published_again_and_a_changed_one_is_noticed(

@@ -51,16 +51,14 @@ rule publish:
     output:
         report(
             "report.html",
-            category="Study",
+            category="The whole page",
             caption="../report/study.rst",
+            labels={"figure": "Verdicts, claims, figures, data, what ran"},
         ),
         "claims.json",
         "metrics.json",
         f"figures/.{RUN.publish_key}",
-        [
-            report(picture, category="Figures", caption="../report/figure.rst")
-            for picture in (RUN.pictures() if REPORTS else [])
-        ],
+        [report(**picture) for picture in (RUN.pictures() if REPORTS else [])],
     log:
         f"logs/publish/{RUN.publish_key}.log",
     localrule: True

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 SECONDS = "computing time"
 """The column that differs from one run of a study to the next."""
@@ -128,6 +128,17 @@ def table(frame: pd.DataFrame, name: str = "", rows: Sequence[str] = ()) -> str:
     return f"<div class=wide><table{kind}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
 
 
+def title_and_caption(path: Path) -> tuple[str, str]:
+    """Return what the metadata of a PNG say of it; nothing of a file that is no picture."""
+    try:
+        with Image.open(path) as image:
+            about = image.info
+    except UnidentifiedImageError:
+        about = {}
+    title, caption = (" ".join(str(about.get(k, "")).split()) for k in ("Title", "Description"))
+    return title, caption
+
+
 def picture(path: Path, title: str = "", files: Sequence[str] = ()) -> str:
     """Return a PNG inside the page at its size in inches, and links to the files in `figures/`.
 
@@ -135,13 +146,10 @@ def picture(path: Path, title: str = "", files: Sequence[str] = ()) -> str:
     """
     data = base64.b64encode(path.read_bytes()).decode()
     links = " · ".join(f'<a href="figures/{escape(name)}">{escape(name)}</a>' for name in files)
+    own, caption = title_and_caption(path)
+    title = own or title
     with Image.open(path) as image:
         width = image.width / image.info.get("dpi", (200, 200))[0]
-        about = {
-            name: " ".join(str(image.info.get(name, "")).split())
-            for name in ("Title", "Description")
-        }
-    title, caption = about["Title"] or title, about["Description"]
     seen = " ".join(filter(None, (title if title[-1:] in ("", ".", "?") else f"{title}.", caption)))
     return (
         f'<figure id="figure-{escape(path.stem)}"><figcaption><b>{escape(title)}</b></figcaption>\n'

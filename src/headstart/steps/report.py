@@ -6,7 +6,7 @@ the page lies beside `figures/`. The same artifacts give the same bytes: the pag
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,10 +176,14 @@ def _pictures(drawn: Artifact) -> list[str]:
     return [name.removesuffix(".png") for name in drawn.manifest["files"] if name.endswith(".png")]
 
 
-def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the figures in the order in which a reader wants them, those of the appendix apart."""
-    if drawn is None:
-        return
+def arranged(
+    names: Iterable[str], described: Mapping[str, Any]
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield the headings under which figures stand, each with the names and titles of its figures.
+
+    They come in the order in which a reader wants them, those of the appendix apart. `described` is what
+    the report's params say of a study.
+    """
     titles, kinds = described["figures"], [*described["figures"]]
 
     def place(name: str) -> tuple[int, str]:
@@ -187,18 +191,27 @@ def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[s
         found = [kind for kind in kinds if name.startswith(kind)]
         return (kinds.index(max(found, key=len)) if found else len(kinds)), name
 
-    shown: dict[str, list[str]] = {"Figures": [], "Appendix: more figures": []}
-    for name in sorted(_pictures(drawn), key=place):
+    shown: dict[str, list[tuple[str, str]]] = {"Figures": [], "Appendix: more figures": []}
+    for name in sorted(names, key=place):
         kind = kinds[place(name)[0]] if place(name)[0] < len(kinds) else ""
         rest = name.removeprefix(kind).strip("_").replace("_", " ")
         words = " – ".join(filter(None, (titles.get(kind, ""), rest)))
-        links = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
-        links = [file for file in links if file in drawn.manifest["files"]]
         where = "Appendix: more figures" if kind in described["appendix"] else "Figures"
-        shown[where].append(picture(drawn.file(f"{name}.png"), words, links))
-    for title, pictures in shown.items():
-        if pictures:
-            yield from section(title, pictures)
+        shown[where].append((name, words))
+    yield from ((heading, mine) for heading, mine in shown.items() if mine)
+
+
+def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[str]:
+    if drawn is None:
+        return
+    for heading, mine in arranged(_pictures(drawn), described):
+        yield from section(heading, [_figure(drawn, name, words) for name, words in mine])
+
+
+def _figure(drawn: Artifact, name: str, words: str) -> str:
+    links = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
+    links = [file for file in links if file in drawn.manifest["files"]]
+    return picture(drawn.file(f"{name}.png"), words, links)
 
 
 def _data(artifacts: list[Artifact], folder: Path) -> Iterator[str]:
