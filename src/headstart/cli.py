@@ -367,6 +367,21 @@ def record(
 
 
 @app.command
+def pack(
+    *, to: Path = Path("study.zip"), licence: str = "not stated", params: ParamsFile = PARAMS
+) -> None:
+    """Write one zip to send: page, figures, tables, params and workflow, described as an RO-Crate.
+
+    Args:
+        to: the zip.
+        licence: of the results, as the description states it, such as `CC BY 4.0`.
+        params: params file.
+    """
+    module = _imported("headstart.maintenance.pack")
+    print(module.pack(Plan(load(params)), params, to, licence))
+
+
+@app.command
 def draw(*, params: ParamsFile = PARAMS) -> None:
     """Draw what is finished of a study where something failed: tables, figures, claims and report, so marked.
 
