@@ -28,7 +28,14 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
     output = (finished.folder / "output.txt").read_text()
     assert "[pretrain latin-convnet-seed0] cpu, 260 images of 26 classes, 4 epochs" in output
     epoch = r"epoch   3/4  loss +[\d.]+  accuracy +[\d.]+%  validation +[\d.]+%"
-    assert re.search(epoch + r"  best +[\d.]+% \(epoch \d\)  \d+ s left\n", output)
+    epoch += r"  best +[\d.]+% \(epoch \d\)  \d+ s left\n"
+    (log,) = (finished.folder / "logs/pretrain").glob("latin-convnet-seed0-*.log")
+    assert re.search(epoch, log.read_text())
+    assert not re.search(epoch, output)
+    (log,) = (finished.folder / "logs/plasticity").glob("latin-vit-*.log")
+    assert re.search(r"epoch .*  \d+ s left\n", log.read_text())
+    assert re.search(r"\d+ jobs in \d+ (s|min)", output)
+    assert not any(words in output for words in ("Select jobs", "Touching", "Finished jobid"))
     assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
     assert "log: logs/pretrain/latin-convnet-seed0" in output
     assert "latin → cyrillic, convnet, finetune, 3 shots, rate tuned: undetermined" in output

@@ -32,7 +32,7 @@ for _step in STEPS.values():
                     else f"--params {RUN.snapshot}"
                 ),
             shell:
-                "{params.command} {wildcards.key} {params.source} --log {log:q}"
+                "{params.command} {wildcards.key} {params.source}" + LOG
 
         rule:
             name:
@@ -66,7 +66,7 @@ rule publish:
         command=f"{HEADSTART} publish {RUN.publish_key}",
         snapshot=RUN.snapshot,
     shell:
-        "{params.command} --params {params.snapshot:q} --log {log:q}"
+        "{params.command} --params {params.snapshot:q}" + LOG
 
 
 rule stage_publish:

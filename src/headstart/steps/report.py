@@ -16,6 +16,7 @@ import pandas as pd
 from headstart import __version__
 from headstart.artifacts.files import read_json
 from headstart.artifacts.keys import Job
+from headstart.artifacts.log import duration
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, link, picture, section, table
@@ -83,7 +84,7 @@ def _made_by(artifacts: list[Artifact]) -> Iterator[str]:
         "commit": ", ".join(commits) or "–",
         "devices": ", ".join(sorted({one["device"] for one in manifests})),
         "jobs": str(len(manifests)),
-        page.SECONDS: _duration(sum(float(one["seconds"]) for one in manifests)),
+        page.SECONDS: duration(sum(float(one["seconds"]) for one in manifests)),
     }
     yield table(pd.DataFrame([row]), "made")
 
@@ -244,7 +245,7 @@ def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:
                 "step": step,
                 "jobs": str(len(part)),
                 "device": ", ".join(sorted(part["device"].unique())),
-                page.SECONDS: _duration(part["seconds"].sum()),
+                page.SECONDS: duration(part["seconds"].sum()),
             }
         )
     versions: dict[str, set[str]] = {}
@@ -260,10 +261,3 @@ def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:
         "What ran",
         [table(pd.DataFrame(rows), "ran"), f"<p>{escape(listed)}</p>", f"<p class=note>{note}</p>"],
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
