@@ -102,7 +102,7 @@ def test_the_description_is_an_ro_crate_of_a_run_of_a_workflow(packed: dict[str,
     assert run["startTime"] < run["endTime"] == entities["./"]["datePublished"]
     assert entities["./"]["license"] == "CC BY 4.0"
     assert "Does pre-training help?" in entities["./"]["description"]
-    assert "source epoch" in entities["figures/transfer_convnet.png"]["description"]
+    assert "star: source-best" in entities["figures/transfer_convnet.png"]["description"]
     assert entities["#torch"]["softwareVersion"]
     assert entities["#data-digits"]["license"] == "CC BY 4.0"
 

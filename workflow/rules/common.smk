@@ -66,7 +66,7 @@ if (
     and not workflow.output_settings.verbose
 ):
     OVERVIEW = terminal.Overview(
-        RUN, workflow.global_resources["_cores"].value, live=terminal.is_watched()
+        RUN, terminal.at_a_time(workflow), live=terminal.is_watched()
     )
     OVERVIEW.attach(logger)
 # Under the overview, jobs write to their logs alone.

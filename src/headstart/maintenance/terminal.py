@@ -38,6 +38,13 @@ TAIL = 2_000
 """Bytes at the end of a log in which its last line is looked for."""
 
 
+def at_a_time(workflow: Any) -> int:
+    """Return how many jobs Snakemake runs together: on cores of this machine, or on a cluster."""
+    known = workflow.global_resources["_cores" if workflow.local_exec else "_nodes"]
+    number = getattr(known, "value", known)
+    return number if isinstance(number, int) else 1
+
+
 def is_watched() -> bool:
     """Return whether a person looks at a terminal that can be written over."""
     streams = (sys.stdout, sys.stderr)

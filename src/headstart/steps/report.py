@@ -56,7 +56,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         parts += _figures(drawn.get(name), described)
         parts += _of_study(described["closing"], studies.get(name))
     parts.append("<h2>What was it made from?</h2>")
-    parts += _data(artifacts, context.state)
+    samples = [one["samples"] for one in job.params["studies"].values() if one["samples"]]
+    parts += _data([*job.ancestors()], samples, context.state)
     parts += _what_ran(artifacts, job.params["steps"])
     text = page.whole(TITLE, first, parts)
     (context.out / "report.html").write_text(text, encoding="utf-8")
@@ -215,16 +216,17 @@ def _figure(drawn: Artifact, name: str, words: str) -> str:
     return picture(drawn.file(f"{name}.png"), words, links)
 
 
-def _data(artifacts: list[Artifact], folder: Path) -> Iterator[str]:
-    """Yield a sample of the images of every dataset."""
-    pictures = []
-    for one in artifacts:
-        if one.manifest["step"] == "data":
-            path = folder / f"data_{one.manifest['name']}.png"
-            draw_samples(one, path)
-            pictures.append(picture(path))
-    if pictures:
-        yield from section("Data", pictures)
+def _data(jobs: list[Job], samples: Iterable[str], folder: Path) -> Iterator[str]:
+    """Yield a sample of the images of every dataset, and of what studies make of them."""
+    sheets = []
+    for one in jobs:
+        if one.step == "data":
+            sheets.append(folder / f"data_{one.name}.png")
+            draw_samples(open_artifact(one), sheets[-1])
+    for function in samples:
+        sheets += resolve(function)(jobs, folder)
+    if sheets:
+        yield from section("Data", map(picture, sheets))
 
 
 def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:
