@@ -19,9 +19,10 @@ from headstart import __version__
 from headstart.artifacts.files import ArtifactError, json_bytes, read_json, shared
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import Artifact, open_artifact
-from headstart.figures.page import title_and_caption
 from headstart.plan import Plan
+from headstart.registry import load
 from headstart.steps.publish import FOLDER, published_problems
+from headstart.steps.report import title_and_caption
 
 CRATE = "ro-crate-metadata.json"
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
@@ -57,18 +58,18 @@ class Entry:
     about: str = ""
 
 
-def pack(plan: Plan, params: Path, to: Path, licence: str) -> str:
+def pack(params: Path, to: Path, licence: str) -> str:
     """Write the zip; return what it holds.
 
     Raises:
         ArtifactError: the study is not published, or what lies there is not what was published.
     """
-    (last,) = plan.jobs("publish")
+    (last,) = Plan(load(params)).jobs("publish")
     if problems := published_problems(last):
         raise ArtifactError("\n".join(problems))
     artifacts = [open_artifact(job) for job in last.ancestors()]
     entries = [*_entries(last, params, artifacts)]
-    described = json_bytes(_crate(entries, artifacts, licence))
+    described = json_bytes(_crate(entries, artifacts, licence or "not stated"))
     with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry in (Entry(CRATE, described), *entries):
             # The date that a ZipInfo has by itself: the same study gives the same bytes.

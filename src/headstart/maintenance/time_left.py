@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,7 +80,7 @@ class TimeLeft:
 
     def _paces(self) -> dict[str, float]:
         """Return the seconds of a pass of every model that has run, and of all of them under no name."""
-        spent, passes = Counter[str](), Counter[str]()
+        spent, passes = defaultdict[str, float](float), defaultdict[str, float](float)
         for key, taken in self.taken.items():
             work = self.work[key]
             for name in {work.model, ""} if work.passes else ():

@@ -10,9 +10,8 @@ from typing import Any
 from headstart.artifacts.files import ArtifactError, write_atomically
 from headstart.artifacts.keys import STORE, Job
 from headstart.artifacts.store import open_artifact
-from headstart.figures.page import title_and_caption
 from headstart.steps.publish import FOLDER
-from headstart.steps.report import arranged
+from headstart.steps.report import arranged, title_and_caption
 
 CAPTIONS = STORE / "captions"
 TABLE = "The table that it draws lies beside it in ``{}``."

@@ -20,6 +20,7 @@ from headstart.artifacts.log import duration
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, link, picture, section, table
+from headstart.figures.page import title_and_caption as title_and_caption
 from headstart.statistics.answers import QUESTIONS, Statement, by_question
 from headstart.statistics.control_results import readable
 from headstart.statistics.words import format_interval
