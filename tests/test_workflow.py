@@ -71,9 +71,9 @@ JobScheduler._schedule_reevalutation = again
 """
     shutil.rmtree(copied.folder / "figures")
     copied.edit("Snakefile", "from snakemake.utils", f"{refuse}\nfrom snakemake.utils")
-    copied.edit("Snakefile", "    look_only_when", "    # look_only_when")
+    copied.edit("Snakefile", "    tend(", "    # tend(")
     assert "a look later" in copied.snakemake(fails=True)
-    copied.edit("Snakefile", "    # look_only_when", "    look_only_when")
+    copied.edit("Snakefile", "    # tend(", "    tend(")
     copied.snakemake()
     assert copied.figures()
 
