@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from headstart.artifacts.code import PACKAGE
 from headstart.artifacts.files import write_atomically
-from headstart.maintenance import params_page, params_words
+from headstart.maintenance import params_page, params_words, tables_page
 from headstart.params.types import DEFAULTS, Section, current_default
 from headstart.registry import STEPS, Params
 from headstart.steps.publish import CURVES, VERDICTS
@@ -54,6 +54,7 @@ def contents() -> dict[str, str]:
         "dvc.yaml": dvc_yaml(),
         "workflow/schemas/params.schema.yaml": schema(),
         "docs/params.md": params_page.page(),
+        "docs/tables.md": tables_page.page(),
         "profiles/slurm/config.yaml": slurm_profile(),
         DEFAULTS.relative_to(ROOT).as_posix(): defaults(),
     }
