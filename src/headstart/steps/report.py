@@ -15,7 +15,7 @@ import pandas as pd
 
 from headstart import __version__
 from headstart.artifacts.files import read_json
-from headstart.artifacts.keys import Job
+from headstart.artifacts.keys import SHORT, Job
 from headstart.artifacts.log import duration
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
@@ -52,9 +52,11 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         parts.append(f"<h2>{escape(described['question'])}</h2>")
         parts += _of_study(described["opening"], studies.get(name))
         parts += _claims(claims.get(name))
+        shown = [*_figures(drawn.get(name), described)]
+        parts += shown[0] if shown else []
         parts += _controls(controls.get(name), claims.get(name))
         parts += _expected(name, job.params.get("expected", {}), studies.get(name))
-        parts += _figures(drawn.get(name), described)
+        parts += [part for more in shown[1:] for part in more]
         parts += _of_study(described["closing"], studies.get(name))
     parts.append("<h2>What was it made from?</h2>")
     samples = [one["samples"] for one in job.params["studies"].values() if one["samples"]]
@@ -204,17 +206,23 @@ def arranged(
     yield from ((heading, mine) for heading, mine in shown.items() if mine)
 
 
-def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[str]:
+def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield a section for each heading; under the first one stands what drew them."""
     if drawn is None:
         return
+    key = str(drawn.manifest["key"])[:SHORT]
+    note = f"Drawn by the job {key} from the study's tables; <code>headstart figures {key}</code> draws them again."
+    first = [f"<p class=note>{note}</p>"]
     for heading, mine in arranged(_pictures(drawn), described):
-        yield from section(heading, [_figure(drawn, name, words) for name, words in mine])
+        figures = [_figure(drawn, name, words) for name, words in mine]
+        yield [*section(heading, [*first, *figures])]
+        first = []
 
 
 def _figure(drawn: Artifact, name: str, words: str) -> str:
     links = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
     links = [file for file in links if file in drawn.manifest["files"]]
-    return picture(drawn.file(f"{name}.png"), words, links)
+    return picture(drawn.file(f"{name}.png"), words, links, headed=True)
 
 
 def _data(jobs: list[Job], samples: Iterable[str], folder: Path) -> Iterator[str]:
