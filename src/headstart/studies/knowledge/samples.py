@@ -42,7 +42,7 @@ def _draw(job: Job, target: str, path: Path) -> Path:
     pixels = ((masked * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
     about = (
         f"Test images of {target}. From left to right {', '.join(map(str, masks.sum(1).tolist()))} of {n} players are visible; "
-        f"what is hidden shows the baseline, {options.baseline.kind}."
+        f"what is hidden shows the baseline ({options.baseline.kind})."
     )
     images = [scaled(image) for image in pixels.numpy()]
     write_sheet(path, images, COLUMNS, f"What do networks see of masked {target} images?", about)
