@@ -49,6 +49,8 @@ class Kills:
     def __init__(self, project: StandIn) -> None:
         self.project = project
         self.restore()
+        # Of the params before the edit: DVC parks these, Snakemake leaves them.
+        self.earlier = set(project.digests())
         started = time.monotonic()
         self.begin("snakemake").wait()
         self.seconds = time.monotonic() - started
@@ -67,7 +69,8 @@ class Kills:
         return self.project.start(*engine, STAND_IN_SECONDS=LENGTH, **own)
 
     def state(self) -> dict[str, str]:
-        return self.project.digests() | self.project.figures()
+        made = self.project.digests()
+        return {n: made[n] for n in made if n not in self.earlier} | self.project.figures()
 
     def present(self) -> set[str]:
         found = (self.project.folder / "results").glob("*/*/manifest.json")

@@ -69,7 +69,7 @@ def make(job, context):
         (context.out / f"transfer_{dots}.csv").write_text(rows)
     elif job.step == "claims":
         claim = {"study": job.name, "claim": "C0", "status": "supported", "unit": "points"}
-        claim |= {"value": 5, "low": 4, "high": 6}
+        claim |= {"value": 5, "low": 4, "high": 6, "reason": "", "control": ""}
         content = {"paper": "p", "evaluated_on": "", "claims": [claim], "key": job.full_key}
         (context.out / "claims.json").write_text(json.dumps(content))
     elif job.step == "report":

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 from commands import refused
-from ruamel.yaml import YAML
 from workflow import new_project
 
 from headstart.maintenance import presets
-from headstart.maintenance.generate import dvc_yaml
 from headstart.maintenance.presets import find, merge, read, use
 from headstart.params.reading import ParamsError
 from headstart.registry import load, parse
@@ -94,21 +92,6 @@ def test_a_preset_has_a_base_and_10_to_60_lines(name: str) -> None:
     text = find(name).read_text()
     assert "\nbase: " in text
     assert 10 <= len(text.splitlines()) <= 60
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_section_that_a_stage_of_dvc_names_stands_in_the_file_of_a_preset(
-    name: str, project: Path
-) -> None:
-    """DVC refuses a stage whose `params` name a section that the file leaves out."""
-    load_yaml = YAML(typ="safe", pure=True).load
-    use(name, project / "params.yaml")
-    written = load_yaml((project / "params.yaml").read_text())
-    for source in (True, False):
-        stages = load_yaml(dvc_yaml(source=source))["stages"]
-        named = {section for stage in stages.values() for section in stage.get("params", ())}
-        assert named
-        assert named <= set(written)
 
 
 def test_dvc_plans_every_preset_without_an_error(tmp_path: Path) -> None:

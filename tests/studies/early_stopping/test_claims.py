@@ -26,7 +26,10 @@ from headstart.statistics.errors import TableError
 from headstart.steps.claims import CLAIMS, ClaimsError, evaluate, make, read_claims
 from headstart.studies.early_stopping.claims import ClaimEvaluator
 from headstart.studies.early_stopping.params import Statistics
+from headstart.studies.early_stopping.pretraining import pretraining_table
 from headstart.studies.early_stopping.study import STUDY
+from headstart.studies.early_stopping.tables import data_transferred
+from headstart.studies.early_stopping.verdicts.study_verdicts import study_verdicts, verdict_frame
 
 PUBLISHED = ROOT / "published" / "early_stopping.csv"
 BESIDE = ROOT.parent / "shared" / "published" / "early_stopping_author_runs.csv"
@@ -168,8 +171,13 @@ def test_the_default_study_compares_two_amounts_of_source_training() -> None:
     assert level.status in ("contradicted", "undetermined")
 
 
-def step_on(tables: Mapping[str, pd.DataFrame], *controls: ControlResult) -> dict:
-    """Run the step on tables and controls that other jobs made; return what it wrote."""
+def step_on(table: pd.DataFrame, *controls: ControlResult) -> dict:
+    """Run the step on measurements and controls that other jobs made; return what it wrote."""
+    tables = {
+        "measurements": table,
+        "verdicts": verdict_frame(study_verdicts(table, Statistics()), table),
+        "pretraining": pretraining_table(table, data_transferred(table)),
+    }
 
     def made(_: Job, context: store.JobContext) -> dict:
         for name, table in tables.items():
@@ -185,7 +193,7 @@ def step_on(tables: Mapping[str, pd.DataFrame], *controls: ControlResult) -> dic
     store.run(judged, controlled)
     asked = {"primary": {"source": "latin", "model": "net", "target": "cyrillic"}}
     asked["primary"] |= {"arm": "finetune", "shots": 5}
-    params = {"statistics": asked, "evaluator": STUDY.claims}
+    params = {"statistics": asked, "evaluator": STUDY.claims, "answer": STUDY.answer}
     wildcards, inputs = {"study": STUDY.name}, {"tables": (gathered,), "controls": (judged,)}
     job = Job("claims", STUDY.name, "code", wildcards, params, inputs)
     artifact = store.run(job, make)
@@ -196,7 +204,7 @@ def step_on(tables: Mapping[str, pd.DataFrame], *controls: ControlResult) -> dic
 
 
 def test_the_step_writes_every_claim_with_number_interval_and_judgement(project: Path) -> None:
-    written = step_on({"measurements": measurements(EARLIER)})
+    written = step_on(measurements(EARLIER))
     first, *_, last = written["claims"]
     assert first["status"] == "supported"
     assert first["low"] < first["value"] < first["high"]
@@ -209,7 +217,7 @@ def test_a_judge_that_fails_its_control_has_its_verdict_flagged(project: Path) -
         "earlier_start", "noise", "negative", ["supported"] * 9 + ["undetermined"] * 11
     )
     silent = ControlResult("late_fall", "noise", "negative", ["undetermined"] * 20)
-    written = step_on({"measurements": measurements(EARLIER)}, said_yes, silent)
+    written = step_on(measurements(EARLIER), said_yes, silent)
     flags = {claim["claim"]: claim["control"] for claim in written["claims"] if claim["control"]}
     assert flags == {"C1": "its control failed, there nothing is in: noise: supported in 9 of 20"}
 
@@ -217,7 +225,7 @@ def test_a_judge_that_fails_its_control_has_its_verdict_flagged(project: Path) -
 def test_without_fine_tuning_nothing_is_measured_and_nothing_undetermined(project: Path) -> None:
     only_source = measurements(EARLIER)
     only_source = only_source[only_source["mode"] == "pretrain"]
-    written = step_on({"measurements": only_source})
+    written = step_on(only_source)
     assert {claim["status"] for claim in written["claims"]} == {"not measured here"}
     assert all("no fine-tuning runs" in claim["reason"] for claim in written["claims"])
 
