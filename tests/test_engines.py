@@ -302,6 +302,21 @@ def test_where_the_store_is_complete_recording_starts_no_snakemake(project: Stan
     assert project.run("git", "status", "--porcelain") == ""
 
 
+def test_a_lock_file_that_dvc_was_killed_over_is_deleted_and_nothing_is_made_again(
+    project: StandIn,
+) -> None:
+    lock = project.folder / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[: whole.index("cmd:")])
+    assert "dvc.lock' validation failed" in project.run("dvc", "repro", fails=True)
+    lock.unlink()
+    made = project.made()
+    project.run("dvc", "repro")
+    assert project.made() == made
+    assert lock.read_text() == whole
+    sound(project)
+
+
 def test_a_pulled_clone_has_nothing_to_do(project: StandIn, tmp_path: Path) -> None:
     project.run("dvc", "push", "-q")
     clone = tmp_path / "clone"

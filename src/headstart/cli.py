@@ -145,7 +145,7 @@ def start(
         folder: class folders with images in them, or train/ and test/ with class folders in each.
         target: another such folder for the target task; without it, the classes are divided.
         model: convnet, or a network of timm by its name, such as resnet18; with a tag, such as
-            resnet18.a1_in1k, its published weights are given.
+            resnet18.a1_in1k, its published weights are given; or one of your own, file.py:function.
         weights: a file of weights of that network: then it is fine-tuned as given, and from scratch beside.
         size: side of the images in pixels; without it, that of the images, 32 at most.
         background: what transparent images stand on.

@@ -84,6 +84,25 @@ def test_a_network_is_trained_as_its_kind_needs_it(model: str, kind: str, optimi
     assert Plan(params).jobs("transfer")
 
 
+def test_a_network_of_a_file_is_named_by_the_file_with_its_content() -> None:
+    fill(Path("photos"), CLASSES, 10)
+    Path("my-net.py").write_text(
+        "from torch import nn\n\n\ndef build(channels, image_size):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, 4))\n"
+    )
+    started("photos", model="my-net.py:build", size=16)
+    model = load(PARAMS).models["my_net"]
+    assert (model.kind, model.path, model.function) == ("file", "my-net.py", "build")
+    assert not network_problems(read(PARAMS), (3, 16, 16))
+    for name, said in (
+        ("my-net.py", "--model: name the function that makes the network: my-net.py:build"),
+        ("my-net.py:", "--model: name the function"),
+        ("my-net.py:made", "no function 'made'; the file has build"),
+        ("none.py:build", "none.py: this network file cannot be read"),
+    ):
+        refused("start", "photos", "--model", name, said=(said,))
+
+
 def test_grey_images_have_one_channel_and_large_ones_32_pixels() -> None:
     for index, name in enumerate(CLASSES):
         Path("photos", name).mkdir(parents=True)

@@ -187,6 +187,28 @@ def test_zeros_and_another_architecture_are_refused_with_the_prefix(state: State
     assert "weights" not in load("params.yaml").models["net"].model_dump(exclude_defaults=True)
 
 
+@pytest.mark.parametrize("classifier", ["fc3", "classes.2", "output_layer"])
+def test_one_linear_layer_on_the_features_is_the_classifier_whatever_its_name(
+    classifier: str,
+) -> None:
+    own = load("params.yaml").models["own"]
+    torch.manual_seed(3)
+    backbone = build(own, 1, 32, 2, seed=0).backbone.state_dict()
+    weight, bias = torch.randn(5, 16), torch.randn(5)
+    write(backbone | {f"{classifier}.weight": weight, f"{classifier}.bias": bias}, "own.pt")
+    assert f"left out: {classifier}.weight, {classifier}.bias" in add("own.pt", "own")
+    others = {
+        "width": {"fc3.weight": weight[:, :8]},
+        "convolution": {"fc3.weight": torch.randn(5, 16, 1, 1)},
+        "two layers": {"fc2.weight": torch.randn(16, 16), "fc3.weight": weight},
+        "scale": {"fc3.weight": weight, "fc3.scale": bias},
+    }
+    for name, layers in others.items():
+        write(backbone | layers, f"{name}.pt")
+        with pytest.raises(NetworkError, match=r"another network: \d unknown: backbone\.fc"):
+            add(f"{name}.pt", "own")
+
+
 def test_of_several_networks_one_is_chosen_by_the_person(state: State) -> None:
     both = behind("student.")(state) | behind("teacher.")(averaged(state))
     write(both, "dino.pth")

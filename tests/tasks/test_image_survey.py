@@ -202,6 +202,7 @@ def test_numbers_that_are_no_brightness_are_refused(tmp_path: Path, value: float
         ("train_images", "test_images"),
         ("Training Set", "Test Set"),
         ("seg_train", "seg_test"),
+        ("trainset", "testset"),
     ],
 )
 def test_parts_are_known_in_any_case_and_spelling(tmp_path: Path, one: str, other: str) -> None:
@@ -379,6 +380,16 @@ def test_copies_across_parts_and_under_two_labels_are_counted_and_named(tmp_path
     )
 
 
+def test_the_named_copies_are_of_the_two_labels_and_of_the_two_parts(tmp_path: Path) -> None:
+    fill(tmp_path / "train", number=4)
+    fill(tmp_path / "test", number=4, start=50)
+    first = tmp_path / "train/ant/0.png"
+    for copy in ("train/ant/1.png", "train/bee/2.png", "test/ant/3.png"):
+        shutil.copy(first, tmp_path / copy)
+    finding(tmp_path, "1 picture under two labels (train/ant/0.png = train/bee/2.png)")
+    finding(tmp_path, "another part (train/ant/0.png = test/ant/3.png)")
+
+
 @pytest.mark.parametrize("validation", [1, 2, 3])
 def test_copies_are_on_one_side_of_every_split_that_is_drawn(
     tmp_path: Path, validation: int
@@ -387,7 +398,9 @@ def test_copies_are_on_one_side_of_every_split_that_is_drawn(
     for file in list(folder.rglob("*.png")):
         shutil.copy(file, file.with_name(f"copy_{file.name}"))
     shutil.copy(folder / "ant" / "0.png", folder / "bee" / "wrong.png")
-    finding(folder, "39 copies of images of their own class", "all copies of a picture or none")
+    finding(
+        folder, "39 images equal to another of the same class", "all copies of a picture or none"
+    )
     section = ImageFolder(
         kind="image_folder", path=str(folder), size=8, sha256=content_hash(folder)
     )
@@ -444,7 +457,7 @@ def test_photographs_are_turned_upright_and_that_is_said(tmp_path: Path, suffix:
         pixels = np.asarray(image, np.int64)
         assert pixels.shape == upright.shape
         assert np.abs(pixels - upright).mean() < 12, tag
-    finding(folder, "7 images turned upright by their EXIF orientation", f"ant/turned2.{suffix}")
+    finding(folder, "7 images turned upright by EXIF orientation", f"ant/turned2.{suffix}")
 
 
 def test_damaged_exif_is_no_reason_to_refuse_an_image(tmp_path: Path) -> None:

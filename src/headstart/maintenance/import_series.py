@@ -30,6 +30,7 @@ from headstart.networks.weights import load_content
 from headstart.params.models import Model
 from headstart.params.reading import ParamsError
 from headstart.registry import load
+from headstart.statistics.words import pluralize
 from headstart.steps.given_series import series_problems
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".tar", ".ckpt", ".bin")
@@ -87,8 +88,13 @@ def import_series(runs: Sequence[str], request: Request, params: Path) -> str:
     lines += _start_from(document, name, sorted({0, *kept}))
     document.write()
     if len(series) == 1:
-        lines.append("one run is one source network: verdicts speak of this network alone")
-    return "\n".join([f"{params}: pretrain.{name}.series has {len(series)} runs", *lines])
+        lines.append(
+            "one run is one source network: verdicts speak of this network alone, and need six draws of the "
+            f"target: `headstart set transfer.{name}.finetune.draws='[0, 1, 2, 3, 4, 5]'`"
+        )
+    return "\n".join(
+        [f"{params}: pretrain.{name}.series has {pluralize(len(series), 'run')}", *lines]
+    )
 
 
 def _start_from(document: Document, model: str, kept: Sequence[int]) -> Iterator[str]:
@@ -210,12 +216,13 @@ def _convert(
         content = read_content(source) if isinstance(source, Path) else published_state(source)
         found = load_content(network, content, model, shape[0], str(source), part)
         state = {k: v for k, v in network.state_dict().items() if k.startswith("backbone.")}
-        states[epoch] = state | _head(found, network)
+        layer, head = _head(found, network)
+        states[epoch] = state | head
         path = FOLDER / name / f"seed{seed}" / f"epoch-{epoch:04d}.safetensors"
         tensors = {k: v.contiguous().clone() for k, v in states[epoch].items()}
         write_atomically(path, save(tensors))
         entries.append({"epoch": epoch, "path": str(path), "sha256": file_sha256(path)})
-        notes |= dict.fromkeys(found.notes)
+        notes |= dict.fromkeys([*found.notes, *([f"{layer!r} is its head"] if layer else [])])
     headless = [epoch for epoch in states if "head.weight" not in states[epoch]]
     if headless:
         notes[
@@ -225,17 +232,17 @@ def _convert(
     return entries, [*notes, *problems]
 
 
-def _head(found: Found, network: Network) -> dict[str, Tensor]:
-    """Return the classifier of a checkpoint, where it has just one that fits the features."""
+def _head(found: Found, network: Network) -> tuple[str, dict[str, Tensor]]:
+    """Return name and tensors of a checkpoint's classifier, where it has just one that fits the features."""
     own, features = network.backbone.state_dict(), network.feature_dimension
     rest = {k: v for k, v in {**found.beside, **found.state}.items() if k not in own}
     fits = [k for k, v in rest.items() if k.endswith("weight") and v.ndim == 2]
     fits = [k for k in fits if rest[k].shape[1] == features]
     if len(fits) != 1:
-        return {}
-    weight = rest[fits[0]].float()
-    bias = rest.get(fits[0].removesuffix("weight") + "bias", torch.zeros(len(weight))).float()
-    return {"head.weight": weight, "head.bias": bias}
+        return "", {}
+    layer, weight = fits[0].rpartition(".")[0], rest[fits[0]].float()
+    bias = rest.get(f"{layer}.bias", torch.zeros(len(weight))).float()
+    return layer, {"head.weight": weight, "head.bias": bias}
 
 
 def _stated(model: Model, first: Source) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +20,13 @@ from headstart.maintenance.estimate import Estimate, plan_text
 from headstart.maintenance.given_weights import add_weights, published_weights
 from headstart.maintenance.housekeeping import snapshot
 from headstart.networks.build import build
-from headstart.networks.network import Network
+from headstart.networks.network import Network, NetworkError
+from headstart.networks.own import read_source
 from headstart.params.datasets import Background
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import parse
+from headstart.statistics.words import pluralize
 from headstart.tasks.image_survey import Survey, survey
 from headstart.tasks.pictures import shown
 from headstart.training import TrainingError
@@ -31,6 +34,8 @@ from headstart.training.device import choose_device
 from headstart.training.interventions import batch_norms
 
 PRESET = "folder"
+# A function in a file, such as `lenet.py:backbone`.
+OWN = re.compile(r"\.py(:\w*)?$")
 # Beside a model with given weights: the same one from scratch.
 SCRATCH = "_scratch"
 SMALLEST_TASK = 2
@@ -72,7 +77,7 @@ class Request(NamedTuple):
     @property
     def given(self) -> bool:
         """Return whether a trained network is given, so that none is pre-trained here."""
-        return self.weights is not None or "." in self.model
+        return self.weights is not None or ("." in self.model and not OWN.search(self.model))
 
 
 class Chosen(NamedTuple):
@@ -252,11 +257,22 @@ def _datasets(request: Request, source: Chosen, target: Chosen) -> dict[str, Any
 
 
 def _model(name: str, known: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return a model of the preset, or of timm, under a name that params may have."""
+    """Return a model of the preset, of a file or of timm, under a name that params may have."""
     if name in known:
         return name, known[name]
+    model: dict[str, Any] = {"kind": "timm", "name": name}
+    if OWN.search(name):
+        path, _, function = name.partition(".py")
+        path, function = f"{path}.py", function.removeprefix(":")
+        if not function:
+            raise ParamsError(
+                f"start: --model: name the function that makes the network: {path}:build"
+            )
+        sha256 = read_source(Path(path)).sha256
+        name = Path(path).stem
+        model = {"kind": "file", "path": path, "function": function, "sha256": sha256}
     key = re.sub(r"[^a-z0-9_]", "_", name.lower())
-    return key if key[:1].isalpha() else f"m_{key}", {"kind": "timm", "name": name}
+    return key if key[:1].isalpha() else f"m_{key}", model
 
 
 def _built(model: dict[str, Any], channels: int, size: int) -> Network:
@@ -265,7 +281,8 @@ def _built(model: dict[str, Any], channels: int, size: int) -> Network:
     try:
         return build(given, channels, size, classes=2, seed=0)
     except ValueError as error:
-        raise ParamsError(f"start: --model: {error}") from None
+        other = ", or give another --size" if "cannot take" in str(error) else ""
+        raise ParamsError(f"start: --model: {error}{other}") from None
 
 
 def _shared(found: Survey, other: Survey) -> list[str]:
@@ -291,11 +308,13 @@ def _time(plan: Plan, raw: dict[str, Any]) -> Iterator[str]:
     hours, at_once = estimate.hours(), 1
     if device.type == "cpu":
         at_once = len(os.sched_getaffinity(0))
-    yield f"About {_duration(hours / at_once)}, {at_once} job{'s' * (at_once > 1)} at a time. Shorter with:"
+    yield f"About {_duration(hours / at_once)}, {pluralize(at_once, 'job')} at a time. Shorter with:"
     saved = []
     for what, changed in _shorter(raw):
         shorter = Estimate(Plan(parse(changed)), device, estimate.timed)
-        saved.append((1 - shorter.hours() / hours, what))
+        # Networks of one size only take no smaller images.
+        with suppress(NetworkError):
+            saved.append((1 - shorter.hours() / hours, what))
     yield from (
         f"  {what}: {share:.0%} less" for share, what in sorted(saved)[::-1] if share > WORTH
     )
@@ -324,7 +343,7 @@ def _shorter(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _duration(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(60 * hours))} minutes"
+    return f"{hours:.1f} hours" if hours >= 1 else pluralize(max(1, round(60 * hours)), "minute")
 
 
 def _write(raw: dict[str, Any], params: Path, folder: Path) -> str:

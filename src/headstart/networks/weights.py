@@ -86,16 +86,29 @@ def load_content(
         notes.append(f"set to 0: {len(absent)} × {COUNTS}, which the file lacks")
         state = state | {each: torch.zeros_like(own[each]) for each in absent}
     roots = [f"{each}." for each in timm_models.classifiers(network.backbone)]
-    dropped = [
-        each
-        for each in state
-        if each not in own and (is_beside(each) or each.startswith(tuple(roots)))
-    ]
+    unknown = {each: v for each, v in state.items() if each not in own}
+    dropped = [each for each in unknown if is_beside(each) or each.startswith(tuple(roots))]
+    rest = {each: v for each, v in unknown.items() if each not in dropped}
+    if classifier(rest, network.feature_dimension):
+        dropped = list(unknown)
     if dropped:
         notes.append(f"left out: {some(dropped)}")
     backbone = {f"{BACKBONE}{each}": v for each, v in state.items() if each not in dropped}
     _load(network, backbone | head_beside(found), f"{name}{found.where}")
     return found
+
+
+def classifier(tensors: Mapping[str, Tensor], features: int) -> dict[str, Tensor]:
+    """Return weight and bias of the one linear layer on so many features, if nothing else is there.
+
+    What a person's own network calls its classifier no list of names can know.
+    """
+    layers = {name.rpartition(".")[0] for name in tensors}
+    named = {name.rpartition(".")[2]: tensor for name, tensor in tensors.items()}
+    weight = named.get("weight")
+    alone = len(layers) == 1 and set(named) <= {"weight", "bias"}
+    fits = weight is not None and weight.ndim == 2 and weight.shape[1] == features
+    return named if alone and fits else {}
 
 
 def head_beside(found: Found) -> dict[str, Tensor]:

@@ -39,9 +39,9 @@ SYSTEM_FILES = frozenset(
 # Folders whose files are devices and processes: reading them may never end.
 SYSTEM_FOLDERS = ("/proc", "/sys", "/dev")
 PARTS: dict[Part, str] = {
-    "train": "train|training",
-    "validation": "val|valid|validation|validate|dev|eval|evaluation",
-    "test": "test|testing",
+    "train": "train|training|trainset",
+    "validation": "val|valid|valset|validation|validate|dev|eval|evaluation",
+    "test": "test|testing|testset",
 }
 # Words that may stand beside the word for a part: `train_images`, `Test Set`, `seg_train`.
 WORDS = re.compile(r"[^\W_]+")

@@ -203,14 +203,14 @@ class Survey:
 
     def _of_pictures(self) -> Iterator[str]:
         said = (
-            (lambda fact: fact.orientation != 1, "turned upright by their EXIF orientation"),
+            (lambda fact: fact.orientation != 1, "turned upright by EXIF orientation"),
             (
                 lambda fact: fact.transparent,
                 "transparent in places, put on white or the `background` of this dataset",
             ),
             (lambda fact: fact.frames, "of several frames, of which the first is read"),
             (lambda fact: fact.deep, "of more than 8 bits, scaled to 8"),
-            (lambda fact: fact.plain, "of one colour all over; look whether they are pictures"),
+            (lambda fact: fact.plain, "of one colour all over; look at what they show"),
         )
         for holds, what in said:
             files = [file for file, fact in self._pairs() if holds(fact)]
@@ -230,7 +230,7 @@ class Survey:
                 alike.append(files)
         if labels:
             yield (
-                f"{_number(labels, 'picture')} under two labels ({self._equal(labels)}); remove the wrong ones. "
+                f"{_number(labels, 'picture')} under two labels ({self._equal(labels, 'class_name')}); remove the wrong ones. "
                 "They are never drawn for testing or validation"
             )
         tested = [files for files in [*parts, *labels] if len({file.part for file in files}) > 1]
@@ -240,22 +240,23 @@ class Survey:
                 f"{count[part]:,} {part} images" for part in ("validation", "test") if count[part]
             )
             yield (
-                f"{held} are equal to images of another part ({self._equal(tested)}): accuracy on them "
+                f"{held} are equal to images of another part ({self._equal(tested, 'part')}): accuracy on them "
                 "says nothing of new images; remove them from one part"
             )
         if alike:
-            more = sum(len(files) - 1 for files in alike)
+            copies = [file for files in alike for file in files[1:]]
             yield (
-                f"{more:,} copies of images of their own class ({self._equal(alike)}); a part that is drawn gets "
+                f"{_number(copies, 'image')} equal to another of the same class ({self._equal(alike, 'path')}); a part that is drawn gets "
                 "all copies of a picture or none"
             )
 
-    def _equal(self, groups: Sequence[Sequence[ImageFile]]) -> str:
-        roots = self.listing.folder
-        pairs = [
-            " = ".join(shown(file.path.relative_to(roots)) for file in files[:2])
-            for files in groups
-        ]
+    def _equal(self, groups: Sequence[Sequence[ImageFile]], by: str) -> str:
+        """Name two files of every group, which differ in what the line speaks of."""
+        pairs = []
+        for first, *others in groups:
+            other = next(each for each in others if getattr(each, by) != getattr(first, by))
+            names = (each.path.relative_to(self.listing.folder) for each in (first, other))
+            pairs.append(" = ".join(map(shown, names)))
         return some(pairs)
 
     def _of_names(self) -> Iterator[str]:

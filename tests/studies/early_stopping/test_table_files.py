@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from simulated_runs import EPOCHS, peak_at, runs_table
 
 from headstart.statistics.errors import TableError
+from headstart.studies.early_stopping.verdicts import table_files
 from headstart.studies.early_stopping.verdicts.text import read_runs
 from headstart.studies.early_stopping.verdicts.verdicts import Verdict, verdict_table
 
@@ -138,6 +140,10 @@ def test_validation_that_equals_test_only_describes():
         (lambda t: t.assign(source=t["source"].mask(t.index == 7)), "'source' is empty in row 7"),
         (lambda t: t.drop(columns="draw"), "no column 'draw'"),
         (lambda t: t.assign(value=t["value"].astype(str) + " %"), "'value' must hold numbers"),
+        (
+            lambda t: t.assign(value=t["value"].where(t["mode"] != "pretrain", t["value"] * 100)),
+            "accuracies are fractions from 0 to 1; that of the source in row .* Divide percentages",
+        ),
         (lambda t: t.assign(Value=1.0), "two columns are called 'value'"),
     ],
 )
@@ -178,6 +184,29 @@ def test_a_file_that_is_no_spreadsheet_or_whose_reader_is_absent_is_one_line(tmp
     there = importlib.util.find_spec("openpyxl") is not None
     with pytest.raises(TableError, match="is no spreadsheet" if there else absent):
         read_runs(file)
+
+
+@pytest.mark.parametrize("suffix", ["csv.zip", "csv.gz", "csv.xz", "xlsx"])
+def test_a_small_archive_of_a_huge_table_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(table_files, "LARGEST", 10_000)
+    file = tmp_path / f"bomb.{suffix}"
+    zeros = pd.DataFrame({"value": np.zeros(20_000)})
+    if suffix == "xlsx":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("xl/worksheets/sheet1.xml", "0" * 20_000)
+    else:
+        zeros.to_csv(file)
+    assert file.stat().st_size < 80_000
+    with pytest.raises(TableError, match="holds more than 10,000 bytes"):
+        read_runs(file)
+
+
+def test_signs_that_command_a_terminal_are_only_shown(tmp_path: Path):
+    study(source="\x1b[31mcub\x1b]0;title\x07\nnew").to_csv(tmp_path / "runs.csv", index=False)
+    (source,) = read_runs(tmp_path / "runs.csv")["source"].unique()
+    assert source == r"\x1b[31mcub\x1b]0;title\x07\nnew"
 
 
 def test_many_rows_are_read_within_seconds(tmp_path: Path):

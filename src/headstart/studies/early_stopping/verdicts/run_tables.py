@@ -79,6 +79,13 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     if unknown:
         raise TableError(f"column 'split' holds {unknown}; it may hold {', '.join(SPLITS)}")
     _check_duplicates(table)
+    accuracy = (table["mode"] == PRETRAIN) & (table["metric"] == SOURCE_ACCURACY)
+    if (outside := accuracy & ((table["value"] < 0) | (table["value"] > 1)).to_numpy()).any():
+        row = int(outside.to_numpy().argmax())
+        raise TableError(
+            f"accuracies are fractions from 0 to 1; that of the source in row {row} is "
+            f"{table['value'].iloc[row]:g}. Divide percentages by 100."
+        )
     return table
 
 
@@ -152,6 +159,7 @@ def _refuse_text(table: pd.DataFrame, name: str) -> None:
     advice = {
         "source_epoch": "write the number of the epoch",
         "learning_rate": "write the rate as a number, for example 0.1",
+        "value": "write a fraction such as 0.5, and leave it empty if missing",
     }.get(name, "leave it empty if missing")
     raise TableError(
         f"column {name!r} must hold numbers; row {row} holds {table[name].iloc[row]!r}: {advice}"

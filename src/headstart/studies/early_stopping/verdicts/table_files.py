@@ -8,6 +8,8 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
+import zipfile
 from bz2 import BZ2File
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,9 @@ COMPRESSED: dict[str, Callable[[Path], BinaryIO]] = {
     ".xz": lzma.open,  # type: ignore[dict-item]
     ".bz2": BZ2File,  # type: ignore[dict-item]
 }
+# Bytes: a hundred million cells; a small archive may hold what fills the memory.
+LARGEST = 2**31
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FORMS = ".csv, .tsv, .txt (also .gz, .xz, .bz2, .zip), .parquet, .jsonl, .json or .xlsx"
 
 
@@ -71,7 +76,11 @@ def _read(file: Path) -> pd.DataFrame:
 
 def _spreadsheet(file: Path) -> pd.DataFrame:
     try:
+        with zipfile.ZipFile(file) as archive:
+            _check_size(sum(each.file_size for each in archive.infolist()), file)
         return pd.read_excel(file, keep_default_na=False, na_values=[""])
+    except TableError:
+        raise
     except ImportError:
         raise TableError(
             f"{file.name}: spreadsheets are read by openpyxl, which is not installed: `pip install openpyxl`, "
@@ -119,17 +128,24 @@ def _both_points(table: pd.DataFrame, columns: Any) -> pd.DataFrame:
 def _content(file: Path) -> bytes:
     suffix = file.suffix.lower()
     if suffix == ".zip":
-        import zipfile
-
         with zipfile.ZipFile(file) as archive:
-            (name, *others) = archive.namelist() or [""]
-            if others or not name:
-                raise TableError(
-                    f"{file.name} holds {len(archive.namelist())} files; one is needed"
-                )
-            return archive.read(name)
-    with COMPRESSED.get(suffix, lambda path: path.open("rb"))(file) as opened:
-        return opened.read()
+            names = archive.namelist()
+            if len(names) != 1:
+                raise TableError(f"{file.name} holds {len(names)} files; one is needed")
+            with archive.open(names[0]) as opened:
+                content = opened.read(LARGEST + 1)
+    else:
+        with COMPRESSED.get(suffix, lambda path: path.open("rb"))(file) as opened:
+            content = opened.read(LARGEST + 1)
+    _check_size(len(content), file)
+    return content
+
+
+def _check_size(size: int, file: Path) -> None:
+    if size > LARGEST:
+        raise TableError(
+            f"{file.name} holds more than {LARGEST:,} bytes once unpacked; cut it, or save it as .parquet"
+        )
 
 
 def _encoding(content: bytes, file: Path) -> str:
@@ -164,6 +180,8 @@ def _spelled(table: pd.DataFrame) -> pd.DataFrame:
         lower = name in ("split", "metric")
         values = {each: each.strip() for each in table[name].unique() if isinstance(each, str)}
         values = {each: word.lower() if lower else word for each, word in values.items()}
+        # A name is printed to terminals, where such signs are commands.
+        values = {k: CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], v) for k, v in values.items()}
         if changed := {each: word for each, word in values.items() if each != word}:
             table[name] = table[name].replace(changed)
     return table
