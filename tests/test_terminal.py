@@ -136,3 +136,17 @@ def test_a_model_that_has_not_run_yet_goes_at_the_pace_of_the_others() -> None:
     assert made.seconds({}) == pytest.approx(6)
     made.finished("b", 50.0)
     assert made.seconds({}) == pytest.approx(10)
+
+
+def test_jobs_without_a_model_take_what_others_of_their_step_took() -> None:
+    work = {
+        "a": Work("net", 100, 0),
+        "b": Work("", 0, 12, "figures"),
+        "c": Work("", 0, 12, "figures"),
+    }
+    made = left(work, 1)
+    made.finished("a", 10.0)
+    assert made.seconds({}) == 24
+    made.finished("b", 60.0)
+    assert made.seconds({}) == 60
+    assert made.seconds({"c": 45.0}) == 15

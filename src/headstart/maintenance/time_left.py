@@ -27,6 +27,7 @@ class Work:
     model: str
     passes: float
     seconds: float
+    step: str = ""
 
 
 class TimeLeft:
@@ -48,14 +49,14 @@ class TimeLeft:
         }
 
     def _work(self, jobs: Iterable[Job]) -> Work:
-        params, model, passes, seconds = self.run.params, "", 0.0, 0.0
+        params, model, passes, seconds, step = self.run.params, "", 0.0, 0.0, STEPS["data"]
         for job in jobs:
             step = STEPS[job.step]
             if step.cost:
                 cost = resolve(step.cost)(job, params)
                 model, seconds = cost.model, seconds + cost.seconds
                 passes += BACKWARD * cost.trained + cost.evaluated
-        return Work(model, passes, seconds)
+        return Work(model, passes, seconds, step.name)
 
     def finished(self, key: str, seconds: float) -> None:
         """Learn how long a chunk of jobs took."""
@@ -71,12 +72,21 @@ class TimeLeft:
         paces = self._paces()
         if not paces:
             return None
-        rest = []
+        rest, alike = [], self._alike()
         for key, work in self.work.items():
             if key not in self.taken:
                 expected = work.seconds + work.passes * paces.get(work.model, paces[""])
+                expected = expected if work.passes else alike.get(work.step, expected)
                 rest.append(max(expected - running.get(key, 0.0), LEAST))
         return max([sum(rest) / self.cores, *rest], default=0.0)
+
+    def _alike(self) -> dict[str, float]:
+        """Return the mean seconds of the finished jobs of every step that has no passes."""
+        taken: dict[str, list[float]] = {}
+        for key, seconds in self.taken.items():
+            if not self.work[key].passes and self.work[key].step:
+                taken.setdefault(self.work[key].step, []).append(seconds)
+        return {step: sum(known) / len(known) for step, known in taken.items()}
 
     def _paces(self) -> dict[str, float]:
         """Return the seconds of a pass of every model that has run, and of all of them under no name."""
