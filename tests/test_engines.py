@@ -286,8 +286,9 @@ def test_the_report_is_a_target(project: StandIn) -> None:
 def test_snakemakes_own_report_shows_the_figures(project: StandIn) -> None:
     project.snakemake("--report", "workflow.html")
     page = (project.folder / "workflow.html").read_text()
-    assert "transfer.png" in page
-    assert "The table that this figure draws" in page
+    assert '"figures/transfer.png"' in page
+    assert "Is the source-optimal checkpoint the best one to fine-tune?" in page
+    assert "Accuracy on the target against the source epoch" in page
 
 
 def test_where_the_store_is_complete_recording_starts_no_snakemake(project: StandIn) -> None:

@@ -1,6 +1,7 @@
 """Params files: what is right, what is wrong, and how it is said."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from checkout import ROOT
 from ruamel.yaml import YAML
 
-from headstart.maintenance import generate, presets
+from headstart.maintenance import generate, params_page, presets
+from headstart.maintenance.generate import sections
+from headstart.maintenance.params_words import MEANINGS
 from headstart.params.reading import ParamsError
 from headstart.params.types import canonical
 from headstart.registry import load, parse
@@ -42,6 +45,19 @@ def test_the_committed_params_file_is_the_default_preset() -> None:
     if committed.returncode:
         pytest.skip("not a git checkout")
     assert committed.stdout == (ROOT / "presets" / "default.yaml").read_text()
+
+
+def test_every_key_of_the_params_reference_says_what_it_means() -> None:
+    page = params_page.page()
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| `", page, re.MULTILINE)) > 250
+    assert [name for name, meaning in rows if not meaning.strip()] == []
+    used = set()
+    for section in sections():
+        for name, field in section.model_fields.items():
+            own = f"{section.__name__}.{name}"
+            used |= set() if field.description else {own if own in MEANINGS else name}
+    assert set(MEANINGS) <= used
 
 
 def test_the_committed_schema_is_the_one_of_the_typed_view() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -11,7 +12,8 @@ import pandas as pd
 import pytest
 from workflow import LEARNING_RATES, Project, new_project, planned
 
-from headstart.registry import STEPS
+from headstart.figures.page import title_and_caption
+from headstart.registry import STEPS, STUDIES
 from headstart.studies.early_stopping.verdicts.run_tables import check_table, contrasts
 
 
@@ -26,7 +28,14 @@ def test_a_person_reads_what_runs_where_it_logs_and_where_the_figures_are(
     output = (finished.folder / "output.txt").read_text()
     assert "[pretrain latin-convnet-seed0] cpu, 260 images of 26 classes, 4 epochs" in output
     epoch = r"epoch   3/4  loss +[\d.]+  accuracy +[\d.]+%  validation +[\d.]+%"
-    assert re.search(epoch + r"  best +[\d.]+% \(epoch \d\)  \d+ s left\n", output)
+    epoch += r"  best +[\d.]+% \(epoch \d\)  \d+ s left\n"
+    (log,) = (finished.folder / "logs/pretrain").glob("latin-convnet-seed0-*.log")
+    assert re.search(epoch, log.read_text())
+    assert not re.search(epoch, output)
+    (log,) = (finished.folder / "logs/plasticity").glob("latin-vit-*.log")
+    assert re.search(r"epoch .*  \d+ s left\n", log.read_text())
+    assert re.search(r"\d+ jobs in \d+ (s|min)", output)
+    assert not any(words in output for words in ("Select jobs", "Touching", "Finished jobid"))
     assert "run 12/12  source epoch 4, 3 shots, draw 1, rate 0.02: validation" in output
     assert "log: logs/pretrain/latin-convnet-seed0" in output
     assert "latin → cyrillic, convnet, finetune, 3 shots, rate tuned: undetermined" in output
@@ -120,12 +129,35 @@ def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
     assert page.count("<td>not measured here</td>") >= 3
     assert page.count("<h3>Controls</h3>") >= 2
     assert "torch " in page
-    for outside in ("http:", "https:", "<script", "<link", str(finished.folder)):
+    for outside in ("http:", "https:", "<script ", "<link", 'src="h', str(finished.folder)):
         assert outside not in page
     kept = finished.manifests("report")
     (folder,) = kept
     again = finished.folder / "results" / "report" / folder / "report.html"
     assert again.read_text() == page
+
+
+def test_snakemakes_report_has_all_figures_with_their_captions_under_their_questions(
+    copied: Project,
+) -> None:
+    copied.snakemake("--report", "workflow.html")
+    text = (copied.folder / "workflow.html").read_text()
+    (listed,) = re.findall(r"var categories = (\{.*\});", text)
+    categories = json.loads(listed)
+    for study in STUDIES:
+        assert categories[study.question]["Figures"]
+    shown = [name for one in categories.values() for mine in one.values() for name in mine]
+    pictures = {f"figures/{name}" for name in copied.figures() if name.endswith(".png")}
+    assert set(shown) == {"report.html", *pictures}
+    assert len(shown) == len(set(shown))
+    for name in pictures:
+        title, caption = title_and_caption(copied.folder / name)
+        (one,) = re.findall(rf'"{name}": (\{{"name".*?"caption": ".*?"), "mime', text)
+        said = json.loads(one + "}")
+        assert said["labels"] == {"figure": title}
+        plain = html.unescape(re.sub("<.*?>", "", said["caption"]))
+        assert " ".join(plain.split()).startswith(caption)
+        assert name.replace(".png", ".csv") in said["caption"]
 
 
 def test_a_report_that_is_gone_is_published_again_and_a_changed_one_is_noticed(

@@ -21,7 +21,6 @@ from headstart.maintenance.weight_options import NOTHING_SAID, WeightOptions
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import STEPS, load, parse
-from headstart.steps.publish import published_problems
 from headstart.steps.step import FOR_PEOPLE
 
 PARAMS = Path("params.yaml")
@@ -225,8 +224,8 @@ def controls(
     if key:
         run_step("controls", key, params, log)
         return
-    jobs = Plan(load(params)).jobs("controls")
-    print(_imported("headstart.maintenance.claim_text").controls_text(jobs))
+    made = Plan(load(params)).jobs("controls")
+    print(_imported("headstart.maintenance.claim_text").controls_text(made))
 
 
 @app.command
@@ -294,8 +293,7 @@ def _tables_job(file: Path | None, params: Path) -> Job | None:
     """Return the job that makes the study's tables; a file of runs needs no params."""
     if file:
         return None
-    jobs = Plan(load(params)).jobs("tables")
-    return next(job for job in jobs if job.name == "early_stopping")
+    return next(job for job in Plan(load(params)).jobs("tables") if job.name == "early_stopping")
 
 
 @app.command
@@ -336,18 +334,9 @@ def plan(preset: str | None = None, *, timing: bool = True, params: ParamsFile =
 @app.command
 def verify(*, params: ParamsFile = PARAMS) -> None:
     """Compare every file of every current artifact with its manifest, and with what was made from it."""
-    plan = Plan(load(params))
-    jobs = [job for job in plan.jobs() if job.step != "publish"]
-    made = [job for job in jobs if job.path.exists()]
-    (last,) = plan.jobs("publish")
-    # A study without a report is unfinished; one beside another study's report is not as it says.
-    shown = any(map(os.path.lexists, ("report.html", "claims.json", "metrics.json", "figures")))
-    problems = store.verify(made) + (published_problems(last) if shown else [])
+    problems, words = housekeeping.verify(Plan(load(params)), params)
     print("\n".join(problems) if problems else "all files are as their manifests say")
-    print(
-        f"{len(made)} of {len(jobs)} artifacts of {params} are made, {len(problems)} problems",
-        file=sys.stderr,
-    )
+    print(words, file=sys.stderr)
     if problems:
         raise SystemExit(1)
 
@@ -364,6 +353,18 @@ def record(
     _one_of("record", step, list(STEPS))
     for path in _imported("headstart.maintenance.engines").record(step, params):
         print(f"parked {path}")
+
+
+@app.command
+def pack(*, to: Path = Path("study.zip"), licence: str = "", params: ParamsFile = PARAMS) -> None:
+    """Write one zip to send: page, figures, tables, params and workflow, described as an RO-Crate.
+
+    Args:
+        to: the zip.
+        licence: of the results, for their description, such as `CC BY 4.0`.
+        params: params file.
+    """
+    print(_imported("headstart.maintenance.pack").pack(params, to, licence))
 
 
 @app.command

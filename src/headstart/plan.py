@@ -156,5 +156,5 @@ def claims_source(study: str, path: Path) -> str:
 def described_in_report(study: Study) -> dict[str, Any]:
     """Return what the report shows of a study, beside its tables, claims and figures."""
     shown: dict[str, Any] = {"opening": study.opening, "closing": study.closing}
-    shown |= {"figures": study.figures, "appendix": list(study.appendix)}
+    shown |= {"samples": study.samples, "figures": study.figures, "appendix": list(study.appendix)}
     return {"question": study.question, **shown}

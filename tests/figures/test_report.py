@@ -207,6 +207,30 @@ def test_a_browser_shows_all_pictures_and_nothing_is_wider_than_a_phone(project)
     assert pictures == shown == 4
 
 
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+def test_tables_sort_by_a_press_of_a_key_by_number_where_they_hold_numbers(project) -> None:
+    frame = pd.DataFrame({"name": ["b", "a", "c"], "gain": ["+10.0 [+1, +2]", "-2.5", "+9.1"]})
+    asked = """<script>
+    onload = () => {
+      const sorted = [];
+      for (const press of [1, 1, 0]) {
+        document.querySelectorAll("th button")[press].focus();
+        document.activeElement.click();
+        sorted.push([...document.querySelectorAll("td:first-child")].map(one => one.textContent).join(""));
+      }
+      sorted.push(document.querySelectorAll("th")[0].ariaSort);
+      document.documentElement.setAttribute("data-found", sorted.join(" ")) };
+    </script>"""
+    text = page.whole("t", [], [page.table(frame)])
+    (project / "sorted.html").write_text(text + asked, encoding="utf-8")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    done = subprocess.run(
+        ["chromium", *options, (project / "sorted.html").as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert 'data-found="acb bca abc ascending"' in done.stdout
+
+
 def test_the_same_artifacts_give_the_same_bytes(project) -> None:
     first = written()
     for path in (project / "results" / "report").iterdir():

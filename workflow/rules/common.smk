@@ -8,10 +8,11 @@ import textwrap
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from headstart.artifacts.files import ArtifactError, read_json
 from headstart.artifacts.keys import STAMPS
-from headstart.maintenance import fork_server
+from headstart.maintenance import fork_server, terminal
 from headstart.maintenance.engines import PARAMS, RUN_FILE, Node, Run, tend
 from headstart.params.reading import ParamsError
 from headstart.registry import STEPS
@@ -57,6 +58,20 @@ GPU = int(
     )
 )
 
+# Of the process that a person started; a dry run and `--verbose` show what Snakemake itself says.
+OVERVIEW = None
+if (
+    workflow.is_main_process
+    and not workflow.output_settings.dryrun
+    and not workflow.output_settings.verbose
+):
+    OVERVIEW = terminal.Overview(
+        RUN, terminal.at_a_time(workflow), live=terminal.is_watched()
+    )
+    OVERVIEW.attach(logger)
+# Under the overview, jobs write to their logs alone.
+LOG = " --log {log:q}" + (" >> {log:q} 2>&1" if OVERVIEW and OVERVIEW.live else "")
+
 
 def load_torch_once():
     """Start a process that loads what most jobs need, for them to fork from.
@@ -71,6 +86,9 @@ def load_torch_once():
 
 def tell_where_to_look():
     """Tell the person who waited what was found, where to look, and how to record what was made."""
+    took = f" {OVERVIEW.took()}." if OVERVIEW else ""
+    if OVERVIEW:
+        OVERVIEW.close()
     if Path("claims.json").exists():
         print()
         people = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -83,13 +101,15 @@ def tell_where_to_look():
             print(bold + found)
     if Path("report.html").exists():
         drawn = sum(1 for _ in Path("figures").glob("*.png"))
-        print(f"\nOn one page: report.html ({drawn} figures, also in figures/)")
+        print(f"\nOn one page: report.html ({drawn} figures, also in figures/).{took}")
     if "DVC_STAGE" not in os.environ:
         print("To record these results with DVC, run: dvc repro")
 
 
 def tell_where_the_logs_are():
     """Point at the logs of what went wrong; finished work is kept."""
+    if OVERVIEW:
+        OVERVIEW.close()
     print(
         "\nA job failed; its lines above name the log in logs/. Finished jobs are kept: fix it and run again. "
         "`headstart draw` draws what is finished."

@@ -32,7 +32,7 @@ for _step in STEPS.values():
                     else f"--params {RUN.snapshot}"
                 ),
             shell:
-                "{params.command} {wildcards.key} {params.source} --log {log:q}"
+                "{params.command} {wildcards.key} {params.source}" + LOG
 
         rule:
             name:
@@ -51,16 +51,14 @@ rule publish:
     output:
         report(
             "report.html",
-            category="Study",
+            category="The whole page",
             caption="../report/study.rst",
+            labels={"figure": "Verdicts, claims, figures, data, what ran"},
         ),
         "claims.json",
         "metrics.json",
         f"figures/.{RUN.publish_key}",
-        [
-            report(picture, category="Figures", caption="../report/figure.rst")
-            for picture in (RUN.pictures() if REPORTS else [])
-        ],
+        [report(**picture) for picture in (RUN.pictures() if REPORTS else [])],
     log:
         f"logs/publish/{RUN.publish_key}.log",
     localrule: True
@@ -68,7 +66,7 @@ rule publish:
         command=f"{HEADSTART} publish {RUN.publish_key}",
         snapshot=RUN.snapshot,
     shell:
-        "{params.command} --params {params.snapshot:q} --log {log:q}"
+        "{params.command} --params {params.snapshot:q}" + LOG
 
 
 rule stage_publish:

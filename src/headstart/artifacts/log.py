@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ from pathlib import Path
 
 
 class JobLog:
-    """Prints to the terminal and to a log file; `detail` lines go to the log alone."""
+    """Prints to the terminal and to a log file; `detail` lines go to the log alone.
+
+    Where the log is what this process prints to, nothing is printed twice.
+    """
 
     def __init__(self, name: str, log: Path | None) -> None:
         self.name, self.log, self.begun = name, log, False
@@ -22,7 +26,7 @@ class JobLog:
     def __call__(self, text: str, *, detail: bool = False) -> None:
         """Say one line; the first one names the log."""
         self._write(text)
-        if not detail:
+        if not detail and not self._prints_to_log():
             where = f"; log: {self.log}" if self.log is not None and not self.begun else ""
             self.begun = True
             print(f"[{self.name}] {text}{where}", flush=True)
@@ -38,7 +42,20 @@ class JobLog:
                 print(f"[{self.name}] failed; log: {self.log}", file=sys.stderr, flush=True)
             raise
 
+    def _prints_to_log(self) -> bool:
+        try:
+            return self.log is not None and os.path.samestat(os.fstat(1), self.log.stat())
+        except OSError:
+            return False
+
     def _write(self, text: str) -> None:
         if self.log is not None:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now():%H:%M:%S} {text}\n")
+
+
+def duration(seconds: float) -> str:
+    """Return a time that a person reads at a glance."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 SECONDS = "computing time"
 """The column that differs from one run of a study to the next."""
@@ -37,9 +37,13 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; 
 td { min-width: 2rem; }
 th { border-bottom: 2px solid var(--line); white-space: nowrap; }
 table.claims td:nth-child(6) { min-width: 16rem; }
-table.claims td:nth-child(4) { min-width: 6rem; }
 table.verdicts td:last-child { min-width: 9rem; }
-table.gains td:nth-child(8) { min-width: 8rem; }
+table.gains td:nth-child(8), table.claims td:nth-child(4), table.verdicts td:is(:nth-child(10), :nth-child(13)),
+table.controls td:nth-child(9) { white-space: nowrap; }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible { outline: 2px solid var(--link); }
+th[aria-sort=ascending] button::after { content: " ▲"; }
+th[aria-sort=descending] button::after { content: " ▼"; }
 td.supported, td.contradicted { font-weight: bold; }
 td.supported { color: var(--yes); }
 td.contradicted { color: var(--no); }
@@ -63,6 +67,27 @@ figcaption b { color: var(--ink); }
   a { text-decoration: none; }
 }
 """
+SCRIPT = """
+for (const table of document.querySelectorAll("table")) {
+  const body = table.tBodies[0];
+  for (const head of body.rows.length > 2 ? table.tHead.rows[0].cells : []) {
+    const button = document.createElement("button");
+    button.append(...head.childNodes);
+    head.append(button);
+    button.onclick = () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const text = row => row.cells[head.cellIndex].textContent;
+      const number = row => parseFloat(text(row).replace("[", ""));
+      const rows = [...body.rows].sort((one, other) =>
+        number(one) - number(other) || text(one).localeCompare(text(other), "en", { numeric: true }));
+      body.append(...(up ? rows : rows.reverse()));
+    };
+  }
+}
+"""
+"""Heads of tables become buttons that sort, by mouse and keyboard; without it the page is complete."""
 
 
 def escape(text: object) -> str:
@@ -78,7 +103,7 @@ def whole(title: str, first: Iterable[str], parts: Iterable[str]) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{start}\n{contents}\n"
-        f"{body}\n</body>\n</html>\n"
+        f"{body}\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 
 
@@ -128,23 +153,33 @@ def table(frame: pd.DataFrame, name: str = "", rows: Sequence[str] = ()) -> str:
     return f"<div class=wide><table{kind}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
 
 
-def picture(path: Path, title: str = "", files: Sequence[str] = ()) -> str:
+def title_and_caption(path: Path) -> tuple[str, str]:
+    """Return what the metadata of a PNG say of it; nothing of a file that is no picture."""
+    try:
+        with Image.open(path) as image:
+            about = image.info
+    except UnidentifiedImageError:
+        about = {}
+    title, caption = (" ".join(str(about.get(k, "")).split()) for k in ("Title", "Description"))
+    return title, caption
+
+
+def picture(path: Path, title: str = "", files: Sequence[str] = (), *, headed: bool = False) -> str:
     """Return a PNG inside the page at its size in inches, and links to the files in `figures/`.
 
-    Its title, before `title`, and its caption are those in its metadata; both together say what is seen.
+    Its title, before `title`, and its caption are those in its metadata; both together say what is seen. The
+    title stands above it, unless it has one of its own that it shows itself (`headed`).
     """
     data = base64.b64encode(path.read_bytes()).decode()
     links = " · ".join(f'<a href="figures/{escape(name)}">{escape(name)}</a>' for name in files)
+    own, caption = title_and_caption(path)
+    above = "" if own and headed else f"<figcaption><b>{escape(own or title)}</b></figcaption>"
+    title = own or title
     with Image.open(path) as image:
         width = image.width / image.info.get("dpi", (200, 200))[0]
-        about = {
-            name: " ".join(str(image.info.get(name, "")).split())
-            for name in ("Title", "Description")
-        }
-    title, caption = about["Title"] or title, about["Description"]
     seen = " ".join(filter(None, (title if title[-1:] in ("", ".", "?") else f"{title}.", caption)))
     return (
-        f'<figure id="figure-{escape(path.stem)}"><figcaption><b>{escape(title)}</b></figcaption>\n'
+        f'<figure id="figure-{escape(path.stem)}">{above}\n'
         f'<div class=wide><img alt="{escape(seen)}" style="width: {width:.2f}in" '
         f'src="data:image/png;base64,{data}"></div>\n'
         f"<figcaption>{escape(caption)} {links}</figcaption></figure>"

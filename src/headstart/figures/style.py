@@ -116,7 +116,11 @@ def _show(path: Path) -> None:
     if shell is None:
         return
     png = base64.b64encode(path.read_bytes()).decode()
-    shown = {"text/html": page.picture(path), "image/png": png, "text/plain": path.stem}
+    shown = {
+        "text/html": page.picture(path, headed=True),
+        "image/png": png,
+        "text/plain": path.stem,
+    }
     sys.modules["IPython.display"].display(shown, raw=True)
 
 

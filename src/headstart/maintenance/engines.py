@@ -115,9 +115,11 @@ class Run:
         """Return what `publish` waits for."""
         return _stamps(self.publish.every_input(), self.chunks)
 
-    def pictures(self) -> list[str]:
-        """Return the published figures, for Snakemake's own report."""
-        return sorted(path.as_posix() for path in housekeeping.FIGURES.glob("*.png"))
+    def pictures(self) -> list[dict[str, Any]]:
+        """Return the published figures with captions, as arguments of Snakemake's `report`."""
+        from headstart.maintenance import workflow_report
+
+        return list(workflow_report.pictures(self.publish))
 
 
 def _cut(jobs: Iterable[Job]) -> Iterator[list[Job]]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from headstart.artifacts.code import PACKAGE
 from headstart.artifacts.files import write_atomically
-from headstart.maintenance import params_page
+from headstart.maintenance import params_page, params_words, tables_page
 from headstart.params.types import DEFAULTS, Section, current_default
 from headstart.registry import STEPS, Params
 from headstart.steps.publish import CURVES, VERDICTS
@@ -54,6 +54,7 @@ def contents() -> dict[str, str]:
         "dvc.yaml": dvc_yaml(),
         "workflow/schemas/params.schema.yaml": schema(),
         "docs/params.md": params_page.page(),
+        "docs/tables.md": tables_page.page(),
         "profiles/slurm/config.yaml": slurm_profile(),
         DEFAULTS.relative_to(ROOT).as_posix(): defaults(),
     }
@@ -62,6 +63,11 @@ def contents() -> dict[str, str]:
 def schema() -> str:
     """Return the JSON schema of params files, for editors."""
     described = Params.model_json_schema()
+    for section in sections():
+        for name, place in (
+            described["$defs"].get(section.__name__, {}).get("properties", {}).items()
+        ):
+            place["description"] = params_words.meaning(section, name)
     described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
 

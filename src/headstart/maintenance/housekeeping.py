@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.artifacts import store
 from headstart.artifacts.files import file_sha256, write_atomically
 from headstart.artifacts.keys import RESULTS, STORE
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
+from headstart.steps.publish import published_problems
 
 FIGURES = Path("figures")
 LOGS = Path("logs")
@@ -41,6 +43,18 @@ def check_folders() -> None:
             )
     if problems:
         raise ParamsError("\n".join(problems))
+
+
+def verify(plan: Plan, params: Path) -> tuple[list[str], str]:
+    """Return what is not as manifests and the last publication say, and how much was looked at."""
+    jobs = [job for job in plan.jobs() if job.step != "publish"]
+    made = [job for job in jobs if job.path.exists()]
+    (last,) = plan.jobs("publish")
+    # A study without a report is unfinished; one beside another study's report is not as it says.
+    shown = map(os.path.lexists, ("report.html", "claims.json", "metrics.json", str(FIGURES)))
+    problems = store.verify(made) + (published_problems(last) if any(shown) else [])
+    counted = f"{len(made)} of {len(jobs)} artifacts of {params} are made, {len(problems)} problems"
+    return problems, counted
 
 
 def prune(plan: Plan, *, delete: bool) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from headstart.maintenance import params_words
 from headstart.params.types import current_default
 from headstart.registry import STUDIES, Params
 
@@ -45,7 +46,7 @@ def _described(section: type[BaseModel], seen: set[str]) -> Iterator[str]:
     yield "| key | value | default | meaning |"
     yield "|---|---|---|---|"
     for name, field in section.model_fields.items():
-        meaning = _cell(field.description or "")
+        meaning = _cell(params_words.meaning(section, name))
         yield f"| `{name}` | {_cell(_type(field.annotation))} | {_default(section, name, field)} | {meaning} |"
     yield ""
     for field in section.model_fields.values():

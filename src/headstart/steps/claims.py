@@ -150,7 +150,7 @@ def _log(rows: list[dict[str, Any]], context: JobContext) -> None:
         detail = row["claim"] in silent
         context.log(f"{row['claim']} {row['status']}: {row['statement']}", detail=detail)
         if row["control"] and not detail:
-            context.log(f"{row['claim']}: {row['control']}")
+            context.log(f"{row['claim']}: {row['control']}", detail=True)
         context.log(row["reason"], detail=True)
     if silent:
         context.log(f"not measured here: {', '.join(silent)}; claims.json says what each one needs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 
+from headstart.artifacts.log import duration as duration
 from headstart.artifacts.store import JobContext
 from headstart.training.loop import EpochRecord
 
@@ -12,11 +13,10 @@ from headstart.training.loop import EpochRecord
 class Reporter:
     """Logs one line per epoch: loss, accuracies, the best so far, the time left.
 
-    Short runs of a bundle (`quiet_seconds`) keep their epochs to the log: the console shows an epoch
-    only where nothing was shown for so long.
+    Epochs are for the log: the console shows one only where nothing was shown for `quiet_seconds`.
     """
 
-    def __init__(self, context: JobContext, epochs: int, *, quiet_seconds: float = 0.0) -> None:
+    def __init__(self, context: JobContext, epochs: int, *, quiet_seconds: float = 60.0) -> None:
         self.context, self.epochs = context, epochs
         self.quiet_seconds = quiet_seconds
         self.best: EpochRecord | None = None
@@ -58,10 +58,3 @@ def _accuracy(record: EpochRecord) -> str:
 def _score(record: EpochRecord) -> float:
     accuracy = record.validation_accuracy
     return -record.validation_loss if math.isnan(accuracy) else accuracy
-
-
-def duration(seconds: float) -> str:
-    """Return a time that a person reads at a glance."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

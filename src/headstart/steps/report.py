@@ -6,7 +6,7 @@ the page lies beside `figures/`. The same artifacts give the same bytes: the pag
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ import pandas as pd
 
 from headstart import __version__
 from headstart.artifacts.files import read_json
-from headstart.artifacts.keys import Job
+from headstart.artifacts.keys import SHORT, Job
+from headstart.artifacts.log import duration
 from headstart.artifacts.store import Artifact, JobContext, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, link, picture, section, table
+from headstart.figures.page import title_and_caption as title_and_caption
 from headstart.statistics.answers import QUESTIONS, Statement, by_question
 from headstart.statistics.control_results import readable
 from headstart.statistics.words import format_interval
@@ -50,12 +52,15 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         parts.append(f"<h2>{escape(described['question'])}</h2>")
         parts += _of_study(described["opening"], studies.get(name))
         parts += _claims(claims.get(name))
+        shown = [*_figures(drawn.get(name), described)]
+        parts += shown[0] if shown else []
         parts += _controls(controls.get(name), claims.get(name))
         parts += _expected(name, job.params.get("expected", {}), studies.get(name))
-        parts += _figures(drawn.get(name), described)
+        parts += [part for more in shown[1:] for part in more]
         parts += _of_study(described["closing"], studies.get(name))
     parts.append("<h2>What was it made from?</h2>")
-    parts += _data(artifacts, context.state)
+    samples = [one["samples"] for one in job.params["studies"].values() if one["samples"]]
+    parts += _data([*job.ancestors()], samples, context.state)
     parts += _what_ran(artifacts, job.params["steps"])
     text = page.whole(TITLE, first, parts)
     (context.out / "report.html").write_text(text, encoding="utf-8")
@@ -83,7 +88,7 @@ def _made_by(artifacts: list[Artifact]) -> Iterator[str]:
         "commit": ", ".join(commits) or "–",
         "devices": ", ".join(sorted({one["device"] for one in manifests})),
         "jobs": str(len(manifests)),
-        page.SECONDS: _duration(sum(float(one["seconds"]) for one in manifests)),
+        page.SECONDS: duration(sum(float(one["seconds"]) for one in manifests)),
     }
     yield table(pd.DataFrame([row]), "made")
 
@@ -176,10 +181,14 @@ def _pictures(drawn: Artifact) -> list[str]:
     return [name.removesuffix(".png") for name in drawn.manifest["files"] if name.endswith(".png")]
 
 
-def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the figures in the order in which a reader wants them, those of the appendix apart."""
-    if drawn is None:
-        return
+def arranged(
+    names: Iterable[str], described: Mapping[str, Any]
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield the headings under which figures stand, each with the names and titles of its figures.
+
+    They come in the order in which a reader wants them, those of the appendix apart. `described` is what
+    the report's params say of a study.
+    """
     titles, kinds = described["figures"], [*described["figures"]]
 
     def place(name: str) -> tuple[int, str]:
@@ -187,30 +196,46 @@ def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[s
         found = [kind for kind in kinds if name.startswith(kind)]
         return (kinds.index(max(found, key=len)) if found else len(kinds)), name
 
-    shown: dict[str, list[str]] = {"Figures": [], "Appendix: more figures": []}
-    for name in sorted(_pictures(drawn), key=place):
+    shown: dict[str, list[tuple[str, str]]] = {"Figures": [], "Appendix: more figures": []}
+    for name in sorted(names, key=place):
         kind = kinds[place(name)[0]] if place(name)[0] < len(kinds) else ""
         rest = name.removeprefix(kind).strip("_").replace("_", " ")
         words = " – ".join(filter(None, (titles.get(kind, ""), rest)))
-        links = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
-        links = [file for file in links if file in drawn.manifest["files"]]
         where = "Appendix: more figures" if kind in described["appendix"] else "Figures"
-        shown[where].append(picture(drawn.file(f"{name}.png"), words, links))
-    for title, pictures in shown.items():
-        if pictures:
-            yield from section(title, pictures)
+        shown[where].append((name, words))
+    yield from ((heading, mine) for heading, mine in shown.items() if mine)
 
 
-def _data(artifacts: list[Artifact], folder: Path) -> Iterator[str]:
-    """Yield a sample of the images of every dataset."""
-    pictures = []
-    for one in artifacts:
-        if one.manifest["step"] == "data":
-            path = folder / f"data_{one.manifest['name']}.png"
-            draw_samples(one, path)
-            pictures.append(picture(path))
-    if pictures:
-        yield from section("Data", pictures)
+def _figures(drawn: Artifact | None, described: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield a section for each heading; under the first one stands what drew them."""
+    if drawn is None:
+        return
+    key = str(drawn.manifest["key"])[:SHORT]
+    note = f"Drawn by the job {key} from the study's tables; <code>headstart figures {key}</code> draws them again."
+    first = [f"<p class=note>{note}</p>"]
+    for heading, mine in arranged(_pictures(drawn), described):
+        figures = [_figure(drawn, name, words) for name, words in mine]
+        yield [*section(heading, [*first, *figures])]
+        first = []
+
+
+def _figure(drawn: Artifact, name: str, words: str) -> str:
+    links = [f"{name}.{end}" for end in ("pdf", "svg", "png", "csv")]
+    links = [file for file in links if file in drawn.manifest["files"]]
+    return picture(drawn.file(f"{name}.png"), words, links, headed=True)
+
+
+def _data(jobs: list[Job], samples: Iterable[str], folder: Path) -> Iterator[str]:
+    """Yield a sample of the images of every dataset, and of what studies make of them."""
+    sheets = []
+    for one in jobs:
+        if one.step == "data":
+            sheets.append(folder / f"data_{one.name}.png")
+            draw_samples(open_artifact(one), sheets[-1])
+    for function in samples:
+        sheets += resolve(function)(jobs, folder)
+    if sheets:
+        yield from section("Data", map(picture, sheets))
 
 
 def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:
@@ -231,7 +256,7 @@ def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:
                 "step": step,
                 "jobs": str(len(part)),
                 "device": ", ".join(sorted(part["device"].unique())),
-                page.SECONDS: _duration(part["seconds"].sum()),
+                page.SECONDS: duration(part["seconds"].sum()),
             }
         )
     versions: dict[str, set[str]] = {}
@@ -247,10 +272,3 @@ def _what_ran(artifacts: list[Artifact], order: list[str]) -> Iterator[str]:
         "What ran",
         [table(pd.DataFrame(rows), "ran"), f"<p>{escape(listed)}</p>", f"<p class=note>{note}</p>"],
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

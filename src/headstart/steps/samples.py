@@ -1,7 +1,8 @@
-"""A sheet of images of a dataset, for people: one training image of each of some classes."""
+"""Sheets of images, for people: one training image of each of some classes, and what studies show."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,26 +30,31 @@ def draw_samples(data: Artifact, path: Path) -> None:
     # One by one: a dataset may be larger than the memory.
     with safe_open(data.file(IMAGES_FILE), "np") as file:
         stored = file.get_slice("images")
-        images = [_scaled(stored[index : index + 1][0]) for index in first]
-    height, width = (max(size) + GAP for size in zip(*(i.shape[:2] for i in images), strict=True))
-    rows = -(-len(images) // COLUMNS)
-    sheet = np.full((rows * height, min(len(images), COLUMNS) * width, 3), 255, np.uint8)
-    for place, image in enumerate(images):
-        top, left = place // COLUMNS * height, place % COLUMNS * width
-        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
+        images = [scaled(stored[index : index + 1][0]) for index in first]
     name = data.manifest["name"]
-    about = PngInfo()
-    about.add_itxt("Title", f"What are the images of {name}?")
     listed = ", ".join(classes[label] for label in chosen)
-    about.add_itxt(
-        "Description",
-        f"The first image of {len(chosen)} of its {len(known)} classes, as stored: {listed}.",
-    )
+    about = f"The first image of {len(chosen)} of its {len(known)} classes, as stored: {listed}."
+    write_sheet(path, images, COLUMNS, f"What are the images of {name}?", about)
+
+
+def write_sheet(
+    path: Path, images: Sequence[np.ndarray], columns: int, title: str, description: str
+) -> None:
+    """Write "height width 3" images, row by row, as a PNG with a title and a description."""
+    height, width = (max(size) + GAP for size in zip(*(i.shape[:2] for i in images), strict=True))
+    rows = -(-len(images) // columns)
+    sheet = np.full((rows * height, min(len(images), columns) * width, 3), 255, np.uint8)
+    for place, image in enumerate(images):
+        top, left = place // columns * height, place % columns * width
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
+    about = PngInfo()
+    about.add_itxt("Title", title)
+    about.add_itxt("Description", description)
     dots = max(96, round(sheet.shape[1] / 6.9))
     Image.fromarray(sheet).save(path, dpi=(dots, dots), pnginfo=about)
 
 
-def _scaled(image: np.ndarray) -> np.ndarray:
+def scaled(image: np.ndarray) -> np.ndarray:
     """Return a "channels height width" image as "height width 3", about `SIDE` pixels high."""
     pixels = np.repeat(image, 3, axis=0)[:3] if len(image) == 1 else image[:3]
     factor = max(1, SIDE // max(image.shape[1:]))

@@ -35,6 +35,7 @@ class Study:
             `headstart.statistics.answers`.
         opening: what the report shows of its tables before the claims, `(tables) -> HTML`; may be empty.
         closing: the same, after the figures.
+        samples: sheets of what its networks are shown, `(jobs, folder) -> paths`; may be empty.
         figures: titles by the first words of their files' names, in the order in which a reader wants them.
         appendix: those of `figures` that say in more detail what others say.
         checks: module that compares its sections with data and networks, see `headstart.steps.check`.
@@ -61,6 +62,7 @@ class Study:
     controlled: tuple[str, ...] = ()
     opening: str = ""
     closing: str = ""
+    samples: str = ""
     checks: str = ""
     decided_by: tuple[str, ...] = ()
     published: tuple[str, ...] = field(default=())

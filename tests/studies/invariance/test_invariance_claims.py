@@ -8,8 +8,10 @@ import pytest
 from invariance_tables import EPOCHS, LAYERS, measurements, robustness, runs, second_model
 
 from headstart.statistics.claim_results import ClaimResult
-from headstart.steps.claims import read_claims
+from headstart.steps import claims as claim_step
+from headstart.steps.claims import read_claims, record
 from headstart.studies.invariance import dynamics_claims, layer_claims
+from headstart.studies.invariance.answer import answer
 from headstart.studies.invariance.claims import FUNCTIONS, ON_SOURCES, ClaimEvaluator
 from headstart.studies.invariance.layer_dynamics import correlations, papers_aggregate, transients
 from headstart.studies.invariance.network_tables import RUN, Networks
@@ -161,6 +163,29 @@ def evaluated(tables: Networks, **requested: str) -> dict[str, ClaimResult]:
     by_name = {name: getattr(tables, name) for name in TABLES}
     opened = ClaimEvaluator(by_name, {}, requested)
     return {name: evaluate(opened) for name, evaluate in EVALUATORS.items()}
+
+
+def said_of_depth(arm: str) -> str:
+    """Return what the answer says of depth where forgetting of one arm is as large in every layer."""
+    table = PLANTED.measurements.copy()
+    flat = (
+        table["arm"].eq(arm) & table["metric"].eq("forgetting") & table["condition"].eq("measured")
+    )
+    table.loc[flat, "value"] = 0.3 + table.loc[flat, "seed"] * 0.01
+    tables = {**{name: getattr(PLANTED, name) for name in TABLES}, "measurements": table}
+    claims = read_claims()
+    _, found = claim_step.evaluate(claims, "invariance", ClaimEvaluator, tables, {})
+    rows = [record(name, claims.claims[name], result, {}) for name, result in found.items()]
+    return next(one.plain for one in answer(tables, rows) if one.topic == "forgotten")
+
+
+def test_the_answer_doubts_depth_where_the_profile_that_it_shows_is_flat() -> None:
+    shown = said_of_depth("finetune")
+    assert shown.startswith("STIR lost in block 1 0.31, ")
+    assert shown.endswith("That it depends on depth is not identifiable.")
+    other = said_of_depth("reconstruct")
+    assert "identifiable" not in other
+    assert other.startswith("STIR lost in block 1 0.2")
 
 
 def test_networks_of_another_model_with_the_same_seeds_do_not_enter_a_judgement() -> None:

@@ -7,6 +7,7 @@ normalised as the source was. Nothing is chosen by them here.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job, derive_seed
+from headstart.artifacts.log import duration
 from headstart.artifacts.store import JobContext
 from headstart.metrics.plasticity.noise import weight_scales
 from headstart.networks.build import new_head
@@ -47,10 +49,14 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     epochs = subject.epochs
     tasks = ", ".join(f"{len(held.labels)} of {name}" for name, held in subject.held.items())
     context.log(f"{context.device}, {len(epochs)} checkpoints, validation images: {tasks}")
-    parts = []
-    for epoch in epochs:
+    parts, started = [], time.monotonic()
+    for number, epoch in enumerate(epochs, 1):
         parts.append(subject.measure(epoch))
-        context.log(_describe(epoch, parts[-1], subject.source), detail=True)
+        left = (time.monotonic() - started) / number * (len(epochs) - number)
+        context.log(
+            f"{_describe(epoch, parts[-1], subject.source)}  {duration(left)} left",
+            detail=number % max(1, len(epochs) // 4) > 0,
+        )
     table = pd.concat(parts, ignore_index=True)
     write_table(context.out / "plasticity.parquet", table)
     undefined = int(table["value"].isna().sum())

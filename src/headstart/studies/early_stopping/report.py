@@ -19,11 +19,7 @@ def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Yield what pre-training is worth, then the verdicts on its starts."""
     yield from _pretraining(tables)
     found = tables["verdicts"]
-    said: dict[bool, list[str]] = {True: [], False: []}
-    for row in found.to_dict("records"):
-        said[bool(row["primary"])].append(escape(verdicts.sentence(row)))
-    first = [f"<p class=primary>{text}</p>" for text in said[True]]
-    others = [f"<p class=note>{text}</p>" for text in said[False]]
+    first = [f"<p class=primary>{text}</p>" for text in _sentences(found, primary=True)]
     note = (
         "Effects are percentage points of test accuracy over the start from the source-best epoch, with their "
         "95 % interval, which pays for the choice of the epoch; detectable is the gain that these runs find with "
@@ -33,7 +29,7 @@ def opening(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     )
     yield from section(
         "Verdicts",
-        [*first, table(verdicts.summary(found), "verdicts"), f"<p class=note>{note}</p>", *others],
+        [*first, table(verdicts.summary(found), "verdicts"), f"<p class=note>{note}</p>"],
     )
 
 
@@ -65,7 +61,10 @@ def _pretraining(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def closing(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """Yield how networks were trained: a column for each source network, and a table of targets."""
+    """Yield the other verdicts in words, and how networks were trained: a column for each, and a table of targets."""
+    others = [f"<p class=note>{text}</p>" for text in _sentences(tables["verdicts"], primary=False)]
+    if others:
+        yield from section("All other verdicts in words", others)
     described = tables["settings"]
     note = "Settings at their default are left out."
     networks = described.drop(columns=OF_ARM).drop_duplicates()
@@ -75,6 +74,11 @@ def closing(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     targets = described[[*OF_NETWORK, *OF_ARM]].rename(columns=_words)
     shown = [table(one, "settings") for one in (turned, targets)]
     yield from section("How networks were trained", [*shown, f"<p class=note>{note}</p>"])
+
+
+def _sentences(found: pd.DataFrame, *, primary: bool) -> list[str]:
+    rows = found[found["primary"].astype(bool) == primary].to_dict("records")
+    return [escape(verdicts.sentence(row)) for row in rows]
 
 
 def _words(column: str) -> str:

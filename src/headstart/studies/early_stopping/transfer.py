@@ -99,7 +99,7 @@ def _train(
             write_run(keys[run], record)
             left = (time.monotonic() - started) / number * (len(runs) - number)
             text = f"run {number}/{len(runs)}  {_describe(run, record)}  {duration(left)} left"
-            context.log(text)
+            context.log(text, detail=number % max(1, len(runs) // 4) > 0)
 
 
 def transfer_of(job: Job) -> Transfer:

@@ -15,6 +15,7 @@ from headstart.statistics.answers import (
 )
 from headstart.statistics.words import format_interval
 from headstart.studies.invariance.claims import ClaimEvaluator
+from headstart.studies.invariance.identifiability import not_identifiable
 from headstart.studies.invariance.network_tables import CLASSIFY
 
 
@@ -33,7 +34,7 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
         numbers = [(f"{means[block - 1]:.2f}", depth["claim"]) for block in blocks]
         about = f"{opened.source} to {opened.target}, {opened.model}, {opened.in_unit(over_networks(len(forgetting)))}"
         text = f"STIR lost in {listed} ({about})."
-        if depth["status"] == "not identifiable here":
+        if not_identifiable(opened.networks, CLASSIFY):
             text += " That it depends on depth is not identifiable."
         yield Statement("forgotten", text, numbers, f"invariance_tasks_{opened.target}")
     reused = found["reusable_early_invariances"]

@@ -54,6 +54,7 @@ STUDY = Study(
         "invariance_robustness": "Does the spread of forgetting follow robustness?",
     },
     appendix=("invariance_flow_published",),
+    samples="headstart.studies.invariance.samples:draw",
     checks="headstart.studies.invariance.checks",
     published=("invariance_figures.csv",),
     metrics={"forgetting_minus_cka_divergence": "I2", "compression": "I9"},

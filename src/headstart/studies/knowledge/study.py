@@ -50,6 +50,7 @@ STUDY = Study(
         "knowledge_sparsity": "Are interactions few, and do they match the network?",
     },
     appendix=("knowledge_sparsity",),
+    samples="headstart.studies.knowledge.samples:draw",
     checks="headstart.studies.knowledge.checks",
     metrics={"preserved": "K1", "new": "K3", "preserved_found_by_scratch": "K4"},
 )

@@ -67,7 +67,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         context.log(
             f"{index + 1}/{len(states)}  source epoch {entries[-1]['init_epoch']}, run "
             f"{entries[-1]['target_seed']}, target epoch {state.target_epoch}: {accuracy:.1%} of the "
-            f"images right, mean log-odds {margin:+.2f}"
+            f"images right, mean log-odds {margin:+.2f}",
+            detail=index + 1 < len(states),
         )
     write_json(context.out / "states.json", {"classes": subjects.classes, "states": entries})
     images = {"pixels": subjects.pixels, "labels": subjects.labels}

@@ -99,7 +99,9 @@ def published_figure(
         write_title(figure, "Published: where do invariances end up?")
         for axis, (name, title) in zip(axes.flat, words.items(), strict=True):
             _matrix(axis, table[table["series"] == name], limit)
-            axis.set(title=title, xlabel="block j, fine-tuned", ylabel="block i, pretrained")
+            axis.set(title=title, xlabel="block j, fine-tuned")
+            # Long labels of squares beside bars of colours: the layout leaves them too little room.
+            axis.set_ylabel("block i, pretrained", labelpad=0)
         write_caption(
             figure,
             "Published flow, arXiv 2307.06006, figures 4 and 10: positive above the diagonal is read "

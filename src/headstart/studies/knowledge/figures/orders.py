@@ -128,7 +128,7 @@ def _draw_mirrored(axis: Axes, table: pd.DataFrame, other: str) -> None:
     for part, y in zip(signs, (0.95, 0.05), strict=True):
         box = {"facecolor": PARTS[part], "alpha": 0.35, "pad": 2, "edgecolor": "none"}
         write(axis, part, 0.98, y, bbox=box, fontsize=8)
-    write(axis, "dashes: by chance", 0.02, 0.95, color=GREY)
+    write(axis, "dashes: by chance", 0.38, 0.8, color=GREY)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axis.set_ylabel("% of the network's strength")

@@ -69,7 +69,9 @@ def _draw_strengths(axis: Axes, table: pd.DataFrame, legend: bool) -> None:
     _draw_curves(axis, table, "strength", legend)
     if legend:
         handles, roles = axis.get_legend_handles_labels()
-        axis.legend(handles, [ROLES[role] for role in roles], loc="upper right", fontsize=7)
+        words = [ROLES[role] for role in roles]
+        # Above what else is drawn there: the curves begin where it ends.
+        axis.legend(handles, words, loc="lower left", bbox_to_anchor=(0, 0.1), fontsize=7)
     axis.axhline(0.05, color=GREY, linewidth=0.9, linestyle=":")
     axis.text(0.02, 0.053, "salience, 0.05", transform=axis.get_yaxis_transform(), fontsize=7)
     lowest = float(table["strength_low"].min())
