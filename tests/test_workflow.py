@@ -119,7 +119,10 @@ def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
     page = (finished.folder / "report.html").read_text()
     pictures = [name for name in finished.figures() if name.endswith(".png")]
     data = len(finished.manifests("data"))
-    assert page.count('src="data:image/png;base64,') == len(pictures) + data
+    # What the knowledge study masked and the invariance study inverted, on their one target each.
+    made = [f'<figure id="figure-{name}_cyrillic">' for name in ("masked", "inverted")]
+    assert [page.count(one) for one in made] == [1, 1]
+    assert page.count('src="data:image/png;base64,') == len(pictures) + data + len(made)
     assert page.count('<figure id="figure-data_') == data
     assert all(f'href="figures/{name}"' in page for name in pictures)
     assert (
@@ -129,6 +132,8 @@ def test_the_report_is_one_page_with_all_figures_verdicts_claims_and_what_ran(
     assert page.count("<td>not measured here</td>") >= 3
     assert page.count("<h3>Controls</h3>") >= 2
     assert "torch " in page
+    for folder in finished.manifests("figures"):
+        assert f"headstart figures {folder[-12:]}" in page
     for outside in ("http:", "https:", "<script ", "<link", 'src="h', str(finished.folder)):
         assert outside not in page
     kept = finished.manifests("report")

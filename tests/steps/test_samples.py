@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,3 +49,16 @@ def test_the_sheet_has_a_training_image_of_every_class_that_it_names(
         middle = pixels[row * cell + cell // 2, column * cell + cell // 2]
         assert middle.tolist() == [2 * int(name[1:])] * 3
     assert pixels.shape[1] / dots <= 6.95
+
+
+def test_sheets_of_masked_images_hide_more_and_more_of_the_players_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    from headstart.studies.knowledge.samples import COLUMNS, kept_players
+
+    kept = kept_players(10)
+    assert [int(mask.sum()) for mask in kept] == [10, 8, 6, 4, 2, 0]
+    assert len(kept) == COLUMNS
+    for more, fewer in pairwise(kept):
+        assert bool((more | ~fewer).all())
+    assert [int(mask.sum()) for mask in kept_players(3)][0::5] == [3, 0]

@@ -37,9 +37,10 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; 
 td { min-width: 2rem; }
 th { border-bottom: 2px solid var(--line); white-space: nowrap; }
 table.claims td:nth-child(6) { min-width: 16rem; }
+table.claims td:is(:nth-child(2), :nth-child(3)) { min-width: 10rem; }
 table.verdicts td:last-child { min-width: 9rem; }
 table.gains td:nth-child(8), table.claims td:nth-child(4), table.verdicts td:is(:nth-child(10), :nth-child(13)),
-table.controls td:nth-child(9) { white-space: nowrap; }
+table.controls td:nth-last-child(2) { white-space: nowrap; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--link); }
 th[aria-sort=ascending] button::after { content: " ▲"; }

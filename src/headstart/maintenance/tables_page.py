@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from headstart.statistics.measurements import IDENTITY, VALUE
-from headstart.studies.early_stopping.tables import SCHEMA as EARLY_STOPPING
-from headstart.studies.invariance.columns import MEASUREMENTS as INVARIANCE
-from headstart.studies.knowledge.tables import SCHEMA as KNOWLEDGE
+from headstart.registry import STUDIES
+from headstart.steps.step import resolve
 
 HEAD = """\
 # Tables and columns
 
-Written by `headstart generate` from the schemas in the source. `results/tables/STUDY-*/` holds a study's tables as Parquet; `measurements.parquet` has the same columns in all studies, and some of its own. What stands in the column `metric`, and the other tables, the studies' pages say: [early stopping](early_stopping.md), [knowledge](knowledge.md), [invariance](invariance_study.md). The table that a figure draws lies beside it in `figures/`, as CSV; `headstart pack` puts all of them into one zip.
+Written by `headstart generate` from the schemas in the source. `results/tables/STUDY-*/` holds a study's tables as Parquet; `measurements.parquet` has the same columns in all studies, and some of its own. What stands in the column `metric`, and the other tables, the studies' pages say. The table that a figure draws lies beside it in `figures/`, as CSV; `headstart pack` puts all of them into one zip.
 
 ```python
 import glob
 import pandas as pd
 from headstart.statistics.measurements import select
 
-table = pd.read_parquet(glob.glob("results/tables/early_stopping-*/measurements.parquet")[0])
-select(table, metric="accuracy_at_validation_best", split="test", source_epoch=0)
+table = pd.read_parquet(glob.glob("results/tables/knowledge-*/measurements.parquet")[0])
+select(table, metric="preserved_of_pretrained", condition="measured", seed=None)
 ```
 
 An empty text means that a column does not apply; a missing number, that there is none.
 """
 KINDS = {"str": "text", "Int64": "whole number", "float64": "number", "bool": "true or false"}
 MEANINGS = {
-    "study": "early_stopping, knowledge or invariance",
+    "study": "its name",
     "source": "the task of pre-training",
     "model": "its name in the params",
     "target": "the task of fine-tuning",
@@ -69,8 +67,11 @@ MEANINGS = {
 
 def page() -> str:
     """Return the page."""
-    lines = [HEAD, "## In every study", "", *_rows({**IDENTITY, **VALUE})]
-    for schema in (EARLY_STOPPING, KNOWLEDGE, INVARIANCE):
+    schemas = [resolve(study.columns) for study in STUDIES]
+    first = schemas[0]
+    shared = {name: kind for name, kind in first.columns.items() if name not in first.own}
+    lines = [HEAD, "## In every study", "", *_rows(shared)]
+    for schema in schemas:
         lines += ["", f"## Only in {schema.study.replace('_', ' ')}", "", *_rows(schema.own)]
     return "\n".join(lines) + "\n"
 

@@ -27,6 +27,7 @@ class Study:
         steps: what it computes.
         jobs: adds its jobs to those at hand: `(jobs) -> None`.
         tables: gathers its tables: `(job, context) -> summary`.
+        columns: the schema of its measurements, as `module:name`.
         tabulated: steps whose artifacts its tables read.
         claims: its evaluator of claims, see `headstart.steps.claims`.
         controls: what its judges say of controls, `(job, context) -> results`, see `headstart.steps.controls`.
@@ -53,6 +54,7 @@ class Study:
     steps: tuple[Step, ...]
     jobs: str
     tables: str
+    columns: str
     tabulated: tuple[str, ...]
     claims: str
     controls: str

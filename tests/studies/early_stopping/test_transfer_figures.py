@@ -144,6 +144,18 @@ def drawings() -> dict[str, Figure]:
     }
 
 
+def test_stems_without_runs_from_scratch_do_not_speak_of_it_as_their_beginning() -> None:
+    peaks = OURS[(OURS["metric"] == "accuracy_at_validation_best") & (OURS["split"] == "test")]
+    every = pd.concat([OURS, peaks.assign(metric="oracle_peak")], ignore_index=True)
+    figure, _ = transfer.stems_figure(every, "net")
+    assert "above scratch?" in " ".join(figure.get_suptitle().split())
+    assert caption_of(figure).endswith("Stems begin at training from scratch.")
+    later = every[(every["source_epoch"] > 0) | (every["mode"] == "pretrain")]
+    figure, _ = transfer.stems_figure(later, "net")
+    assert "above" not in figure.get_suptitle()
+    assert caption_of(figure).endswith("Stems begin at 0: training from scratch was not run.")
+
+
 def test_colours_of_a_panel_that_are_close_in_lightness_differ_in_marker_or_line_style() -> None:
     # A grey printer keeps blue and grey, or vermilion and green, hardly apart.
     assert abs(lightness(style.VERMILION) - lightness(style.GREEN)) < 10

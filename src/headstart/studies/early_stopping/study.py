@@ -40,6 +40,7 @@ STUDY = Study(
     ),
     jobs="headstart.studies.early_stopping.jobs:add",
     tables="headstart.studies.early_stopping.tables:make",
+    columns="headstart.studies.early_stopping.tables:SCHEMA",
     tabulated=("pretrain", "transfer", "plasticity"),
     claims="headstart.studies.early_stopping.claims:ClaimEvaluator",
     controls="headstart.studies.early_stopping.controls:controls",

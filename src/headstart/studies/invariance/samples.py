@@ -48,5 +48,7 @@ def _draw(job: Job, target: str, path: Path) -> Path:
     )
     images = [scaled(image) for image in pixels.numpy()]
     columns = len(reference)
-    write_sheet(path, images, columns, f"What is alike to a network of {target}?", about)
+    write_sheet(
+        path, images, columns, f"Which images are alike to a network that learnt {target}?", about
+    )
     return path

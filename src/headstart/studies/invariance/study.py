@@ -39,6 +39,7 @@ STUDY = Study(
     ),
     jobs="headstart.studies.invariance.jobs:add",
     tables="headstart.studies.invariance.tables:make",
+    columns="headstart.studies.invariance.columns:MEASUREMENTS",
     tabulated=("invariance",),
     claims="headstart.studies.invariance.claims:ClaimEvaluator",
     controls="headstart.studies.invariance.controls:controls",

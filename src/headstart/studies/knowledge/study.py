@@ -38,6 +38,7 @@ STUDY = Study(
     ),
     jobs="headstart.studies.knowledge.jobs:add",
     tables="headstart.studies.knowledge.tables:make",
+    columns="headstart.studies.knowledge.tables:SCHEMA",
     tabulated=("knowledge",),
     claims="headstart.studies.knowledge.claims:ClaimEvaluator",
     controls="headstart.studies.knowledge.controls:controls",

@@ -156,6 +156,11 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     table = stem_table(runs, source_history(measurements, model))
     zero = epoch_zero(measurements, model)
     begin = "training from scratch" if zero == "scratch" else f"the {zero}"
+    panels, based = (
+        len(part[PANEL].drop_duplicates()) for part in (table, select(table, source_epoch=0))
+    )
+    if based < panels:
+        begin = f"{begin}, and at 0 where it was not run" if based else f"0: {begin} was not run"
     words = (
         f"Means; {size_words(runs)}. Dot and number: at the target epoch that validation images chose. "
         "Diamond: the largest test accuracy among the epochs where it was read, which chooses "
@@ -164,7 +169,8 @@ def stems_figure(measurements: pd.DataFrame, model: str) -> tuple[Figure, pd.Dat
     )
     history = source_history(measurements, model)
     above = zero if zero == "scratch" else f"the {zero}"
-    title = titled(runs, history, model, f"how far is each start above {above}?")
+    asked = f"how far is each start above {above}?" if based else "what is each start's mean?"
+    title = titled(runs, history, model, asked)
     axes = {"x": "source epoch", "y": "target test accuracy (%)"}
     return panel_figure(headed(table), partial(_stems, zero=zero), title, words, **axes), table
 
