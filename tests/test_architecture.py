@@ -111,10 +111,11 @@ def test_tables_figures_and_the_plan_do_without_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_listing_jobs_loads_neither_tables_nor_drawing() -> None:
+def test_commands_and_listing_jobs_load_neither_tables_nor_drawing() -> None:
     code = (
-        "import sys\nfrom headstart.plan import Plan\nfrom headstart.registry import load\n"
-        "assert Plan(load('presets/default.yaml')).jobs()\n"
+        "import sys\nfrom headstart import cli\nfrom headstart.plan import Plan\n"
+        "from headstart.registry import load\n"
+        "assert cli.app and Plan(load('presets/default.yaml')).jobs()\n"
         "slow = {'torch', 'pandas', 'matplotlib', 'scipy', 'seaborn'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )

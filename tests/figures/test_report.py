@@ -138,7 +138,9 @@ def test_the_page_begins_with_the_answer_and_says_which_controls_failed(project)
     assert "<dt>Is an earlier start better?</dt>" in first
     assert 'Yes &lt; no, by <a href="#C1">+3.0 points</a>.' in first
     assert '(<a href="#figure-gains_net">figure</a>)' in first
-    assert '<a href="#C1">C1</a>: a control of the judge failed, so beware.' in first
+    assert (
+        '<a href="#C1">C1</a>: the judge says yes where nothing is, so do not believe it.' in first
+    )
     assert f"<td>{__version__}</td>" in first
     beware = "Because. Beware: its control failed: 2 points, planted: supported in 0 of 20."
     assert text.count(beware) == 1

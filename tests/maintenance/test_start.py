@@ -129,7 +129,7 @@ def test_what_shortens_the_study_is_named_with_what_it_saves() -> None:
     request = Request(Path("photos"), None, "convnet", None, None)
     said = start(request, PARAMS)
     assert re.search(
-        r"^About \d+ minutes, \d+ jobs? at a time\. Shorter with:$", said, re.MULTILINE
+        r"^About \d+ minutes?, \d+ jobs? at a time\. Shorter with:$", said, re.MULTILINE
     )
     saved = re.findall(r"^  (\S+): .*: (\d+)% less$", said, re.MULTILINE)
     assert "pretrain.convnet.seeds" in dict(saved)

@@ -1,6 +1,8 @@
 """Files of weights in the layouts that people have: read, or refused with what they hold."""
 
 import argparse
+import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -229,9 +231,28 @@ def test_a_file_with_code_in_it_is_refused_by_the_class_that_it_names(state: Sta
     torch.save({"state_dict": state, "model": torch.nn.Linear(2, 2)}, "code.pth")
     with pytest.raises(NetworkError, match=r"without running code: .*torch\.save\(network\.state"):
         add("code.pth")
+    Path("old.pth").write_bytes(pickle.dumps(Path("b"), protocol=2))
+    with pytest.raises(NetworkError, match="without running code") as caught:
+        add("old.pth")
+    assert "weights_only" not in str(caught.value)
     Path("text.pth").write_text("not weights")
     with pytest.raises(NetworkError, match="no safetensors file"):
         add("text.pth")
+
+
+def test_an_archive_that_unpacks_to_many_times_its_size_is_refused(state: State) -> None:
+    for name, tensor, fits in (("zeros", torch.zeros(500_000), False), ("own", state, True)):
+        torch.save(tensor, "plain.pt")
+        with zipfile.ZipFile("plain.pt") as plain, zipfile.ZipFile(f"{name}.pt", "w") as packed:
+            for each in plain.infolist():
+                packed.writestr(each.filename, plain.read(each), zipfile.ZIP_DEFLATED)
+        if fits:
+            add("own.pt")
+            continue
+        with pytest.raises(
+            NetworkError, match=r"zeros\.pt: this archive unpacks to 2,00\d,\d+ bytes"
+        ):
+            add("zeros.pt")
 
 
 def test_how_pixels_were_normalised_is_written_beside_the_weights(state: State) -> None:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from headstart.statistics import answers
 from headstart.statistics.answers import Statement, limits, lines, records, undecided, units_needed
+from headstart.statistics.claim_results import CONTROL_FAILED
 
 
 def claim(name: str, status: str = "undetermined", **values: object) -> dict[str, object]:
@@ -34,13 +35,15 @@ def test_what_cannot_be_told_is_named_by_its_claims() -> None:
     claims = [
         claim("I1", "not identifiable here"),
         claim("K2", reason="no room between chance and ceiling: 1 points."),
-        claim("C1", "supported", control="it failed"),
+        claim("C1", "supported", control=f"{CONTROL_FAILED}, there nothing is in: x"),
         claim("C2", "supported"),
+        claim("C3", control="what was planted is not found: x"),
     ]
     assert [one.plain for one in limits(claims)] == [
         "I1: not identifiable with these networks.",
         "K2: no room between chance and ceiling.",
-        "C1: a control of the judge failed, so beware.",
+        "C1: the judge says yes where nothing is, so do not believe it.",
+        "C3: too few networks, an effect that was planted is not found either.",
     ]
 
 

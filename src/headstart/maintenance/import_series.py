@@ -30,7 +30,6 @@ from headstart.networks.weights import load_content
 from headstart.params.models import Model
 from headstart.params.reading import ParamsError
 from headstart.registry import load
-from headstart.statistics.words import pluralize
 from headstart.steps.given_series import series_problems
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".tar", ".ckpt", ".bin")
@@ -93,7 +92,7 @@ def import_series(runs: Sequence[str], request: Request, params: Path) -> str:
             f"target: `headstart set transfer.{name}.finetune.draws='[0, 1, 2, 3, 4, 5]'`"
         )
     return "\n".join(
-        [f"{params}: pretrain.{name}.series has {pluralize(len(series), 'run')}", *lines]
+        [f"{params}: pretrain.{name}.series has {len(series)} run{'s' * (len(series) > 1)}", *lines]
     )
 
 

@@ -26,7 +26,6 @@ from headstart.params.datasets import Background
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import parse
-from headstart.statistics.words import pluralize
 from headstart.tasks.image_survey import Survey, survey
 from headstart.tasks.pictures import shown
 from headstart.training import TrainingError
@@ -308,7 +307,7 @@ def _time(plan: Plan, raw: dict[str, Any]) -> Iterator[str]:
     hours, at_once = estimate.hours(), 1
     if device.type == "cpu":
         at_once = len(os.sched_getaffinity(0))
-    yield f"About {_duration(hours / at_once)}, {pluralize(at_once, 'job')} at a time. Shorter with:"
+    yield f"About {_duration(hours / at_once)}, {at_once} job{'s' * (at_once > 1)} at a time. Shorter with:"
     saved = []
     for what, changed in _shorter(raw):
         shorter = Estimate(Plan(parse(changed)), device, estimate.timed)
@@ -343,7 +342,8 @@ def _shorter(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _duration(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 1 else pluralize(max(1, round(60 * hours)), "minute")
+    minutes = max(1, round(60 * hours))
+    return f"{hours:.1f} hours" if hours >= 1 else f"{minutes} minute{'s' * (minutes > 1)}"
 
 
 def _write(raw: dict[str, Any], params: Path, folder: Path) -> str:

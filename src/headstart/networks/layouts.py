@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from headstart.networks.network import NetworkError
 
 COUNTS = "num_batches_tracked"
 SHOWN = 4
+# Times the size of a file.
+MOST_UNPACKED = 10
 # What wrappers of torch put between the names of modules.
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # Parts of other people's training that no backbone has: classifiers, projections, decoders, losses.
@@ -85,16 +88,31 @@ def _torch_content(path: Path) -> Any:
     harmless = [argparse.Namespace, np.dtype, *(type(np.dtype(each)) for each in "fdilqB?")]
     scalar = np.float64(0).__reduce__()[0]
     named: Any = [*harmless, scalar, (scalar, "numpy.core.multiarray.scalar")]
+    _check_size(path)
     try:
         with torch.serialization.safe_globals(named):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
         foreign = re.findall(r"GLOBAL (\S+)", str(error))
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Before that, torch advises to run the code.
+        text = (str(error).partition("WeightsUnpickler error:")[2] or str(error)).strip()
+        reason = text.splitlines()[0] if text else type(error).__name__
         reason = f"it holds objects of {', '.join(foreign)}" if foreign else reason
         raise NetworkError(
             f"{path}: torch reads no state dict from it without running code: {reason}; {PYTORCH}"
         ) from None
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an archive that unpacks to many times its size: torch packs nothing, and weights do not shrink."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(each.file_size for each in archive.infolist())
+    if unpacked > MOST_UNPACKED * path.stat().st_size:
+        raise NetworkError(
+            f"{path}: this archive unpacks to {unpacked:,} bytes, far more than its own size; {PYTORCH}"
+        )
 
 
 def find_network(content: Any, own: Iterable[str], name: str, part: str | None = None) -> Found:

@@ -10,6 +10,7 @@ from typing import Any
 
 from scipy import stats
 
+from headstart.statistics.claim_results import CONTROL_FAILED
 from headstart.statistics.hypotheses import ALPHA
 from headstart.statistics.words import pluralize
 
@@ -89,14 +90,18 @@ def by_evaluator(claims: Claims) -> Mapping[str, Mapping[str, Any]]:
 
 
 def limits(claims: Claims) -> Iterator[Statement]:
-    """Yield which claims these networks cannot show either way, and which judges failed a control."""
+    """Yield which claims these networks cannot show either way, and which judges are wrong or blind on controls."""
     hidden = [one["claim"] for one in claims if one["status"] == "not identifiable here"]
     narrow = [one["claim"] for one in claims if "no room between" in one["reason"]]
-    weak = [one["claim"] for one in claims if one["control"]]
+    wrong = [one["claim"] for one in claims if CONTROL_FAILED in one["control"]]
+    blind = [
+        one["claim"] for one in claims if one["control"] and CONTROL_FAILED not in one["control"]
+    ]
     for names, words in (
         (hidden, "not identifiable with these networks"),
         (narrow, "no room between chance and ceiling"),
-        (weak, "a control of the judge failed, so beware"),
+        (wrong, "the judge says yes where nothing is, so do not believe it"),
+        (blind, "too few networks, an effect that was planted is not found either"),
     ):
         if names:
             listed = ", ".join(["{}"] * len(names))

@@ -5,6 +5,8 @@ from typing import Literal
 
 from headstart.statistics.intervals import Interval
 
+CONTROL_FAILED = "its control failed"
+"""How a warning begins that the judge of a claim says yes where nothing is."""
 Status = Literal[
     "supported", "contradicted", "undetermined", "not identifiable here", "not measured here"
 ]

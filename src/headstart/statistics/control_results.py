@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 from scipy.stats import binomtest
 
-from headstart.statistics.claim_results import Status
+from headstart.statistics.claim_results import CONTROL_FAILED, Status
 
 Kind = Literal["negative", "planted"]
 LIMITS: dict[Kind, float] = {"negative": 0.05, "planted": 0.8}
@@ -94,7 +94,7 @@ def warning(failed: Failures, judge: str, status: Status) -> str:
     """
     parts = []
     if nothing := failed.get((judge, "negative")):
-        parts.append(f"its control failed, there nothing is in: {nothing}")
+        parts.append(f"{CONTROL_FAILED}, there nothing is in: {nothing}")
     if status != "supported" and (planted := failed.get((judge, "planted"))):
         parts.append(f"what was planted is not found: {planted}")
     return "; ".join(parts)

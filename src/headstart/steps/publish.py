@@ -22,7 +22,6 @@ from headstart.artifacts.files import (
 from headstart.artifacts.job_list import INCOMPLETE
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import check_lineage, open_artifact
-from headstart.statistics.answers import lines
 
 FOLDER = Path("figures")
 REPORT, CLAIMS, METRICS = BESIDE = "../report.html", "../claims.json", "../metrics.json"
@@ -89,6 +88,9 @@ def published_problems(job: Job, folder: Path = FOLDER) -> list[str]:
 
 def _contents(job: Job) -> Iterator[tuple[str, bytes]]:
     """Yield where every file goes, seen from the folder of figures, and what it holds."""
+    # Not at the top: every command imports this module, and nothing else of it needs scipy.
+    from headstart.statistics.answers import lines
+
     for one in job.inputs["figures"]:
         artifact = open_artifact(one)
         for name in artifact.manifest["files"]:

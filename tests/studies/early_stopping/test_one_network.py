@@ -49,6 +49,16 @@ def test_too_few_draws_leave_it_open(n_draws: int):
     assert verdict.words == "undetermined"
 
 
+def test_starts_at_the_edge_of_the_grid_are_counted_in_draws():
+    gains = np.zeros((len(STARTS), 3))
+    gains[:, 2] += 0.2
+    test, validation = planted_gain(0, gains, 1, 8, n_rates=3, seed_sd=0.0)
+    source, rates = peak_at(STARTS, STARTS[-1], 1), (0.05, 0.2, 0.8)
+    verdict, _ = verdict_table(runs_table(STARTS, test, validation, source, rates, nested=False))
+    (flag,) = [each for each in verdict.flags if each.startswith("edge-of-grid")]
+    assert "source-best at 0.8 (8 of 8 draws)" in flag
+
+
 def test_a_claim_about_networks_is_not_supported_by_one():
     claims = ClaimEvaluator({"measurements": one_network()}, {})
     result = claims.earlier_start("fixed")

@@ -175,6 +175,10 @@ def test_a_spreadsheet_is_read(tmp_path: Path):
     file = tmp_path / "runs.xlsx"
     study().to_excel(file, index=False)
     assert key(verdict_table(read_runs(file))) == key(verdict_table(study()))
+    with pd.ExcelWriter(file) as book:
+        pd.DataFrame({"notes": ["as of March"]}).to_excel(book, sheet_name="Notes", index=False)
+        study().to_excel(book, sheet_name="Runs", index=False)
+    assert key(verdict_table(read_runs(file))) == key(verdict_table(study()))
 
 
 def test_a_file_that_is_no_spreadsheet_or_whose_reader_is_absent_is_one_line(tmp_path: Path):

@@ -171,7 +171,7 @@ def _transfer_flag(accuracies: Accuracies, rates: Rates) -> list[str]:
 
 
 def edge_flag(accuracies: Accuracies, rates: Rates, names: Mapping[int, str]) -> list[str]:
-    """Say which starts prefer an extreme of the grid in half of the networks, and which rate to add.
+    """Say which starts prefer an extreme of the grid in half of the units, and which rate to add.
 
     `names` are of starts, by their place in the accuracies.
     """
@@ -183,13 +183,14 @@ def edge_flag(accuracies: Accuracies, rates: Rates, names: Mapping[int, str]) ->
         # Both are extremes, so this always holds and says nothing about these runs.
         ends = " or ".join(f"{rate:.1g}" for rate in beyond.values())
         return [f"edge-of-grid: two learning rates cannot bracket an optimum, add {ends}"]
+    units = "draws" if accuracies.one_network else "networks"
     found: list[str] = []
     add: set[str] = set()
     for start, name in names.items():
         for index, rate in beyond.items():
             number = int((rates[start] == index).sum())
             if 2 * number >= rates.shape[1]:
-                found.append(f"{name} at {grid[index]:g} ({number} of {rates.shape[1]} networks)")
+                found.append(f"{name} at {grid[index]:g} ({number} of {rates.shape[1]} {units})")
                 add.add(f"{rate:.1g}")
     if not found:
         return []

@@ -78,7 +78,10 @@ def _spreadsheet(file: Path) -> pd.DataFrame:
     try:
         with zipfile.ZipFile(file) as archive:
             _check_size(sum(each.file_size for each in archive.infolist()), file)
-        return pd.read_excel(file, keep_default_na=False, na_values=[""])
+        with pd.ExcelFile(file) as book:
+            return pd.read_excel(
+                book, sheet_name=_sheet(book), keep_default_na=False, na_values=[""]
+            )
     except TableError:
         raise
     except ImportError:
@@ -91,6 +94,16 @@ def _spreadsheet(file: Path) -> pd.DataFrame:
         raise TableError(
             f"{file.name} is no spreadsheet: {' '.join(str(error).split())}"
         ) from error
+
+
+def _sheet(book: pd.ExcelFile) -> Any:
+    """Return the first sheet with a column of metrics; the first of all where none has one."""
+    for name in book.sheet_names:
+        if "metric" in {
+            _column(str(each)) for each in pd.read_excel(book, sheet_name=name, nrows=0)
+        }:
+            return name
+    return 0
 
 
 def _text(file: Path) -> pd.DataFrame:
