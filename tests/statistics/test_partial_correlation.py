@@ -65,7 +65,9 @@ def test_residual_ranks_have_no_mean_over_a_network() -> None:
     assert residual_ranks(np.ones((5, 3))) == pytest.approx(np.zeros((5, 3)))
 
 
-def test_the_permutation_of_networks_keeps_its_level_where_a_networks_epochs_hang_together() -> None:
+def test_the_permutation_of_networks_keeps_its_level_where_a_networks_epochs_hang_together() -> (
+    None
+):
     generator = np.random.default_rng(4)
     rejected = 0
     for _ in range(200):

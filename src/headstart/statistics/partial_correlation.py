@@ -71,10 +71,11 @@ def partial_rank_correlation(
         return PartialCorrelation(*nothing, networks, epochs, "one of the two does not vary")
     low, high, reason = _jackknife(x, y, rho)
     ranked, against = residual_ranks(x), residual_ranks(y)
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(networks) for _ in range(permutations)]
+    orders = np.tile(np.arange(networks), (permutations, 1))
+    orders = np.random.default_rng(seed).permuted(orders, axis=1)
+    spread = np.sqrt((ranked**2).sum() * (against**2).sum())
     # The data as they are count as one permutation, so that p is never zero.
-    dealt = np.array([rho, *(_rho(ranked[order], against) for order in orders)])
+    dealt = np.array([rho, *np.einsum("pne,ne->p", ranked[orders], against) / spread])
     above, below = (float(np.mean(sign * dealt >= sign * rho - 1e-12)) for sign in (1, -1))
     return PartialCorrelation(rho, low, high, above, below, networks, epochs, reason)
 
@@ -124,10 +125,7 @@ def _carried(x: Array, y: Array, first: int, last: int) -> float:
 def _two_way(values: Array) -> Array:
     """Return values without the mean of their network and of their epoch."""
     result: Array = (
-        values
-        - values.mean(axis=0)
-        - values.mean(axis=1, keepdims=True)
-        + values.mean()
+        values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     )
     return result
 
