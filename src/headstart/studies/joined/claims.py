@@ -184,7 +184,7 @@ def repair_moves_more(opened: ClaimEvaluator) -> ClaimResult:
     shared = tests.index.intersection(left.index)
     removed = (left[RANDOM] - left[REMOVED]).loc[shared].to_numpy(float)
     both = [table.loc[shared].to_numpy(float) for table in (tests, validations)]
-    return moved_more(both[0], both[1], removed, list(tests))
+    return moved_more(both[0], both[1], removed, [str(name) for name in tests])
 
 
 class ClaimEvaluator:

@@ -65,7 +65,7 @@ def retrained(
     """
     network = copy.deepcopy(start)
     inputs = pixel_inputs(images, players.to(images.device), zero_baseline(images))
-    parameters = [each for each in network.parameters() if each.requires_grad]
+    parameters: list[Tensor] = [each for each in network.parameters() if each.requires_grad]
     update = updates(parameters, "adam", options.learning_rate)
     each = max(1, options.batch_size // IMAGES)
     errors = []

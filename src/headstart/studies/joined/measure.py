@@ -7,6 +7,7 @@ choose nothing.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -100,7 +101,7 @@ class Measured:
     def __init__(self, network: SourceNetwork, starts: Mapping[int, Network], runs: Runs) -> None:
         self.network, self.starts, self.runs = network, starts, runs
         self.options = network.options
-        self.known = network.heads(starts)
+        self.known = network.heads({e: start for e, start in starts.items() if e != SCRATCH})
         self.tuned = network.tuned_rates()
         self.shown = network.masked(network.task.test, self.options.images, "interactions")
         self.generator = torch.Generator().manual_seed(network.seed("chance"))
@@ -127,7 +128,9 @@ class Measured:
         start = interactions(self._scores(self.known[epoch]))
         tuned = interactions(self._scores(self.runs[epoch, FIRST].network))
         preserved = start.sign() * torch.minimum(start.abs(), tuned.abs()) * (start * tuned > 0)
-        for name, network in self.network.heads(changed).items():
+        # Repaired starts have statistics of the target's images; this one has them, too, and nothing else.
+        again = {"recalibrated": self._refreshed(copy.deepcopy(self.starts[epoch]))}
+        for name, network in self.network.heads({**changed, **again}).items():
             left = interactions(self._scores(network))
             parts = {"knowledge_left": start, "preserved_left": preserved}
             for metric, part in parts.items():
@@ -153,13 +156,17 @@ class Measured:
         shape = network.task.train.images.shape
         fresh = fresh_backbone(network.model, shape, network.seed("fresh"))
         repaired = repairs(self.starts[epoch], self.starts[SCRATCH], fresh, chosen)
-        for each in repaired.values():
-            if batch_norms(each):
-                recalibrate(each.to(network.context.device), network.training_batches().epoch(0))
-        changed |= repaired
+        changed |= {name: self._refreshed(each) for name, each in repaired.items()}
         for name in REMOVALS:
             new_head(changed[name], len(network.task.classes), network.job.params["head_seed"])
         return changed, fitted
+
+    def _refreshed(self, start: Network) -> Network:
+        """Estimate statistics of batch normalisation on the target's training images, in place."""
+        start.to(self.network.context.device)
+        if batch_norms(start):
+            recalibrate(start, self.network.training_batches().epoch(0))
+        return start
 
     def _after(
         self, epoch: int, changed: Mapping[str, Network], chosen: Intervention
@@ -183,7 +190,7 @@ class Measured:
         for at in rates:
             network = runs["untouched", at].network
             train, held = self.network.training_batches(), self.network.held_batches()
-            for metric, batches in zip(("accuracy", "validation_accuracy"), held, strict=True):
+            for metric, batches in zip(("validation_accuracy", "accuracy"), held, strict=True):
                 value = refreshed_accuracy(network, train, batches)
                 yield _row(epoch, metric, value, "", "recalibrated", at)
 
@@ -203,6 +210,9 @@ class Measured:
         }
 
     def _knowledge(self, epoch: int) -> dict[str, float]:
+        """Return what is kept of a start's interactions; scratch has none to keep."""
+        if epoch == SCRATCH:
+            return {}
         start, tuned, again = (
             interactions(self._scores(network))
             for network in (
@@ -214,7 +224,7 @@ class Measured:
         return kept_knowledge(start, tuned, again, self.options.permutations, self.generator)
 
     def _invariances(self, epoch: int) -> dict[str, float]:
-        """Return what is kept of a start's invariances; chance is the network from scratch, which has none."""
+        """Return what is kept of a start's invariances; chance is what the network from scratch has of them."""
         if epoch == SCRATCH:
             return {}
         normalization, given = self.network.normalization, self.options.inversions

@@ -216,7 +216,7 @@ class SourceNetwork:
             **rules,
         )
         rules["resume"].unlink(missing_ok=True)
-        return found and [Ended(*each) for each in found]
+        return [Ended(*each) for each in found] if found else None
 
     def _alone(self, run: Planned, mode: str) -> Ended:
         network, rules = deepcopy(run.start), self._rules(mode)

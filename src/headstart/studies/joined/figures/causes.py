@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -95,7 +97,8 @@ def effects_table(effects: pd.DataFrame, confidence: float) -> pd.DataFrame:
 def _across(axis: Axes, rows: pd.DataFrame, index: int, label: str) -> None:
     """Draw `middle` of each row from left to right at its place, with bars from `low` to `high`."""
     places = [place + 0.22 * index - 0.11 for place in range(len(rows))]
-    look = {"fmt": MARKERS[index], "color": CYCLE[index], "markersize": 4, "label": label}
+    look: dict[str, Any] = {"fmt": MARKERS[index], "color": CYCLE[index]}
+    look |= {"markersize": 4, "label": label}
     ends = rows[["low", "high"]].to_numpy(float).T
     bars = abs(ends - rows["middle"].to_numpy(float))
     axis.errorbar(rows["middle"], places, xerr=bars, elinewidth=1.1, capsize=2.5, **look)

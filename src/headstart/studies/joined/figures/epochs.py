@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -54,7 +56,7 @@ def epochs_table(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
                     if values.empty:
                         continue
                     found = mean_interval(values, confidence)
-                    row = dict(zip(COMPARISON, comparison, strict=True))
+                    row: dict[str, object] = dict(zip(COMPARISON, comparison, strict=True))
                     row |= {"panel": panel, "metric": metric, "measure": label}
                     row |= {"source_epoch": epoch, "mean": found.estimate, "low": found.low}
                     rows.append(row | {"high": found.high, "n": found.n})
@@ -91,7 +93,7 @@ def epochs_figure(
 def _draw(axis: Axes, table: pd.DataFrame) -> None:
     axis.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     for index, (label, rows) in enumerate(table.groupby("measure", sort=False)):
-        look = {"marker": MARKERS[index], "markersize": 3.5, "label": label}
+        look: dict[str, Any] = {"marker": MARKERS[index], "markersize": 3.5, "label": label}
         mean_line(axis, position(rows["source_epoch"]), rows, CYCLE[index], **look)
     if not table.empty:
         axis.legend(fontsize=7)
