@@ -8,14 +8,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from tiny_study import STUDY, make_sources, runs
 
 from headstart.artifacts import store
 from headstart.artifacts.files import read_table
+from headstart.networks.build import build
+from headstart.networks.network import Network
 from headstart.plan import Plan
 from headstart.registry import Params, parse
+from headstart.steps.check import Facts
 from headstart.studies.early_stopping import transfer
-from headstart.studies.joined import measure
+from headstart.studies.joined import checks, measure
 
 JOINED: dict[str, Any] = {
     "target": "target",
@@ -128,6 +132,21 @@ def test_what_is_asked_of_runs_that_are_not_there_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         parse(study(**options))
+
+
+def test_players_smaller_than_a_pixel_and_networks_without_blocks_are_told_before_training() -> (
+    None
+):
+    sections = {"joined": {"convnet": {**JOINED, "rows": 4}}}
+    params = parse(study())
+    facts = Facts(params, {}, {"glyphs": (1, 3, 3)})
+    (problem,) = checks.data_problems(sections, facts)
+    assert problem.startswith("joined.convnet: a grid of 4 rows and 1 columns on images of 3 × 3")
+    blind = Network(torch.nn.Flatten(), torch.nn.Linear(9, 2))
+    (problem,) = checks.network_problems(sections, facts, "convnet", blind)
+    assert "has no blocks" in problem
+    whole = build(params.models["convnet"], 1, 8, classes=2, seed=0)
+    assert [*checks.network_problems(sections, facts, "convnet", whole)] == []
 
 
 def test_a_model_without_source_networks_is_refused() -> None:

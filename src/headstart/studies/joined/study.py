@@ -31,6 +31,7 @@ STUDY = Study(
     claims="headstart.studies.joined.claims:ClaimEvaluator",
     controls="headstart.studies.joined.controls:controls",
     answer="headstart.studies.joined.answer:answer",
+    checks="headstart.studies.joined.checks",
     figures={
         "joined_epochs": "Everything on one axis of source epochs",
         "joined_associations": "What goes with the gain, at a given epoch?",
