@@ -15,6 +15,7 @@ REPAIRS = {
     "recalibrated": "fresh statistics at the end",
 }
 INTERVENTIONS = {
+    UNTOUCHED: "untouched",
     REMOVED: "preserved removed",
     RANDOM: "as many at random removed",
     SHAM: "nothing removed",
