@@ -17,7 +17,7 @@ import torch
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
-from headstart.metrics import InversionOptimizer
+from headstart.metrics import InversionOptimizer, decompose
 from headstart.networks.build import fresh_backbone, new_head
 from headstart.networks.network import Network
 from headstart.studies.joined.interventions import (
@@ -124,10 +124,10 @@ class Measured:
         epoch = chosen.source_epoch
         changed, fitted = self._changed(epoch, chosen)
         for name, share in fitted.items():
-            yield _row(epoch, "regression_r2", share, "", name)
+            yield from (_row(epoch, *each, name) for each in tidy({"regression_r2": share}))
         start = interactions(self._scores(self.known[epoch]))
         tuned = interactions(self._scores(self.runs[epoch, FIRST].network))
-        preserved = start.sign() * torch.minimum(start.abs(), tuned.abs()) * (start * tuned > 0)
+        preserved = decompose(start, tuned).preserved
         # Repaired starts have statistics of the target's images; this one has them, too, and nothing else.
         again = {"recalibrated": self._refreshed(copy.deepcopy(self.starts[epoch]))}
         for name, network in self.network.heads({**changed, **again}).items():
