@@ -31,7 +31,7 @@ def tables(
         cause: the measure that the gain follows; every other is drawn on its own.
         repaired: points that every repair adds.
         cost: points that removal of the preserved interactions costs beyond a random removal.
-        removed: by how much less of them is left after it.
+        removed: by how much more of them it takes.
         room: between chance and ceiling of STIR.
     """
     generator = np.random.default_rng(seed)
@@ -58,7 +58,7 @@ def _intervened(
 ) -> list[dict[str, object]]:
     changes = dict.fromkeys(INTERVENTIONS, repaired)
     changes |= {RANDOM: -5.0, REMOVED: -5.0 - cost, "nothing_removed": 0.0, "untouched": 0.0}
-    left = {RANDOM: 0.4, REMOVED: 0.4 - removed}
+    left = {RANDOM: 0.4, REMOVED: 0.4 + removed}
     rows: list[dict[str, object]] = []
     for name, change in changes.items():
         values = {
@@ -69,10 +69,10 @@ def _intervened(
             {"metric": metric, "value": value, "rate": "fixed"} for metric, value in values.items()
         ]
         if name in left:
-            here = left[name] + 0.02 * generator.normal()
+            shares = {"preserved_taken": left[name], "knowledge_taken": 0.3, "knowledge_left": 0.6}
             rows += [
-                {"metric": metric, "value": here, "rate": ""}
-                for metric in ("preserved_left", "knowledge_left")
+                {"metric": metric, "value": share + 0.02 * generator.normal(), "rate": ""}
+                for metric, share in shares.items()
             ]
         for row in rows:
             row.setdefault("intervention", name)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from headstart.metrics import grid_players, walsh
-from headstart.metrics.interactions.transform import walsh_values
 from headstart.metrics.representations.inversion import InversionOptimizer
 from headstart.networks.build import build
 from headstart.networks.network import Network, block_names
@@ -151,10 +150,17 @@ def test_scores_without_the_preserved_lack_them_and_no_others() -> None:
         of_order = [i for i in range(16) if i.bit_count() == order]
         strength = gone[:, of_order].abs().sum(-1)
         torch.testing.assert_close(again[:, of_order].abs().sum(-1), strength)
-    left = measures.interactions(walsh_values(walsh(wanted[REMOVED])))
-    preserved = measures.interactions(start) * (gone.abs() > 0)
-    still = measures.still_there(preserved, left, 4, drawn(0))
-    assert still < measures.still_there(preserved, measures.interactions(start), 4, drawn(0))
+    preserved = interventions.preserved_part(start, tuned)
+    torch.testing.assert_close(gone, preserved)
+    shares = {name: interventions.taken(preserved, start, each) for name, each in wanted.items()}
+    assert shares[REMOVED] == pytest.approx(1.0)
+    assert shares[SHAM] == 0.0
+    assert 0.0 < shares[RANDOM] < 1.0
+    # Of all that the start knows, both took as much.
+    own = walsh(start)
+    own[:, 0] = 0.0
+    both = [interventions.taken(own, start, wanted[name]) for name in (REMOVED, RANDOM)]
+    assert both[0] == pytest.approx(both[1])
 
 
 def test_targeted_fine_tuning_takes_the_preserved_interactions_away() -> None:

@@ -128,8 +128,8 @@ def moved_more(test: Array, validation: Array, removed: Array, names: list[str])
 
     Args:
         test, validation: networks × repairs, as `differences`.
-        removed: by how much more of the preserved interactions is left after the random removal than after
-            theirs, by network: what makes the removal one of the preserved.
+        removed: share of the preserved interactions that their removal took, beyond its share of all, minus
+            the same of the random one, by network: what makes it one of the preserved.
         names: of the repairs.
     """
     networks = len(test)
@@ -142,8 +142,8 @@ def moved_more(test: Array, validation: Array, removed: Array, names: list[str])
     words = format_interval(100 * apart.estimate, 100 * apart.low, 100 * apart.high, unit="points")
     if not apart.low > 0:
         reason = (
-            "The removal took no more of the preserved interactions away than the random one did: "
-            f"{words} of their strength."
+            "The removal took no more of the preserved interactions away, beyond its share of all, than the "
+            f"random one did: {words} of their strength."
         )
         return ClaimResult("not identifiable here", reason)
     found = max_statistic_test(test, validation)
@@ -156,7 +156,7 @@ def moved_more(test: Array, validation: Array, removed: Array, names: list[str])
         f"{REPAIRS.get(names[found.chosen], names[found.chosen])}, which validation picks, moves accuracy "
         f"by {format_interval(interval.estimate, interval.low, high, signed=True)} points more than "
         f"removal of the preserved interactions costs beyond a random one ({networks} source networks, "
-        f"p = {found.p:.3g}, choice inside). The removal took {words} more of them away than the random one."
+        f"p = {found.p:.3g}, choice inside). Beyond its share of all, the removal took {words} more of them away than the random one."
     )
     if found.p <= ALPHA and low > 0:
         return bounded("supported", text, interval)
@@ -178,11 +178,14 @@ def repair_moves_more(opened: ClaimEvaluator) -> ClaimResult:
     tests, validations = (
         differences(opened.effects, metric) for metric in ("accuracy", "validation_accuracy")
     )
-    left = by_network(opened.effects, "preserved_left")
-    if tests.empty or not {REMOVED, RANDOM} <= set(left):
+    preserved, everything = (
+        by_network(opened.effects, metric) for metric in ("preserved_taken", "knowledge_taken")
+    )
+    taken = preserved - everything
+    if tests.empty or not {REMOVED, RANDOM} <= set(taken):
         return ClaimResult("not measured here", "No intervention was made on any start.")
-    shared = tests.index.intersection(left.index)
-    removed = (left[RANDOM] - left[REMOVED]).loc[shared].to_numpy(float)
+    shared = tests.index.intersection(taken.index)
+    removed = (taken[REMOVED] - taken[RANDOM]).loc[shared].to_numpy(float)
     both = [table.loc[shared].to_numpy(float) for table in (tests, validations)]
     return moved_more(both[0], both[1], removed, [str(name) for name in tests])
 

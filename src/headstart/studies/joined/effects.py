@@ -21,7 +21,7 @@ INTERVENTIONS = {
     SHAM: "nothing removed",
     **REPAIRS,
 }
-LEFT = ("preserved_left", "knowledge_left", "regression_r2")
+LEFT = ("knowledge_left", "preserved_taken", "knowledge_taken", "regression_r2")
 COLUMNS = [*NETWORK, "source_epoch", "intervention", "rate", "metric", "value"]
 
 
@@ -29,8 +29,9 @@ def effects(measurements: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each network, intervention, rate and metric.
 
     `accuracy` and `validation_accuracy` are changes in points against the untouched start;
-    `preserved_left` and `knowledge_left` the share of the preserved, and of all of the start's interactions
-    that the changed start still has, above chance; `regression_r2` how well the removal fitted.
+    `knowledge_left` is the share of the start's interactions that the changed start still has, above chance;
+    `preserved_taken` and `knowledge_taken` the share of the preserved, and of all, that a removal took;
+    `regression_r2` how well it fitted.
     """
     rows = measurements[measurements["intervention"] != ""]
     accuracy = rows[rows["metric"].isin(["accuracy", "validation_accuracy"])]

@@ -24,20 +24,37 @@ IMAGES = 8
 """Different images in a batch of masked ones."""
 
 
+def preserved_part(start: Table, tuned: Table) -> Table:
+    """Return the Walsh coefficients that fine-tuning preserves, in the start's own unit, from scores of both.
+
+    What is preserved is decided on coefficients that are normalised by each network's strength.
+    """
+    part = decompose(interactions(start), interactions(tuned)).preserved
+    part = (part * strength(walsh(start)).mean()).nan_to_num(0.0)
+    part[..., 0] = 0.0
+    return part
+
+
 def scores_without(start: Table, tuned: Table, generator: torch.Generator) -> dict[str, Table]:
     """Return a start's scores without the preserved interactions, without as many others, and as they are.
 
-    `start` and `tuned` are scores. What is preserved is decided on normalised Walsh coefficients, and
-    subtracted in the start's own unit. Those at random are drawn from all of the start, as strong at every
+    `start` and `tuned` are scores. Those at random are drawn from all of the start, as strong at every
     order, so that some of them are preserved ones too.
     """
-    own = walsh(start)
-    preserved = decompose(interactions(start), interactions(tuned)).preserved * strength(own).mean()
-    preserved = preserved.nan_to_num(0.0)
-    preserved[..., 0] = 0.0
+    own, preserved = walsh(start), preserved_part(start, tuned)
     drawn = random_part(own, preserved, generator)
     parts = {REMOVED: preserved, RANDOM: drawn, SHAM: torch.zeros_like(own)}
     return {name: walsh_values(own - part) for name, part in parts.items()}
+
+
+def taken(part: Table, start: Table, changed: Table) -> float:
+    """Return which share of a part of the knowledge a change took away, Σ sign(K)·ΔI / Σ|K|: 1 where all, 0 where none.
+
+    `part` are Walsh coefficients of the start, `start` and `changed` scores. What the change took of other
+    coefficients counts for nothing.
+    """
+    lost = part.sign() * (walsh(start) - walsh(changed))
+    return float(lost.sum() / part.abs().sum())
 
 
 def retrained(

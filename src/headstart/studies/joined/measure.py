@@ -17,16 +17,20 @@ import torch
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
-from headstart.metrics import InversionOptimizer, decompose
+from headstart.metrics import InversionOptimizer, walsh
+from headstart.metrics.interactions.transform import without_empty_set
 from headstart.networks.build import fresh_backbone, new_head
 from headstart.networks.network import Network
 from headstart.studies.joined.interventions import (
     REMOVALS,
+    preserved_part,
     repairs,
     retrained,
     scores_without,
+    taken,
 )
 from headstart.studies.joined.measures import (
+    Found,
     Table,
     barrier,
     features_of,
@@ -122,44 +126,46 @@ class Measured:
     def intervened(self, chosen: Intervention) -> Iterator[Row]:
         """Yield accuracies after each intervention on one start, and how much of its knowledge each leaves."""
         epoch = chosen.source_epoch
-        changed, fitted = self._changed(epoch, chosen)
-        for name, share in fitted.items():
-            yield from (_row(epoch, *each, name) for each in tidy({"regression_r2": share}))
+        changed, removed = self._changed(epoch, chosen)
+        for name, found in removed.items():
+            yield from (_row(epoch, *each, name) for each in tidy(found))
         start = interactions(self._scores(self.known[epoch]))
-        tuned = interactions(self._scores(self.runs[epoch, FIRST].network))
-        preserved = decompose(start, tuned).preserved
         # Repaired starts have statistics of the target's images; this one has them, too, and nothing else.
         again = {"recalibrated": self._refreshed(copy.deepcopy(self.starts[epoch]))}
         for name, network in self.network.heads({**changed, **again}).items():
             left = interactions(self._scores(network))
-            parts = {"knowledge_left": start, "preserved_left": preserved}
-            for metric, part in parts.items():
-                value = still_there(part, left, self.options.permutations, self.generator)
-                yield from (_row(epoch, *each, name) for each in tidy({metric: value}))
+            value = still_there(start, left, self.options.permutations, self.generator)
+            yield from (_row(epoch, *each, name) for each in tidy({"knowledge_left": value}))
         yield from self._after(epoch, changed, chosen)
 
     def _changed(
         self, epoch: int, chosen: Intervention
-    ) -> tuple[dict[str, Network], dict[str, float]]:
-        """Return a start after every intervention, with the head of all runs, and R² of the removals."""
+    ) -> tuple[dict[str, Network], dict[str, Found]]:
+        """Return a start after every intervention, with the head of all runs, and what each removal took."""
         network = self.network
         shown = network.masked(network.images.train, chosen.images, "removal")
         known, tuned = self.known[epoch], self.runs[epoch, FIRST].network
         both = [scores(each, *self._of(shown)) for each in (known, tuned)]
         wanted = scores_without(both[0], both[1], self.generator)
-        changed, fitted = {"untouched": self.starts[epoch]}, {}
+        before, after = (self._scores(each) for each in (known, tuned))
+        known_of = without_empty_set(walsh(before))
+        parts = {"preserved_taken": preserved_part(before, after), "knowledge_taken": known_of}
+        changed, removed = {"untouched": self.starts[epoch]}, {}
         for name in REMOVALS:
             generator = torch.Generator().manual_seed(network.seed("removal"))
-            changed[name], fitted[name] = retrained(
+            changed[name], fitted = retrained(
                 known, *self._of(shown), wanted[name], chosen, generator
             )
+            now = self._scores(changed[name])
+            removed[name] = {each: taken(part, before, now) for each, part in parts.items()}
+            removed[name]["regression_r2"] = fitted
         shape = network.task.train.images.shape
         fresh = fresh_backbone(network.model, shape, network.seed("fresh"))
         repaired = repairs(self.starts[epoch], self.starts[SCRATCH], fresh, chosen)
         changed |= {name: self._refreshed(each) for name, each in repaired.items()}
         for name in REMOVALS:
             new_head(changed[name], len(network.task.classes), network.job.params["head_seed"])
-        return changed, fitted
+        return changed, removed
 
     def _refreshed(self, start: Network) -> Network:
         """Estimate statistics of batch normalisation on the target's training images, in place."""

@@ -17,7 +17,7 @@ from headstart.studies.joined.effects import INTERVENTIONS
 
 RATES = {"fixed": "fixed rate", "tuned": "tuned rate"}
 TITLES = dict(zip(OUTCOMES, ("gain at the fixed rate", "gain at the tuned rate"), strict=True))
-LEFT = {"preserved_left": "of the preserved", "knowledge_left": "of all knowledge"}
+LEFT = {"knowledge_left": "left of the knowledge", "preserved_taken": "taken of the preserved"}
 
 
 def associations_figure(
@@ -70,12 +70,13 @@ def interventions_figure(
         axes.flat[0].set_yticks(range(len(names)), [INTERVENTIONS[name] for name in names])
         axes.flat[0].invert_yaxis()
         axes.flat[0].set_xlabel("change of test accuracy (points)")
-        axes.flat[1].set_xlabel("left above chance (%)")
+        axes.flat[1].set_xlabel("share (%)")
         write_caption(
             figure,
             f"{sample_size(networks)}, all against the untouched start of the same network; bars: "
-            f"{confidence:.0%} t-intervals over networks. Right: which share of the start's interactions, and of those that "
-            "fine-tuning preserves, the changed start still has before it is fine-tuned.",
+            f"{confidence:.0%} t-intervals over networks. Right, before fine-tuning: which share of the start's "
+            "interactions the changed start still has above chance, through a head trained on its features, and which "
+            "share of the preserved ones a removal took.",
         )
     return figure, table
 
