@@ -29,7 +29,7 @@ def joined(job: Job, params: CoreParams) -> Cost:
         params,
         "target",
         runs=trained,
-        disk=100 * 20 * (starts + INTERVENTIONS),
+        disk=300 * starts,
         batch=training["batch_size"],
         slots=slots,
         trained=made * epochs * images + (starts - 1) * inverted + removed,
