@@ -70,6 +70,8 @@ def reduced(raw: dict[str, Any]) -> dict[str, Any]:
     small["invariance"] = {
         model: _invariance(part) for model, part in raw.get("invariance", {}).items()
     }
+    # Its starts are more than a reduced pre-training keeps.
+    small["joined"] = {}
     small["transfer"] = {
         model: {arm: _transfer(part) for arm, part in arms.items()}
         for model, arms in raw.get("transfer", {}).items()

@@ -161,7 +161,11 @@ class StandIn(Project):
         (package / "stand_in.py").write_text(STEP)
         (package / "training" / "device.py").write_text(DEVICE)
         _edit(package / "registry.py", "return resolve(STEPS[job.step].run)", CHOOSE)
-        _edit(package / "registry.py", 'NAMES = ("early_stopping", "knowledge", "invariance")', ONE)
+        _edit(
+            package / "registry.py",
+            'NAMES = ("early_stopping", "knowledge", "invariance", "joined")',
+            ONE,
+        )
         _edit(package / "maintenance/fork_server.py", "    folder = tempfile.mkd", START)
         _edit(package / "maintenance/fork_server.py", LOADED, 'LOADED = ("json",)')
         _edit(package / "maintenance/engines.py", "MOST = 1_000", f"MOST = {most}")

@@ -66,7 +66,11 @@ def test_the_figures_come_in_three_formats_with_the_table_that_they_draw(finishe
         assert {f"invariance_{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
     for figure in ("orders_latin_convnet_cyrillic", "exclusivity", "sparsity"):
         assert {f"knowledge_{figure}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
-    assert {"early_stopping.html", "knowledge.html", "invariance.html", "verdicts.csv"} <= names
+    for figure in ("epochs", "associations", "interventions"):
+        name = f"joined_{figure}_latin_convnet_cyrillic"
+        assert {f"{name}.{kind}" for kind in ("pdf", "svg", "png", "csv")} <= names
+    pages = {f"{study}.html" for study in ("early_stopping", "knowledge", "invariance", "joined")}
+    assert {*pages, "verdicts.csv"} <= names
     assert len([name for name in names if name.startswith(".")]) == 1
 
 
@@ -102,6 +106,7 @@ def test_verdicts_and_claims_read_the_tables_that_the_study_made(finished: Proje
     assert early == ["C0", "C1", "C1T", "C2", "C2T", "C3", "C4", "C5", "C5T", "C6"]
     assert len([claim for claim in claims if claim["study"] == "knowledge"]) == 8
     assert len([claim for claim in claims if claim["study"] == "invariance"]) == 14
+    assert len([claim for claim in claims if claim["study"] == "joined"]) == 4
     for claim in claims:
         assert f"{claim['claim']}  {claim['status'].upper()}:" in told
 
@@ -231,6 +236,7 @@ def test_every_manifest_says_the_device_and_those_of_networks_the_precision(
     finished: Project,
 ) -> None:
     with_networks = ("pretrain", "transfer", "trajectory", "plasticity", "inversions", "invariance")
+    with_networks += ("joined",)
     for step in STEPS:
         manifests = finished.manifests(step)
         assert manifests or step == "publish"

@@ -98,6 +98,7 @@ class Project:
                 "knowledge",
                 "inversions",
                 "invariance",
+                "joined",
                 "tables",
                 "controls",
                 "figures",

@@ -1,4 +1,4 @@
-"""Why and when does pre-training help? A reproducible study in three parts."""
+"""Why and when does pre-training help? A reproducible study in four parts."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from headstart.params.core import CoreParams, find_problems
 from headstart.steps.step import FIRST, LAST, resolve
 from headstart.studies.study import Step, Study
 
-NAMES = ("early_stopping", "knowledge", "invariance")
+NAMES = ("early_stopping", "knowledge", "invariance", "joined")
 STUDIES: tuple[Study, ...] = tuple(
     resolve(f"headstart.studies.{name}.study:STUDY") for name in NAMES
 )

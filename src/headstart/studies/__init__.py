@@ -1,1 +1,1 @@
-"""The three studies: trained networks in, tidy tables out."""
+"""The studies: trained networks in, tidy tables out."""

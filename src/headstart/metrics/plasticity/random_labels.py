@@ -94,7 +94,7 @@ def _count_classes(network: nn.Module, images: Tensor) -> int:
         return int(network(images[:1]).shape[1])
 
 
-def _updates(parameters: list[Tensor], method: Method, learning_rate: float) -> Callable[[], None]:
+def updates(parameters: list[Tensor], method: Method, learning_rate: float) -> Callable[[], None]:
     """Return what makes one update of parameters from their gradients; those without one stay.
 
     Adam is torch's function: torch's classes load its compiler, which takes longer than the probe.
@@ -135,7 +135,7 @@ def _train(
     """Make the steps in place; return how many had a finite loss before it."""
     network.train()
     parameters: list[Tensor] = [x for x in network.parameters() if x.requires_grad]
-    update = _updates(parameters, optimizer, learning_rate)
+    update = updates(parameters, optimizer, learning_rate)
     batches: list[Tensor] = []
     for step in range(steps):
         if not batches:

@@ -1,0 +1,99 @@
+"""Everything that is measured of a start on one axis of source epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headstart.figures.facets import epoch_axis, facets, mean_line, position
+from headstart.figures.labels import band_words, sample_size, write_caption, write_title
+from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
+from headstart.statistics.intervals import mean_interval
+from headstart.studies.joined.associations import COMPARISON, comparisons, of
+
+PERCENT = 100.0
+PANELS: dict[str, dict[str, tuple[str, float]]] = {
+    "Gain over tuned scratch (points)": {
+        "gain_tuned": ("tuned rate", 1.0),
+        "gain_fixed": ("fixed rate", 1.0),
+    },
+    "Preserved interactions (%)": {
+        "preserved": ("measured", PERCENT),
+        "preserved_chance": ("by chance", PERCENT),
+        "preserved_ceiling": ("between two runs", PERCENT),
+    },
+    "Invariances (STIR)": {
+        "forgotten": ("forgotten", 1.0),
+        "learnt": ("learnt", 1.0),
+        "invariance_excess": ("kept, above chance", 1.0),
+    },
+    "Can it be trained? (%)": {
+        "random_label_accuracy": ("random labels learnt", PERCENT),
+        "dormant": ("dormant units", PERCENT),
+    },
+    "Barrier between two runs (points)": {"barrier": ("middle below the ends", 1.0)},
+    "Source accuracy (%)": {
+        "source_accuracy": ("as it is", PERCENT),
+        "source_accuracy_fresh": ("fresh statistics", PERCENT),
+    },
+}
+
+
+def epochs_table(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Return mean and interval over networks of every drawn measure, by source epoch."""
+    rows = []
+    for comparison in comparisons(cells):
+        mine = of(cells, comparison)
+        for panel, measures in PANELS.items():
+            for metric, (label, factor) in measures.items():
+                if metric not in mine:
+                    continue
+                for epoch, group in mine.groupby("source_epoch"):
+                    values = factor * group[metric].dropna()
+                    if values.empty:
+                        continue
+                    found = mean_interval(values, confidence)
+                    row: dict[str, object] = dict(zip(COMPARISON, comparison, strict=True))
+                    row |= {"panel": panel, "metric": metric, "measure": label}
+                    row |= {"source_epoch": epoch, "mean": found.estimate, "low": found.low}
+                    rows.append(row | {"high": found.high, "n": found.n})
+    return pd.DataFrame(rows)
+
+
+def epochs_figure(
+    cells: pd.DataFrame, comparison: tuple[str, ...], confidence: float
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw all measures of one comparison against the source epoch; return the figure and what it draws."""
+    mine = of(cells, comparison)
+    table = epochs_table(mine, confidence)
+    source, model, target, shots = comparison
+    epochs = sorted(int(epoch) for epoch in mine["source_epoch"].unique())
+    seeds = int(mine["seed"].nunique())
+    with paper_style():
+        figure, axes = facets(len(PANELS), height=1.9, x="source epoch")
+        write_title(
+            figure, f"{target.capitalize()} from {source} ({model}): what changes with the start?"
+        )
+        for axis, panel in zip(axes.flat, PANELS, strict=True):
+            _draw(axis, table[table["panel"] == panel])
+            axis.set_title(panel, fontsize=7.5)
+        epoch_axis(axes, epochs)
+        write_caption(
+            figure,
+            f"{sample_size(seeds)}, {shots} shots, two runs of every start at the fixed rate; "
+            f"{band_words(seeds, confidence)}. Epoch 0 is training from scratch. Preserved, forgotten and learnt are "
+            "read after fine-tuning at the fixed rate.",
+        )
+    return figure, table
+
+
+def _draw(axis: Axes, table: pd.DataFrame) -> None:
+    axis.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    for index, (label, rows) in enumerate(table.groupby("measure", sort=False)):
+        look: dict[str, Any] = {"marker": MARKERS[index], "markersize": 3.5, "label": label}
+        mean_line(axis, position(rows["source_epoch"]), rows, CYCLE[index], **look)
+    if not table.empty:
+        axis.legend(fontsize=7)
