@@ -61,6 +61,8 @@ MEANINGS = {
     "form": "debiased or biased CKA",
     "reference_layer": "block that is inverted, counted from 1",
     "layer": "block that is evaluated, counted from 1",
+    "intervention": "what was done to the start before it was fine-tuned",
+    "rate": "fixed, or tuned on validation images",
     "first_replaced": "of a control, the first block that is replaced",
 }
 

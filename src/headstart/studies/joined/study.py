@@ -27,6 +27,7 @@ STUDY = Study(
     ),
     jobs="headstart.studies.joined.jobs:add",
     tables="headstart.studies.joined.tables:make",
+    columns="headstart.studies.joined.tables:SCHEMA",
     tabulated=("joined",),
     claims="headstart.studies.joined.claims:ClaimEvaluator",
     controls="headstart.studies.joined.controls:controls",
