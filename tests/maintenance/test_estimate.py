@@ -185,3 +185,10 @@ def test_plasticity_sees_no_more_images_than_a_task_holds_out() -> None:
     vehicles = min(256, 4 * 50)
     assert costs[10].trained == checkpoints * (60 + vehicles + steps * 60)
     assert costs[500].trained == checkpoints * (256 + vehicles + steps * 64)
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(5234.0, "5,200"), (412.0, "410"), (4.93, "4.9"), (0.00083, "0.00083")]
+)
+def test_hours_have_two_digits_and_no_exponent(hours: float, text: str) -> None:
+    assert estimate._hours(hours) == text

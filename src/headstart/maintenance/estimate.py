@@ -208,8 +208,13 @@ def _row(step: str, costs: list[Cost], estimate: Estimate, hours: float, known: 
         f"{sum(cost.files + cost.checkpoints for cost in costs):>8,}"
         f"{_size_text(sum(map(estimate.disk, costs))):>10}"
         f"{_size_text(max(map(estimate.memory, costs))):>10}"
-        f"{f'{hours:.2g}' if timed else '–':>9}"
+        f"{_hours(hours) if timed else '–':>9}"
     )
+
+
+def _hours(hours: float) -> str:
+    """Return two digits of it, as 0.083, 4.9 or 5,200."""
+    return f"{float(f'{hours:.2g}'):,g}"
 
 
 def _size_text(size: float) -> str:
