@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class JobLog:
-    """Prints to the terminal and to a log file; `detail` lines go to the log alone.
+    """Prints to the terminal and to a log file; `detail` lines go to the log alone, if there is one.
 
     Where the log is what this process prints to, nothing is printed twice.
     """
@@ -26,7 +26,7 @@ class JobLog:
     def __call__(self, text: str, *, detail: bool = False) -> None:
         """Say one line; the first one names the log."""
         self._write(text)
-        if not detail and not self._prints_to_log():
+        if self.log is None or (not detail and not self._prints_to_log()):
             where = f"; log: {self.log}" if self.log is not None and not self.begun else ""
             self.begun = True
             print(f"[{self.name}] {text}{where}", flush=True)

@@ -69,7 +69,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         counts[name] = count(artifact.path)
         shapes[name] = tuple(artifact.manifest["summary"]["shape"])
         for finding in artifact.manifest["summary"].get("findings", ()):
-            context.log(f"datasets.{name}: {finding}", detail=True)
+            context.log(f"datasets.{name}: {finding}")
     facts = Facts(CoreParams.model_validate(core), counts, shapes)
     studies = [importlib.import_module(name) for name in job.params["checks"]]
     problems = [*_device_problems(facts.params), *_task_problems(facts)]

@@ -17,7 +17,7 @@ from headstart import __version__
 from headstart.artifacts.files import read_json
 from headstart.artifacts.keys import SHORT, Job
 from headstart.artifacts.log import duration
-from headstart.artifacts.store import Artifact, JobContext, open_artifact
+from headstart.artifacts.store import Artifact, JobContext, is_made, open_artifact
 from headstart.figures import page
 from headstart.figures.page import escape, link, picture, section, table
 from headstart.figures.page import title_and_caption as title_and_caption
@@ -44,7 +44,9 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         for role in ("tables", "figures", "claims", "controls")
     )
     claims = {name: read_json(one.file("claims.json")) for name, one in evaluated.items()}
-    artifacts = [open_artifact(one) for one in job.ancestors()]
+    # Of an incomplete study something may be gone that finished work was made from.
+    whole = not incomplete_text(job.params)
+    artifacts = [open_artifact(one) for one in job.ancestors() if whole or is_made(one)]
     head = [f"<h1>{TITLE}</h1>", *_incomplete(job), *_made_by(artifacts)]
     first = [*head, *_answer(claims, drawn)]
     parts = []
@@ -60,7 +62,9 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         parts += _of_study(described["closing"], studies.get(name))
     parts.append("<h2>What was it made from?</h2>")
     samples = [one["samples"] for one in job.params["studies"].values() if one["samples"]]
-    parts += _data([*job.ancestors()], samples, context.state)
+    parts += _data(
+        [one for one in job.ancestors() if whole or is_made(one)], samples, context.state
+    )
     parts += _what_ran(artifacts, job.params["steps"])
     text = page.whole(TITLE, first, parts)
     (context.out / "report.html").write_text(text, encoding="utf-8")

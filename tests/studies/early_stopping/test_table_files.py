@@ -142,7 +142,7 @@ def test_validation_that_equals_test_only_describes():
         (lambda t: t.assign(value=t["value"].astype(str) + " %"), "'value' must hold numbers"),
         (
             lambda t: t.assign(value=t["value"].where(t["mode"] != "pretrain", t["value"] * 100)),
-            "accuracies are fractions from 0 to 1; that of the source in row .* Divide percentages",
+            "accuracies are fractions from 0 to 1; those of the source are .* Divide percentages",
         ),
         (lambda t: t.assign(Value=1.0), "two columns are called 'value'"),
     ],

@@ -27,7 +27,7 @@ class FeatureInversions(Section):
 
     images: Several = Field(default=48, description="test images of the target")
     steps: Count = Field(default=80, description="of Adam, with a rate that falls to zero")
-    step_size: Positive = 0.1
+    step_size: Positive = Field(default=0.1, description="of Adam, per pixel")
 
 
 class Intervention(Section):
@@ -66,7 +66,9 @@ class Joined(Section):
     columns: Players = 2
     permutations: Count = Field(default=4, description="draws of chance")
     inversions: FeatureInversions = FeatureInversions()
-    intervention: Intervention | None = None
+    intervention: Intervention | None = Field(
+        default=None, description="none: nothing is removed or repaired"
+    )
 
 
 SECTIONS: dict[str, Any] = {"joined": (dict[Name, Joined], Field(default_factory=dict))}
