@@ -81,7 +81,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     _check_duplicates(table)
     # Only their order counts, so that any score is an accuracy here; percentages are a slip.
     own = table.loc[(table["mode"] == PRETRAIN) & (table["metric"] == SOURCE_ACCURACY), "value"]
-    if 1 < own.median() <= 100:
+    if 10 < own.median() <= 100:
         raise TableError(
             "accuracies are fractions from 0 to 1; those of the source are "
             f"{own.median():g} in the median. Divide percentages by 100."
