@@ -10,17 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from headstart.metrics.representations.inversion import InversionOptimizer, invert
-from headstart.metrics.representations.similarity import cka_grid, linear_grams
+from headstart.metrics import InversionOptimizer, invert, linear_cka
 
 
 def waves(*shape: int, offset: float = 0.0) -> Tensor:
     count = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64)
     return torch.sin(0.7548776662 * count.square() + offset).view(shape)
-
-
-def cka(one: Tensor, other: Tensor, debiased: bool) -> float:
-    return float(cka_grid(linear_grams([one]), linear_grams([other]), debiased)[0, 0])
 
 
 class Layers:
@@ -52,7 +47,7 @@ Y = waves(12, 5, offset=2.0) + X[:, :5]
 def test_cka_is_that_of_torch_cka_and_of_stirs_code(
     debiased: bool, value: float, tolerance: float
 ) -> None:
-    assert cka(X, Y, debiased) == pytest.approx(value, abs=tolerance)
+    assert linear_cka(X, Y, debiased) == pytest.approx(value, abs=tolerance)
 
 
 # After many steps of constant size an image jumps about its optimum, and rounding decides where it ends.
@@ -64,8 +59,8 @@ def test_stir_is_that_of_its_authors_code(steps: int, value: float, tolerance: f
     inverted, evaluated = Layers(0.0), Layers(5.0)
     images = (0.5 + 0.5 * waves(10, 3, 4, 4, offset=3.0)).float()
     found = invert(inverted, inverted(images), images.flip(0), InversionOptimizer(steps=steps))
-    stir = cka(evaluated(images), evaluated(found.images), debiased=False)
+    stir = linear_cka(evaluated(images), evaluated(found.images), debiased=False)
     assert stir == pytest.approx(value, abs=tolerance)
     # Without inversion, their value of the two networks on the images themselves.
-    plain = cka(inverted(images), evaluated(images), debiased=False)
+    plain = linear_cka(inverted(images), evaluated(images), debiased=False)
     assert plain == pytest.approx(0.5663002729415894, abs=1e-6)

@@ -219,14 +219,16 @@ def grid_by(route: str, xs: list[Tensor], ys: list[Tensor], debiased: bool) -> T
     return products / torch.outer(lengths[: len(xs)], lengths[len(xs) :])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @FORMS
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 @pytest.mark.parametrize(("images", "widths"), [(40, (300, 7)), (300, (20, 33)), (700, (5, 5))])
 def test_both_routes_of_a_grid_equal_the_grid_of_float64_grams(
-    debiased: bool, offset: float, images: int, widths: tuple[int, int]
+    debiased: bool, offset: float, images: int, widths: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    xs = [normal(images, width, seed=width).float() + offset for width in (*widths, 9)]
-    ys = [xs[0] + normal(images, widths[0], seed=1).float(), 2 * xs[1], normal(images, 4).float()]
+    xs = [normal(images, width, seed=width).to(dtype) + offset for width in (*widths, 9)]
+    ys = [xs[0] + normal(images, widths[0], seed=1).to(dtype), 2 * xs[1]]
+    ys.append(normal(images, 4).to(dtype))
     expected = cka_grid(linear_grams(xs), linear_grams(ys), debiased)
     for route in ("grams", "features"):
         found = grid_by(route, xs, ys, debiased)

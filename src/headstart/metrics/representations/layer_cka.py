@@ -111,7 +111,8 @@ def _by_squares(layers: Sequence[Tensor], first: int, debiased: bool) -> Parts |
         for x, gram in zip(layers, grams, strict=True):
             torch.mm(x, x.T, out=gram)
     diagonal = grams.diagonal(dim1=1, dim2=2)
-    k = diagonal.double()
+    # A copy in float64 too, where .double() is the diagonal itself.
+    k = diagonal.to(torch.float64, copy=True)
     diagonal.zero_()
     rows = grams.sum(2).double()
     complete = rows + k
