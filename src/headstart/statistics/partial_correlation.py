@@ -65,12 +65,12 @@ def partial_rank_correlation(
     """
     x, y = _tables(measure, outcome)
     networks, epochs = x.shape
-    rho = _rho(residual_ranks(x), residual_ranks(y))
+    ranked, against = residual_ranks(x), residual_ranks(y)
+    rho = _rho(ranked, against)
     if not np.isfinite(rho):
         nothing = (np.nan,) * 5
         return PartialCorrelation(*nothing, networks, epochs, "one of the two does not vary")
     low, high, reason = _jackknife(x, y, rho)
-    ranked, against = residual_ranks(x), residual_ranks(y)
     orders = np.tile(np.arange(networks), (permutations, 1))
     orders = np.random.default_rng(seed).permuted(orders, axis=1)
     spread = np.sqrt((ranked**2).sum() * (against**2).sum())

@@ -46,7 +46,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     claims = {name: read_json(one.file("claims.json")) for name, one in evaluated.items()}
     # Of an incomplete study something may be gone that finished work was made from.
     whole = not incomplete_text(job.params)
-    artifacts = [open_artifact(one) for one in job.ancestors() if whole or is_made(one)]
+    jobs = [one for one in job.ancestors() if whole or is_made(one)]
+    artifacts = [open_artifact(one) for one in jobs]
     head = [f"<h1>{TITLE}</h1>", *_incomplete(job), *_made_by(artifacts)]
     first = [*head, *_answer(claims, drawn)]
     parts = []
@@ -62,9 +63,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         parts += _of_study(described["closing"], studies.get(name))
     parts.append("<h2>What was it made from?</h2>")
     samples = [one["samples"] for one in job.params["studies"].values() if one["samples"]]
-    parts += _data(
-        [one for one in job.ancestors() if whole or is_made(one)], samples, context.state
-    )
+    parts += _data(jobs, samples, context.state)
     parts += _what_ran(artifacts, job.params["steps"])
     text = page.whole(TITLE, first, parts)
     (context.out / "report.html").write_text(text, encoding="utf-8")

@@ -31,7 +31,9 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
         means = forgetting.mean(axis=0)
         blocks = _shown(len(means))
         listed = ", ".join(f"block {block} {{}}" for block in blocks)
-        numbers = [(f"{round(means[block - 1], 2) + 0:.2f}", depth["claim"]) for block in blocks]
+        numbers = [
+            (format_interval(means[block - 1], digits=2), depth["claim"]) for block in blocks
+        ]
         about = f"{opened.source} to {opened.target}, {opened.model}, {opened.in_unit(over_networks(len(forgetting)))}"
         text = f"STIR lost in {listed} ({about})."
         if not_identifiable(opened.networks, CLASSIFY):
