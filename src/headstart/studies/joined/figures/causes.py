@@ -36,7 +36,7 @@ def associations_figure(
         axis.set_yticks(range(len(MEASURES)), list(MEASURES.values()))
         axis.invert_yaxis()
         axis.axvline(0, color=GREY, linewidth=0.8)
-        axis.legend(fontsize=7, loc="best")
+        figure.legend(loc="outside lower center", ncols=len(TITLES), fontsize=7)
         networks = int(mine["networks"].max())
         write_caption(
             figure,

@@ -95,5 +95,5 @@ def _draw(axis: Axes, table: pd.DataFrame) -> None:
     for index, (label, rows) in enumerate(table.groupby("measure", sort=False)):
         look: dict[str, Any] = {"marker": MARKERS[index], "markersize": 3.5, "label": label}
         mean_line(axis, position(rows["source_epoch"]), rows, CYCLE[index], **look)
-    if not table.empty:
+    if len(axis.get_legend_handles_labels()[0]) > 1:  # one line is what the title says
         axis.legend(fontsize=7)
