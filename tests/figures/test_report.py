@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from browser import DARK, ask, needs_chromium, printed_pictures
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -70,13 +69,13 @@ def written() -> str:
         return {}
 
     def figures(_: Job, context: store.JobContext) -> dict:
-        for name in ("gains_net", "transfer_net", "stems_net", "unknown_kind"):
+        for shade, name in enumerate(("gains_net", "transfer_net", "stems_net", "unknown_kind")):
             about = PngInfo()
             if name == "gains_net":
                 about.add_text("Title", "Cyrillic from latin: gain?")
                 about.add_text("Description", "Ring: the chosen one.")
             path = context.out / f"{name}.png"
-            Image.new("L", (400, 10)).save(path, dpi=(100, 100), pnginfo=about)
+            Image.new("L", (400, 10), shade).save(path, dpi=(100, 100), pnginfo=about)
         (context.out / "gains_net.csv").write_text("a\n")
         return {}
 
@@ -185,52 +184,84 @@ def test_every_link_on_the_page_leads_to_one_place_and_every_element_ends(projec
     assert set(inside) <= set(outline.anchors)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
-def test_a_browser_shows_all_pictures_and_nothing_is_wider_than_a_phone(project) -> None:
-    asked = """<script>
-    onload = () => {
-      const inner = document.querySelector("iframe").contentDocument;
-      document.documentElement.setAttribute("data-found", [
-        inner.documentElement.scrollWidth, inner.images.length,
-        [...inner.images].filter(one => one.naturalWidth && one.alt).length].join(" ")) };
-    </script>"""
+PICTURES = 4
+LOWEST_CONTRAST = """(() => {
+  const part = one => { const x = one / 255; return x <= .04045 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4; };
+  const light = rgb => .2126 * part(rgb[0]) + .7152 * part(rgb[1]) + .0722 * part(rgb[2]);
+  const numbers = text => text.match(/[\\d.]+/g).map(Number);
+  const paper = one => {
+    for (; one; one = one.parentElement) {
+      const rgb = numbers(getComputedStyle(one).backgroundColor);
+      if (rgb.length < 4 || rgb[3] > 0) return rgb;
+    }
+    return [255, 255, 255];
+  };
+  let lowest = 21, count = 0;
+  for (const one of document.body.querySelectorAll("*")) {
+    if (![...one.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
+    if (["SCRIPT", "STYLE"].includes(one.tagName)) continue;
+    const both = [light(numbers(getComputedStyle(one).color)), light(paper(one))].sort((a, b) => a - b);
+    lowest = Math.min(lowest, (both[1] + .05) / (both[0] + .05));
+    count += 1;
+  }
+  return [lowest, count, light(paper(document.body))].join(" ");
+})()"""
+"""The lowest contrast of words and what is behind them, how many places have words, how light the page is."""
+
+
+@needs_chromium
+def test_nothing_is_wider_than_a_phone_and_all_pictures_are_shown(project) -> None:
     page = html.escape(written(), quote=True)
     frame = f'<iframe style="width:390px;height:800px;border:0" srcdoc="{page}"></iframe>'
-    (project / "phone.html").write_text(f"<!DOCTYPE html>{frame}{asked}", encoding="utf-8")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    done = subprocess.run(
-        ["chromium", *options, (project / "phone.html").as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    found = re.search(r'data-found="(\d+) (\d+) (\d+)"', done.stdout)
-    assert found, done.stderr
-    width, pictures, shown = map(int, found.groups())
+    inner = "document.querySelector('iframe').contentDocument"
+    question = f"""[{inner}.documentElement.scrollWidth, {inner}.images.length,
+      [...{inner}.images].filter(one => one.naturalWidth && one.alt).length].join(" ")"""
+    width, *shown = map(int, ask(project / "phone.html", frame, question).split())
     assert width <= 390
-    assert pictures == shown == 4
+    assert shown == [PICTURES, PICTURES]
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+@needs_chromium
+def test_a_click_on_a_number_or_a_line_of_the_contents_goes_there(project) -> None:
+    question = """[...document.querySelectorAll("nav a, dl.answer a")].map(one => {
+      one.click();
+      const there = document.querySelector(":target");
+      return there && there.checkVisibility() && location.hash === one.getAttribute("href") ? "yes" : "no";
+    }).join(" ")"""
+    went = ask(project / "clicks.html", written(), question).split()
+    assert len(went) > 8
+    assert set(went) == {"yes"}
+
+
+@needs_chromium
+@pytest.mark.parametrize("options", [(), DARK], ids=["light", "dark"])
+def test_words_are_seen_on_a_light_and_on_a_dark_page(project, options) -> None:
+    found = ask(project / "contrast.html", written(), LOWEST_CONTRAST, options)
+    lowest, places, paper = map(float, found.split())
+    assert places > 100
+    assert lowest >= 4.5
+    assert (paper < 0.1) == bool(options)
+
+
+@needs_chromium
+def test_all_pictures_are_printed(project) -> None:
+    assert printed_pictures(project / "print.html", written()) == PICTURES
+
+
+@needs_chromium
 def test_tables_sort_by_a_press_of_a_key_by_number_where_they_hold_numbers(project) -> None:
     frame = pd.DataFrame({"name": ["b", "a", "c"], "gain": ["+10.0 [+1, +2]", "-2.5", "+9.1"]})
-    asked = """<script>
-    onload = () => {
+    question = """(() => {
       const sorted = [];
       for (const press of [1, 1, 0]) {
         document.querySelectorAll("th button")[press].focus();
         document.activeElement.click();
         sorted.push([...document.querySelectorAll("td:first-child")].map(one => one.textContent).join(""));
       }
-      sorted.push(document.querySelectorAll("th")[0].ariaSort);
-      document.documentElement.setAttribute("data-found", sorted.join(" ")) };
-    </script>"""
+      return [...sorted, document.querySelectorAll("th")[0].ariaSort].join(" ");
+    })()"""
     text = page.whole("t", [], [page.table(frame)])
-    (project / "sorted.html").write_text(text + asked, encoding="utf-8")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    done = subprocess.run(
-        ["chromium", *options, (project / "sorted.html").as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    assert 'data-found="acb bca abc ascending"' in done.stdout
+    assert ask(project / "sorted.html", text, question) == "acb bca abc ascending"
 
 
 def test_the_same_artifacts_give_the_same_bytes(project) -> None:

@@ -31,6 +31,12 @@ from headstart.steps.samples import draw_samples
 from headstart.steps.step import incomplete_text, resolve
 
 TITLE = "Why and when does pre-training help?"
+WORDS = (
+    "Words. Source network: a network as it was pre-trained on the source task; n counts them. Source-best: its "
+    "checkpoint that validation on the source prefers. From scratch: source epoch 0, random weights. Shots: training "
+    "images per class. Tuned: at the learning rate that validation on the target prefers. Arm: one way to train on "
+    "the target, such as finetune. Not identifiable: networks like these could not show it either way."
+)
 KINDS = {
     "negative": "controls that hold nothing, judges stayed silent",
     "planted": "controls that hold the effect, they found it",
@@ -105,7 +111,7 @@ def _answer(
     for topic, mine in by_question(claims.values()).items():
         yield f"<dt>{escape(QUESTIONS[topic])}</dt>"
         yield f"<dd>{' '.join(_statement(one, figures) for one in mine)}</dd>"
-    yield "</dl>"
+    yield f"</dl><p class=note>{WORDS}</p>"
 
 
 def _statement(one: Statement, figures: list[str]) -> str:

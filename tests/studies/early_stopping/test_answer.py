@@ -48,7 +48,7 @@ def test_the_numbers_of_the_answer_are_those_of_the_tables_and_of_the_claims() -
     help_ = next(one for one in said if one.topic == "help")
     gain = format_interval(row["gain"], row["low"], row["high"], signed=True, unit="points")
     assert help_.numbers[0] == (gain, "C0")
-    assert f"{row['shots']} per class, {row['n']} source networks" in help_.plain
+    assert f"{row['shots']} images per class, {row['n']} source networks" in help_.plain
     starts = {one.numbers[0][1]: one for one in said if one.topic == "start"}
     assert set(starts) == {"C1", "C1T"}
     for name, question in (("C1", "fixed"), ("C1T", "tuned")):

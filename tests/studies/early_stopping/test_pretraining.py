@@ -78,7 +78,7 @@ def test_a_start_is_worth_target_images_and_the_claim_says_how_many() -> None:
                         ("latin", "net", "cyrillic", "finetune", "1"), strict=True))  # fmt: skip
     worth = worth_words(transferred, contrast)
     assert worth["1"].startswith("5.")
-    assert worth["1"].endswith("(median of 8 networks; 1 were given)")
+    assert worth["1"].endswith("(median of 8 networks; given: 1)")
     found = result(table, data_transferred=transferred)
     assert found.reason.count("target images per class of training from scratch") == 1
     rows = pretraining_table(table, transferred)

@@ -181,11 +181,11 @@ def said_of_depth(arm: str) -> str:
 
 def test_the_answer_doubts_depth_where_the_profile_that_it_shows_is_flat() -> None:
     shown = said_of_depth("finetune")
-    assert shown.startswith("STIR lost in block 1 0.31, ")
+    assert shown.startswith("Of shared invariances (STIR, at most 1) are lost: block 1 0.31, ")
     assert shown.endswith("That it depends on depth is not identifiable.")
     other = said_of_depth("reconstruct")
     assert "identifiable" not in other
-    assert other.startswith("STIR lost in block 1 0.2")
+    assert other.startswith("Of shared invariances (STIR, at most 1) are lost: block 1 0.2")
 
 
 def test_networks_of_another_model_with_the_same_seeds_do_not_enter_a_judgement() -> None:

@@ -73,7 +73,7 @@ def _help(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
     numbers = [(gain, claim["claim"])]
     text = (
         f"{YES_OR_NO[row['status']].capitalize()}, {{}} over tuned training from scratch ({row['source']} to "
-        f"{row['target']}, {row['model']}, {row['arm']}, {row['shots']} per class, {over_networks(int(row['n']))})"
+        f"{row['target']}, {row['model']}, {row['arm']}, {row['shots']} images per class, {over_networks(int(row['n']))})"
     )
     if row["worth"]:
         worth, _, _ = row["worth"].partition(" target images")

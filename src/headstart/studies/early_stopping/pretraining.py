@@ -170,12 +170,11 @@ def _worth(row: Mapping[Any, Any]) -> str:
             return "more than were run"
         return f"{number:.1f}" if number else "fewer than were run"
 
-    low, high = float(row["low"]), float(row["high"])
-    interval = "" if math.isnan(low) else f" [{shots(low)}, {shots(high)}]"
-    worth = (
-        f"{shots(float(row['worth']))}{interval} target images per class of training from scratch"
-    )
-    return f"{worth} (median of {pluralize(int(row['n']), 'network')}; {row['shots']} were given)"
+    worth, low, high = (float(row[name]) for name in ("worth", "low", "high"))
+    beyond = low == worth == high
+    interval = "" if math.isnan(low) or beyond else f" [{shots(low)}, {shots(high)}]"
+    words = f"{shots(worth)}{interval} target images per class of training from scratch"
+    return f"{words} (median of {pluralize(int(row['n']), 'network')}; given: {row['shots']})"
 
 
 def pretraining_table(

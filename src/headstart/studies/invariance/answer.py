@@ -35,7 +35,7 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
             (format_interval(means[block - 1], digits=2), depth["claim"]) for block in blocks
         ]
         about = f"{opened.source} to {opened.target}, {opened.model}, {opened.in_unit(over_networks(len(forgetting)))}"
-        text = f"STIR lost in {listed} ({about})."
+        text = f"Of shared invariances (STIR, at most 1) are lost: {listed} ({about})."
         if not_identifiable(opened.networks, CLASSIFY):
             text += " That it depends on depth is not identifiable."
         yield Statement("forgotten", text, numbers, f"invariance_tasks_{opened.target}")

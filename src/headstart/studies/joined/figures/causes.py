@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import facets
-from headstart.figures.labels import sample_size, write_caption, write_title
+from headstart.figures.labels import question, sample_size, write_caption, write_title
 from headstart.figures.style import CYCLE, GREY, MARKERS, TWO_COLUMNS, paper_style
 from headstart.statistics.intervals import mean_interval
 from headstart.studies.joined.associations import MEASURES, OUTCOMES, of
@@ -28,11 +28,13 @@ def associations_figure(
     with paper_style():
         figure, axes = facets(1, x="rank correlation within networks, given epoch", y="")
         figure.set_size_inches(TWO_COLUMNS, 0.24 * len(MEASURES) + 1.0)
-        write_title(figure, "What goes with the gain, where the source epoch is given?")
+        write_title(figure, _title(comparison, "what goes with the gain, at a given epoch?"))
         (axis,) = axes.flat
         for index, (outcome, title) in enumerate(TITLES.items()):
             rows = mine[mine["outcome"] == outcome].set_index("measure").reindex(list(MEASURES))
-            _across(axis, rows.rename(columns={"rho": "middle"}), index, title)
+            # Without an interval the correlation is that of one or two networks.
+            rho = rows["rho"].where(rows["low"].notna())
+            _across(axis, rows.assign(middle=rho), index, title)
         axis.set_yticks(range(len(MEASURES)), list(MEASURES.values()))
         axis.invert_yaxis()
         axis.axvline(0, color=GREY, linewidth=0.8)
@@ -42,7 +44,9 @@ def associations_figure(
             figure,
             f"{sample_size(networks)}. Ranks over networks within each epoch, each network's mean "
             "taken out; bars: 95 % jackknife intervals over networks. The first three are those of claims J1 to J3, "
-            "named before looking; the others were not, and are corrected for nothing.",
+            "named before looking; the others were not, and are corrected for nothing."
+            + " No point: too few networks differ."
+            * bool(mine["low"].isna().any()),
         )
     return figure, mine
 
@@ -59,7 +63,7 @@ def interventions_figure(
     with paper_style():
         figure, axes = facets(2, per_row=2, sharey=True)
         figure.set_size_inches(TWO_COLUMNS, 0.3 * len(names) + 1.2)
-        write_title(figure, f"What moves the gain of the start at epoch {epoch}?")
+        write_title(figure, _title(comparison, f"what moves the gain from epoch {epoch}?"))
         changes = table[table["metric"] == "accuracy"]
         groups = (changes["rate"].map(RATES), table["metric"].map(LEFT))
         for axis, rows, group in zip(axes.flat, (changes, table), groups, strict=True):
@@ -79,6 +83,11 @@ def interventions_figure(
             "share of the preserved ones a removal took.",
         )
     return figure, table
+
+
+def _title(comparison: tuple[str, ...], words: str) -> str:
+    source, model, target, _ = comparison
+    return question(source, [target], model, words)
 
 
 def effects_table(effects: pd.DataFrame, confidence: float) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart.figures.facets import epoch_axis, facets, mean_line, position
-from headstart.figures.labels import band_words, sample_size, write_caption, write_title
+from headstart.figures.labels import band_words, question, sample_size, write_caption, write_title
 from headstart.figures.style import CYCLE, GREY, MARKERS, paper_style
 from headstart.statistics.intervals import mean_interval
 from headstart.studies.joined.associations import COMPARISON, comparisons, of
@@ -74,9 +74,7 @@ def epochs_figure(
     seeds = int(mine["seed"].nunique())
     with paper_style():
         figure, axes = facets(len(PANELS), height=1.9, x="source epoch")
-        write_title(
-            figure, f"{target.capitalize()} from {source} ({model}): what changes with the start?"
-        )
+        write_title(figure, question(source, [target], model, "what changes with the start?"))
         for axis, panel in zip(axes.flat, PANELS, strict=True):
             _draw(axis, table[table["panel"] == panel])
             axis.set_title(panel, fontsize=7.5)
