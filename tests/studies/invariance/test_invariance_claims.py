@@ -128,6 +128,27 @@ def test_robustness_follows_where_the_changes_do_too(
     assert found.value == pytest.approx(whole, abs=0.02)
 
 
+def test_runs_too_short_for_the_test_of_a_claim_cannot_show_it_either_way() -> None:
+    short = correlated(whole=0.8, differences=0.5, prefix=0.95)
+    part = short.transients["part"]
+    table = short.transients.assign(windows=39)
+    table.loc[part == "differences", "epochs"] = 19
+    for judge in (
+        dynamics_claims.std_follows_robustness,
+        dynamics_claims.early_prefix_correlates_more,
+    ):
+        assert judge(short).status == "supported"
+        assert judge(replace(short, transients=table)).status == "not identifiable here"
+    without = replace(short, transients=table.assign(windows=np.nan, p_window=np.nan))
+    assert dynamics_claims.early_prefix_correlates_more(without).status == "not identifiable here"
+    enough = table.assign(windows=40)
+    enough.loc[part == "differences", "epochs"] = 20
+    assert (
+        dynamics_claims.std_follows_robustness(replace(short, transients=enough)).status
+        == "supported"
+    )
+
+
 @pytest.mark.parametrize(("prefix", "status"), [(0.95, "supported"), (0.5, "contradicted")])
 def test_the_first_epochs_correlate_more_or_less_than_all(prefix: float, status: str) -> None:
     found = dynamics_claims.early_prefix_correlates_more(

@@ -71,6 +71,8 @@ def _peak(values: Array) -> tuple[Array, list[int]]:
     return highest - values[:, -1], chosen
 
 
+HIDDEN: Status = "not identifiable here"
+"""Of a run too short for its test: whatever its series do, and however many networks there are, p is too large."""
 LEVEL = 0.05
 """Networks may share series that have nothing to do with each other: then their interval is sure of any r.
 What is firm must also be rare, at this level, among the same series of each network put out of step."""
@@ -78,15 +80,21 @@ What is firm must also be rare, at this level, among the same series of each net
 
 @dataclass(frozen=True)
 class _Relation:
-    """r over epochs and that of changes, over networks, and the median p of the latter among shifts in time."""
+    """r over epochs and that of changes, over networks, and the median p of the latter among shifts in time.
+
+    `shifts` is how many there are, as many as a run has changes: no p is smaller than 1 / `shifts`.
+    """
 
     whole: Interval
     changes: Interval
     p: float
+    shifts: float
 
     @property
     def status(self) -> Status:
         """Return whether one follows the other: both series start with a transient, and changes tell."""
+        if self.shifts * LEVEL < 1:
+            return HIDDEN
         if not self.p <= LEVEL:
             return "undetermined"
         if self.whole.low > 0 and self.changes.low > 0:
@@ -96,10 +104,12 @@ class _Relation:
 
 def _relation(networks: Networks, arm: str | None = None) -> _Relation | None:
     r, p = networks.of_parts("r", arm), networks.of_parts("p_shift", arm)
-    if r is None or p is None or not {"whole", "differences"} <= set(r):
+    count = networks.of_parts("epochs", arm)
+    if r is None or p is None or count is None or not {"whole", "differences"} <= set(r):
         return None
     whole, changes = (correlation_interval(r[name]) for name in ("whole", "differences"))
-    return _Relation(whole, changes, float(np.median(p["differences"])))
+    shifts = float(np.median(count["differences"]))
+    return _Relation(whole, changes, float(np.median(p["differences"])), shifts)
 
 
 def std_follows_robustness(networks: Networks) -> ClaimResult:
@@ -110,8 +120,8 @@ def std_follows_robustness(networks: Networks) -> ClaimResult:
     text = (
         "Pearson's r of the std of forgetting with accuracy under corruption over epochs: "
         f"{words(found.whole)}; of their changes from epoch {SETTLED} on: {words(found.changes)}, "
-        f"p = {found.p:.2g} among shifts of the same changes in time (median over networks; below {LEVEL:g} takes "
-        f"{round(1 / LEVEL)} changes or more). Both series start "
+        f"p = {found.p:.2g} among shifts of the same changes in time (median over networks; {LEVEL:g} takes "
+        f"{round(1 / LEVEL)} changes, here are {found.shifts:.0f}). Both series start "
         "with the same transient, so that only the changes can show a lasting relation. "
         f"Best aggregate of each family: {_best_by_family(networks)}."
     )
@@ -136,10 +146,12 @@ def early_prefix_correlates_more(networks: Networks) -> ClaimResult:
     if r is None or p is None or count is None or not {"prefix", "whole"} <= set(r):
         return missing(CLASSIFY)
     difference = mean_interval(r["prefix"] - r["whole"])
-    above, windows = float(np.median(p["prefix"])), float(np.median(count["prefix"]))
+    # Where a run has fewer epochs than a window, there is none.
+    above, windows = (float(np.nan_to_num(np.median(each["prefix"]))) for each in (p, count))
     status = status_of(difference)
-    rare = above if status == "supported" else 1 - above + 1 / windows
-    if not rare <= LEVEL / 2:
+    if windows * LEVEL / 2 < 1:
+        status = HIDDEN
+    elif (above if status == "supported" else 1 - above + 1 / windows) > LEVEL / 2:
         status = "undetermined"
     return bounded(
         status,
@@ -167,8 +179,8 @@ def holds_across_settings(networks: Networks) -> ClaimResult:
         for arm, each in known.items()
     )
     status: Status = "supported" if statuses == {"supported"} else "undetermined"
-    if "contradicted" in statuses:
-        status = "contradicted"
+    for decisive in (HIDDEN, "contradicted"):
+        status = decisive if decisive in statuses else status
     return bounded(
         status, f"Pearson's r by arm: {listed}; the smallest {words(worst.whole)}.", worst.whole
     )

@@ -55,7 +55,7 @@ def robustness_figure(
     found = found.rename(columns={"series": "aggregate"}).merge(names, on=RUN)
     looks = looks_of(ours)
     with paper_style():
-        figure, axes = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 5.6))
+        figure, axes = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 5.8))
         write_title(figure, titled(runs, "does the spread of forgetting follow robustness?"))
         _ours(axes[0, 0], ours, looks)
         replayed = _published_scatter(axes[0, 1], published)
@@ -64,6 +64,7 @@ def robustness_figure(
         for axis in axes[1]:
             axis.axhline(0, color=GREY, linewidth=0.8)
             axis.set_ylim(-1.05, 1.05)
+        figure.legend(handles=legend_handles(looks, 4), loc="outside lower center", ncols=4)
         write_caption(figure, _caption(ours, found))
     table = pd.concat(
         [
@@ -95,7 +96,6 @@ def _ours(axis: Axes, ours: pd.DataFrame, looks: dict[str, Look]) -> None:
             fontsize=7,
             color=looks[str(row.series)][0],
         )
-    axis.legend(handles=legend_handles(looks, 4), loc="best")
     axis.set(
         title="Here: epochs of every run",
         xlabel="std of forgetting over blocks but the first",
