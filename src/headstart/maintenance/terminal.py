@@ -132,7 +132,9 @@ class Overview(logging.Handler):
 
     def took(self) -> str:
         """Return how long the whole run took, for its last line."""
-        return f"{self.done} jobs in {duration(time.monotonic() - self.started)}"
+        after = f"in {duration(time.monotonic() - self.started)}"
+        # Of a quiet run (`snakemake -q`) nobody counts the jobs.
+        return f"{self.done} jobs {after}" if self.done else f"All {after}"
 
     def _say(self) -> None:
         """Print how much is done, not too often, where nobody sees the overview."""
