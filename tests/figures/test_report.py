@@ -145,10 +145,10 @@ def test_the_page_begins_with_the_answer_and_says_which_controls_failed(project)
     assert text.count(beware) == 1
     assert "<h3>Controls</h3>" in text
     assert (
-        "In 1 of 1 controls that hold nothing, judges stayed silent. "
-        "In 0 of 1 controls that hold the effect, they found it; failed by C1."
+        "In 1 of 1 controls that hold nothing, judges said so no more often than chance allows. "
+        "In 0 of 1 controls that hold an effect, they found it often enough; failed by C1."
     ) in text
-    assert "<td>supported ≥ 80%</td><td>NO</td>" in text
+    assert "<td>supported ≥ 80%: at least 13 of 20</td><td>NO</td>" in text
 
 
 class Outline(HTMLParser):

@@ -13,11 +13,13 @@ from pictures import cut_out, fill, noise
 from PIL import Image
 from reduced import network_problems
 
+from headstart.maintenance.edit_params import set_values
 from headstart.maintenance.presets import find, read
 from headstart.maintenance.start import Request, start
 from headstart.networks import timm_models
 from headstart.plan import Plan
 from headstart.registry import load, parse
+from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 
 pytestmark = pytest.mark.usefixtures("project")
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox")
@@ -131,11 +133,13 @@ def test_what_shortens_the_study_is_named_with_what_it_saves() -> None:
     assert re.search(
         r"^About \d+ minutes?, \d+ jobs? at a time\. Shorter with:$", said, re.MULTILINE
     )
-    saved = re.findall(r"^  (\S+): .*: (\d+)% less$", said, re.MULTILINE)
-    assert "pretrain.convnet.seeds" in dict(saved)
-    assert [int(share) for _, share in saved] == sorted(
-        (int(each) for _, each in saved), reverse=True
-    )
+    saved = re.findall(r"^  headstart set (.+?)(?: \(.*\))?: (\d+)% less$", said, re.MULTILINE)
+    shares = [int(share) for _, share in saved]
+    assert shares == sorted(shares, reverse=True)
+    assert any("pretrain.convnet.seeds=[0,1,2,3,4,5]" in each for each, _ in saved)
+    for assignments, _ in saved:
+        set_values(assignments.split(), PARAMS)
+    assert len(load(PARAMS).pretrain["convnet"].seeds) >= seeds_needed()
 
 
 def test_what_cannot_become_a_study_is_refused_and_nothing_is_written() -> None:

@@ -72,5 +72,5 @@ def test_failures_say_how_often_and_the_table_shows_them_first() -> None:
     shown = readable(table, {"judge": "K1"})
     assert shown["passes"].tolist() == ["NO", "NO", "yes"]
     assert shown["claim"].tolist() == ["K1"] * 3
-    assert shown["limit"][0] == "supported or contradicted ≤ 5%"
+    assert shown["limit"][0] == "supported or contradicted ≤ 5%: at most 3 of 20"
     assert "claim" not in readable(table)

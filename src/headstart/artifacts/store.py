@@ -117,7 +117,9 @@ def open_artifact(job: Job, path: Path | None = None) -> Artifact:
         manifest = read_json(path / "manifest.json")
         key, digest, files = manifest["key"], manifest["digest"], manifest["files"]
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: not made yet; run `snakemake --cores all`") from None
+        raise ArtifactError(
+            f"{path}: not made yet; run `snakemake --cores all`, which makes what is missing"
+        ) from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ArtifactError(
             f"{path}/manifest.json: damaged ({error}); {_how_to_fix(path)}"

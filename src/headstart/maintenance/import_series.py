@@ -129,7 +129,9 @@ def _runs(named: Sequence[str]) -> list[list[Source]]:
             if path.is_dir():
                 inside = [each for each in path.iterdir() if each.name.endswith(SUFFIXES)]
                 if not inside:
-                    raise ParamsError(f"import: {path}: no checkpoints; they end in {SUFFIXES}")
+                    raise ParamsError(
+                        f"import: {path}: no checkpoints; they end in {', '.join(SUFFIXES)}"
+                    )
                 folders.append([*sorted(inside, key=_order)])
             elif path.is_file():
                 files.append(path)

@@ -26,6 +26,7 @@ from headstart.params.datasets import Background
 from headstart.params.reading import ParamsError
 from headstart.plan import Plan
 from headstart.registry import parse
+from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.tasks.image_survey import Survey, survey
 from headstart.tasks.pictures import shown
 from headstart.training import TrainingError
@@ -321,24 +322,32 @@ def _time(plan: Plan, raw: dict[str, Any]) -> Iterator[str]:
 
 def _shorter(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield values that make the study shorter, and the params with them."""
-    models, (pretrain, *_) = "/".join(raw["models"]), raw["pretrain"].values()
+    pretrain = next(iter(raw["pretrain"].values()))
     arm = next(iter(raw["transfer"].values()))["finetune"]
+
+    def assign(places: list[str], value: Any) -> str:
+        text = str(value).replace(" ", "")
+        return " ".join(["headstart set", *(f"{place}={text}" for place in places)])
 
     def with_arm(name: str, value: Any) -> tuple[str, dict[str, Any]]:
         changed = {model: {"finetune": arm | {name: value}} for model in raw["models"]}
-        return f"transfer.{models}.finetune.{name}: {value}", raw | {"transfer": changed}
+        return assign(
+            [f"transfer.{each}.finetune.{name}" for each in raw["models"]], value
+        ), raw | {"transfer": changed}
 
     plasticity = raw["plasticity"] | {"enabled": False}
-    yield "plasticity.enabled: false", raw | {"plasticity": plasticity}
+    yield assign(["plasticity.enabled"], "false"), raw | {"plasticity": plasticity}
     yield with_arm("epochs", arm["epochs"] // 2)
     yield with_arm("draws", arm["draws"][:1])
-    seeds = pretrain["seeds"][: -(-len(pretrain["seeds"]) // 2)]
+    # Fewer networks than a test needs decide nothing, however long they train.
+    seeds = pretrain["seeds"][: max(seeds_needed(), -(-len(pretrain["seeds"]) // 2))]
     few = {model: each | {"seeds": seeds} for model, each in raw["pretrain"].items()}
-    yield f"pretrain.{models}.seeds: {seeds} (wider intervals)", raw | {"pretrain": few}
+    places = [f"pretrain.{model}.seeds" for model in raw["pretrain"]]
+    yield f"{assign(places, seeds)} (wider intervals)", raw | {"pretrain": few}
     size = next(iter(raw["datasets"].values()))["size"] // 2
     if size >= SMALLEST_SIDE:
         small = {name: each | {"size": size} for name, each in raw["datasets"].items()}
-        yield f"datasets.{'/'.join(small)}.size: {size}", raw | {"datasets": small}
+        yield assign([f"datasets.{name}.size" for name in small], size), raw | {"datasets": small}
 
 
 def _duration(hours: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ WORDS = {
     "a valid boolean": "true or false",
     "a valid tuple": "a list",
     "a valid list": "a list",
+    "unable to extract tag using discriminator": "this section needs the key",
 }
 # What the path of an error says of a union: the branch that did not fit.
 BRANCHES = ("str", "int", "float", "bool")
@@ -118,7 +120,10 @@ def _place(problem: ErrorDetails) -> tuple[str, str, str]:
     path = ".".join(parts)
     if problem["type"] == "extra_forbidden":
         if parts[-1] in _every_field():
-            return path, "this key does not belong here", ""
+            others = [name for name in _every_field() if name != parts[-1]]
+            close = difflib.get_close_matches(parts[-1], others, n=1, cutoff=0.85)
+            hint = f"; was {close[0]!r} meant?" if close else ""
+            return path, f"this key does not belong here{hint}", ""
         return path, f"unknown key; {suggest(parts[-1], _every_field())}", ""
     if problem["type"] == "missing":
         return path, "this key is missing", ""

@@ -18,6 +18,7 @@ from headstart.statistics.claim_results import CONTROL_FAILED, Status
 
 Kind = Literal["negative", "planted"]
 LIMITS: dict[Kind, float] = {"negative": 0.05, "planted": 0.8}
+Side = Literal["greater", "less"]
 LEVEL = 0.05
 FIRM: tuple[Status, ...] = ("supported", "contradicted")
 SHARES = ["supported", "contradicted", "undetermined"]
@@ -54,12 +55,12 @@ def _row(study: str, one: ControlResult) -> dict[str, object]:
     n = len(one.statuses)
     decided = {str(s): sum(each == s for each in one.statuses) / n for s in FIRM}
     counted, limit = sum(each in one.counted for each in one.statuses), LIMITS[one.kind]
-    side: Literal["greater", "less"] = "greater" if one.kind == "negative" else "less"
+    side: Side = "greater" if one.kind == "negative" else "less"
     return {
         **{"study": study, "comparison": one.comparison, "judge": one.judge},
         **{"control": one.control, "kind": one.kind, "counted": " or ".join(one.counted)},
         **{"resamples": n, **decided, "undetermined": 1 - sum(decided.values())},
-        **{"limit": limit, "passes": bool(binomtest(counted, n, limit, side).pvalue > LEVEL)},
+        **{"limit": limit, "passes": not _contradicts(counted, n, limit, side)},
     }
 
 
@@ -100,9 +101,17 @@ def warning(failed: Failures, judge: str, status: Status) -> str:
     return "; ".join(parts)
 
 
-def bound_words(kind: str, counted: str, limit: float) -> str:
-    """Return what the counted verdict's share must keep, as a person reads it."""
-    return f"{counted} {'≤' if kind == 'negative' else '≥'} {limit:.0%}"
+def bound_words(kind: str, counted: str, limit: float, resamples: int) -> str:
+    """Return what the counted verdict's share must keep, and which counts do not contradict it."""
+    side: Side = "greater" if kind == "negative" else "less"
+    sign, edge = ("≤", "at most") if kind == "negative" else ("≥", "at least")
+    allowed = [n for n in range(resamples + 1) if not _contradicts(n, resamples, limit, side)]
+    count = max(allowed) if kind == "negative" else min(allowed)
+    return f"{counted} {sign} {limit:.0%}: {edge} {count} of {resamples}"
+
+
+def _contradicts(counted: int, resamples: int, limit: float, side: Side) -> bool:
+    return bool(binomtest(counted, resamples, limit, side).pvalue <= LEVEL)
 
 
 def readable(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -113,7 +122,9 @@ def readable(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.
         shown[name] = ordered[name].astype(str).tolist()
     for name in SHARES:
         shown[name] = [f"{share:.0%}" for share in ordered[name]]
-    bounds = zip(ordered["kind"], ordered["counted"], ordered["limit"], strict=True)
+    bounds = zip(
+        *(ordered[name] for name in ("kind", "counted", "limit", "resamples")), strict=True
+    )
     shown["limit"] = [bound_words(*bound) for bound in bounds]
     shown["passes"] = ["yes" if passed else "NO" for passed in ordered["passes"]]
     return shown.drop(columns=[c for c in ("claim", "comparison") if not shown[c].any()])

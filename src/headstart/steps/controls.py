@@ -49,9 +49,9 @@ def text(artifacts: Iterable[Artifact], names: Mapping[str, str]) -> str:
     for _, rows in table.groupby(SHARED, sort=False):
         of = rows.iloc[0]
         title = ", ".join(filter(None, (of["control"], of["comparison"])))
-        bound = bound_words(of["kind"], of["counted"], of["limit"])
+        bound = bound_words(of["kind"], of["counted"], of["limit"], of["resamples"])
         mark = "" if of["passes"] else "FAILED: "
-        lines.append(f"{mark}{title} ({of['kind']}; {bound} of {of['resamples']} resamples)")
+        lines.append(f"{mark}{title} ({of['kind']}; {bound} resamples)")
         judged = zip(rows["judge"], rows["found"], strict=True)
         found = ", ".join(
             f"{names.get(judge, judge)} {n}".replace(" ", "\xa0") for judge, n in judged

@@ -38,8 +38,8 @@ WORDS = (
     "the target, such as finetune. Not identifiable: networks like these could not show it either way."
 )
 KINDS = {
-    "negative": "controls that hold nothing, judges stayed silent",
-    "planted": "controls that hold the effect, they found it",
+    "negative": "controls that hold nothing, judges said so no more often than chance allows",
+    "planted": "controls that hold an effect, they found it often enough",
 }
 
 
@@ -144,7 +144,7 @@ def _claims(content: Mapping[str, Any] | None) -> Iterator[str]:
     paper = f"<p class=note>{escape(content['paper'])}</p>"
     about = f"<p>{escape(content['evaluated_on'])}</p>"
     shown = table(rows, "claims", [claim["claim"] for claim in mine])
-    yield from section("Claims of the paper", [paper, about, shown])
+    yield from section("Claims", [paper, about, shown])
 
 
 def _controls(made: Artifact | None, claims: Mapping[str, Any] | None) -> Iterator[str]:
@@ -162,7 +162,8 @@ def _controls(made: Artifact | None, claims: Mapping[str, Any] | None) -> Iterat
     note = (
         "Every judge of a claim is asked about tables without what the claim says, made from the study's own "
         "networks, and about tables in which it was planted. A judge fails where its count contradicts the limit "
-        "(binomial test, one-sided 5 %); beware of its verdict then."
+        "(binomial test, one-sided 5 %); beware of its verdict then. Where a control makes the opposite of a claim true, "
+        "contradicted is right."
     )
     shown = [f"<p>{escape(' '.join(sentences))}</p>", table(readable(found, names), "controls")]
     yield from section("Controls", [*shown, f"<p class=note>{note}</p>"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -59,6 +60,15 @@ def test_the_numbers_of_the_answer_are_those_of_the_tables_and_of_the_claims() -
         assert starts[name].numbers[0][0] == format_interval(*ends, signed=True, unit="points")
         assert f"from epoch {verdict['chosen_epoch']}" in starts[name].plain
         assert [by_claim[name][n] for n in ("value", "low", "high")] == pytest.approx(ends)
+    found = re.search(
+        r"There: source-best ([\d.]+) %, epoch \d+ ([\d.]+) %, training from scratch [\d.]+ %\.$",
+        starts["C1"].plain,
+    )
+    assert found, starts["C1"].plain
+    best, earlier = map(float, found.groups())
+    mine = tables["verdicts"].query("question == 'fixed' and shots == @row.shots").iloc[0]
+    assert earlier - best == pytest.approx(mine["effect"], abs=0.11)
+    assert "There" not in starts["C1T"].plain
 
 
 def test_one_network_is_called_this_network_and_has_no_interval() -> None:

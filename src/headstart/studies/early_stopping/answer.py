@@ -19,6 +19,7 @@ from headstart.statistics.answers import (
 from headstart.statistics.words import format_interval
 from headstart.studies.early_stopping.figures.prepare import CONTRAST
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
+from headstart.studies.early_stopping.verdicts.run_tables import BEST, HEADLINE, PRETRAIN
 from headstart.studies.early_stopping.verdicts.text import rate_words
 
 TUNED, FIXED = "earlier_start_tuned", "earlier_start"
@@ -36,7 +37,7 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
         yield _help(row, found["pretraining_helps"])
     for question, evaluator in (("fixed", FIXED), ("tuned", TUNED)):
         if question in verdicts:
-            yield _start(verdicts[question], found[evaluator])
+            yield _start(verdicts[question], found[evaluator], tables["measurements"])
     rate = found["learning_rate"]
     if rate["status"] == "supported":
         number = format_interval(
@@ -83,7 +84,7 @@ def _help(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
     return Statement("help", f"{text}.{beware}", numbers, f"transfer_{row['model']}")
 
 
-def _start(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
+def _start(row: Mapping[str, Any], claim: Mapping[str, Any], runs: pd.DataFrame) -> Statement:
     """Return the verdict on one question about the start."""
     rate = rate_words(row["question"], row["learning_rate"])
     where = "With rates tuned" if rate == "tuned" else f"At the highest learning rate, {rate}"
@@ -94,7 +95,30 @@ def _start(row: Mapping[str, Any], claim: Mapping[str, Any]) -> Statement:
         effect = format_interval(row["effect"], *ends, signed=True, unit="points")
         text += f", {{}} from epoch {row['chosen_epoch']}"
         numbers.append((effect, claim["claim"]))
-    return Statement("start", f"{text}.", numbers, f"gains_{row['model']}")
+    reached = "" if rate == "tuned" else _reached(row, runs)
+    return Statement("start", f"{text}.{reached}", numbers, f"gains_{row['model']}")
+
+
+def _reached(row: Mapping[str, Any], runs: pd.DataFrame) -> str:
+    """Return which test accuracies a gain at a fixed rate lies between, training from scratch beside them."""
+    if pd.isna(row["chosen_epoch"]):
+        return ""
+    best = runs[(runs["mode"] == PRETRAIN) & (runs["metric"] == BEST) & (runs["value"] > 0)]
+    runs = runs[(runs["metric"] == HEADLINE) & (runs["split"] == "test")]
+    for name in CONTRAST:
+        runs = runs[runs[name].astype(str) == str(row[name])]
+    runs = runs[runs["learning_rate"] == row["learning_rate"]]
+    start = runs["source_epoch"]
+    keys = ["source", "model", "seed", "source_epoch"]
+    parts = {
+        "source-best": runs.merge(best[keys].drop_duplicates(), on=keys),
+        f"epoch {row['chosen_epoch']}": runs[start == int(row["chosen_epoch"])],
+        "training from scratch": runs[start == 0],
+    }
+    listed = [
+        f"{name} {100 * mine['value'].mean():.1f} %" for name, mine in parts.items() if len(mine)
+    ]
+    return f" There: {', '.join(listed)}."
 
 
 def _decide(row: Mapping[str, Any], claim: str) -> Iterator[Statement]:

@@ -41,6 +41,17 @@ class GivenNetwork:
     """From channels, size, what is read of blocks, and device."""
 
 
+def require_file(name: str) -> None:
+    """Refuse a name of a file that does not exist, before anything is downloaded.
+
+    Raises:
+        NetworkError: there is no such file.
+    """
+    path = Path(name.partition(":")[0])
+    if path.suffix in (".safetensors", ".py") and not path.is_file():
+        raise NetworkError(f"{path}: no such file")
+
+
 def given(name: str) -> GivenNetwork:
     """Return the network of a name.
 

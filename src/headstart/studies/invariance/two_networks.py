@@ -35,7 +35,7 @@ from headstart.metrics.representations.transformations import TRANSFORMATIONS
 from headstart.networks.network import NetworkError, Tokens
 from headstart.statistics.measurements import select
 from headstart.studies.invariance.figures.two_networks import draw
-from headstart.studies.invariance.given_networks import GivenNetwork, given
+from headstart.studies.invariance.given_networks import GivenNetwork, given, require_file
 from headstart.tasks import TaskError
 from headstart.tasks.image_files import image_files
 from headstart.tasks.pictures import look, to_array
@@ -71,6 +71,8 @@ def compare(names: tuple[str, str], request: Request) -> str:
     """
     one_thread()
     device = str(choose_device("auto"))
+    for name in names:
+        require_file(name)
     two = [given(name) for name in names]
     channels, size = common_shape(two, request.size)
     files, pixels = read_images(request.images, request.count, channels, size)

@@ -34,7 +34,7 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
         parts.append(f"{name} {{}}")
         numbers.append((f"{verdict}{rho}", claim["claim"]))
     if parts:
-        text = "At a fixed rate and a given epoch, what goes with the gain of a start: "
+        text = "At the fixed rate of the joined study and a given epoch, what goes with the gain of a start: "
         text += f"{'; '.join(parts)} ({pluralize(n, 'source network')})."
         yield Statement("why", text, numbers, "joined_epochs")
     claim = found["repair_moves_more"]
