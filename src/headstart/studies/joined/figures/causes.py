@@ -79,8 +79,9 @@ def interventions_figure(
             figure,
             f"{sample_size(networks)}, all against the untouched start of the same network; bars: "
             f"{confidence:.0%} t-intervals over networks. Right, before fine-tuning: which share of the start's "
-            "interactions the changed start still has above chance, through a head trained on its features, and which "
-            "share of the preserved ones a removal took.",
+            "interactions the changed start still has above chance, through a head trained on its features (of an untouched "
+            "start less than all, for two heads differ), and which share of the preserved ones a removal took (more than "
+            "all where it went too far).",
         )
     return figure, table
 

@@ -61,7 +61,8 @@ def epochs_table(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
                     continue
                 for epoch, group in mine.groupby("source_epoch"):
                     values = factor * group[metric].dropna()
-                    if values.empty:
+                    # What most networks lack, having collapsed, the others do not stand for.
+                    if 2 * len(values) <= len(group):
                         continue
                     found = mean_interval(values, confidence)
                     row: dict[str, object] = dict(zip(COMPARISON, comparison, strict=True))
@@ -87,12 +88,14 @@ def epochs_figure(
             _draw(axis, table[table["panel"] == panel])
             axis.set_title(panel, fontsize=7.5)
         epoch_axis(axes, epochs)
+        for axis in axes.flat:
+            axis.set_xlim(axes.flat[0].get_xlim())
         write_caption(
             figure,
             f"{sample_size(seeds)}, {shots} shots, two runs of every start at the fixed rate; "
             f"{band_words(seeds, confidence)}. Epoch 0 is training from scratch. Interactions and invariances are "
             "read after fine-tuning at the fixed rate, kept ones above what a network from scratch has. Random labels: the "
-            "share that is learnt; dormant: of units. Fresh: batch statistics estimated anew.",
+            "share that is learnt; dormant: of units. Fresh: batch statistics estimated anew. What most networks lack is left out, what leaves a panel is cut.",
         )
     return figure, table
 
@@ -106,5 +109,10 @@ def _draw(axis: Axes, table: pd.DataFrame) -> None:
         labels.append(
             (float(rows["mean"].iloc[-1]), str(label).replace(" ", "\n", 1), CYCLE[index])
         )
+    # A band of few networks, some of them collapsed, may be wider than all that there is to see.
+    span = table["mean"].max() - table["mean"].min()
+    bottom, top = axis.get_ylim()
+    room = 0.4 * span or 1.0
+    axis.set_ylim(max(bottom, table["mean"].min() - room), min(top, table["mean"].max() + room))
     if len(labels) > 1:  # one line is what the title says
         label_edge(axis, labels, lines=2)
