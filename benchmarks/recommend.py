@@ -31,7 +31,7 @@ from headstart.studies.early_stopping.recommend.atlas import (
     FOLLOWED,
     NETWORK,
     gather,
-    swapped,
+    halved,
 )
 from headstart.studies.early_stopping.recommend.calibration import HIGH, WITHIN, Calibration
 from headstart.studies.early_stopping.recommend.model import Prediction, Teacher, cell_of
@@ -231,7 +231,7 @@ def judged(rows: pd.DataFrame, rules: list[Rule], teaching: pd.DataFrame | None)
 
     With runs of other networks the recommender is judged too, before and after it tries anything.
     """
-    rows = swapped(rows)
+    rows = halved(rows)
     parts = []
     for tuned in (False, True):
         for rule in rules:
@@ -302,7 +302,7 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
 
 def coverage(rows: pd.DataFrame, teaching: pd.DataFrame) -> pd.DataFrame:
     """Return how many forecasts were given, how many hold the accuracy that was reached, by regime."""
-    rows, records = swapped(rows), []
+    rows, records = halved(rows), []
     for tuned in (False, True):
         calibration = Calibration(teaching, tuned, BUDGET)
         found = search(rows, replayed, Teacher(teaching, tuned), BUDGET)
@@ -351,7 +351,7 @@ def author_logs(path: Path) -> pd.DataFrame:
     atlas["shots"] = atlas["shots"].map("{:g}".format)
     parts = []
     for network in sorted(atlas["seed"].unique()):
-        rows = swapped(atlas[atlas["seed"] == network])
+        rows = halved(atlas[atlas["seed"] == network])
         others = atlas[atlas["seed"] != network]
         taught = Prediction(others, False, cell_of(False))
         means = others.groupby(["shots", "source_epoch"])["test_accuracy"].mean().rename("mean")

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from headstart.studies.early_stopping.recommend.atlas import swapped
+from headstart.studies.early_stopping.recommend.atlas import halved
 from headstart.studies.early_stopping.recommend.model import CALIBRATING, KIND, Teacher
 from headstart.studies.early_stopping.recommend.search import replayed, search, with_regret
 
@@ -44,7 +44,7 @@ class Calibration:
         for seed in self.atlas["seed"].unique():
             mine = self.atlas["seed"] == seed
             if not mine.all():
-                rows = swapped(self.atlas[mine])
+                rows = halved(self.atlas[mine])
                 chosen = search(rows, replayed, Teacher(self.atlas[~mine], self.tuned), self.budget)
                 parts.append(with_regret(chosen, rows, self.tuned))
         return pd.concat(parts, ignore_index=True) if parts else self.atlas.iloc[:0]

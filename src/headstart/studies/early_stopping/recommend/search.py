@@ -82,14 +82,14 @@ def replayed(rows: pd.DataFrame, _epochs: int) -> pd.DataFrame:
 
 
 def with_regret(chosen: pd.DataFrame, rows: pd.DataFrame, tuned: bool) -> pd.DataFrame:
-    """Add `best_elsewhere` and `regret` to chosen rows; `rows` are all candidates, as `swapped` returned them.
+    """Add `best_elsewhere` and `regret` to chosen rows; `rows` are all candidates, as `halved` returned them.
 
-    Both the chosen candidate and the one that is best on the test images of this draw (an oracle) are read
-    on the network's other draw; NaN where there is none.
+    Both the chosen candidate and the one that is best on test images of the own half of the draws (an oracle)
+    are read on the other half; NaN where there is none.
     """
     cell = cell_of(tuned)
-    ordered = rows.sort_values(CANDIDATE)
-    best = ordered.loc[ordered.groupby(cell, sort=False)["test_accuracy"].idxmax()]
+    known = rows[rows["own"].notna()].sort_values(CANDIDATE)
+    best = known.loc[known.groupby(cell, sort=False)["own"].idxmax()]
     oracle = best.set_index(cell)["elsewhere"].rename("best_elsewhere")
     joined = chosen.join(oracle, on=cell)
     return joined.assign(regret=joined["best_elsewhere"] - joined["elsewhere"], tuned=tuned)
