@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -56,13 +58,7 @@ def learned(rows: pd.DataFrame, atlas: pd.DataFrame) -> pd.Series:
     kinds = {kind: others for kind, others in atlas.groupby(KIND) if _enough(others)}
     for kind, mine in rows.groupby(KIND):
         if kind in kinds:
-            own, others = (
-                np.log2(1.0 + each["source_epoch"].to_numpy(float)) for each in (mine, kinds[kind])
-            )
-            distance = (own[:, None] - others) / OCTAVES
-            # The nearest run has weight 1, so that an epoch far from all others has its neighbour's mean.
-            nearest = np.square(distance).min(axis=1, keepdims=True)
-            weights = np.exp((nearest - np.square(distance)) / 2)
+            weights = _weights(mine, kinds[kind])
             accuracies = kinds[kind]["test_accuracy"].to_numpy(float)
             found[mine.index] = weights @ accuracies / weights.sum(axis=1)
     return found
@@ -70,6 +66,46 @@ def learned(rows: pd.DataFrame, atlas: pd.DataFrame) -> pd.Series:
 
 def _enough(rows: pd.DataFrame) -> bool:
     return bool(rows["seed"].nunique() >= CALIBRATING)
+
+
+def _weights(rows: pd.DataFrame, others: pd.DataFrame) -> Array:
+    """Return the weight of every other run for every row; the nearest has weight 1, so that none is left alone."""
+    own, epochs = (np.log2(1.0 + each["source_epoch"].to_numpy(float)) for each in (rows, others))
+    squared = np.square((own[:, None] - epochs) / OCTAVES)
+    found: Array = np.exp((squared.min(axis=1, keepdims=True) - squared) / 2)
+    return found
+
+
+class Recall:
+    """What `learned` says of the runs of an atlas itself, their own network left out, and others as asked."""
+
+    def __init__(self, atlas: pd.DataFrame) -> None:
+        """Sum the weighted accuracies of every other network around every run, and their weights, once."""
+        self.index = atlas.index
+        self.networks = np.unique(atlas["seed"])
+        of = np.searchsorted(self.networks, atlas["seed"])
+        self.sums, self.weights = (np.zeros((len(atlas), len(self.networks))) for _ in range(2))
+        accuracies, epochs = (
+            atlas[name].to_numpy(float) for name in ("test_accuracy", "source_epoch")
+        )
+        for places in atlas.groupby(KIND).indices.values():
+            values, rows = np.unique(epochs[places], return_inverse=True)
+            starts = pd.DataFrame({"source_epoch": values})
+            weights = _weights(starts, starts)
+            for number, found in ((accuracies[places], self.sums), (1.0, self.weights)):
+                at = np.zeros((len(values), len(self.networks)))
+                np.add.at(at, (rows, of[places]), number)
+                found[places] = (weights @ at)[rows]
+        own = np.arange(len(atlas)), of
+        self.sums[own] = self.weights[own] = 0.0
+
+    def without(self, *left_out: str) -> pd.Series:
+        """Return what networks teach that are neither left out nor the run's own; NaN where fewer than nine do."""
+        kept = ~np.isin(self.networks, left_out)
+        enough = (self.weights > 0) @ kept.astype(float) >= CALIBRATING
+        with np.errstate(invalid="ignore"):
+            means = (self.sums @ kept) / (self.weights @ kept)
+        return pd.Series(np.where(enough, means, np.nan), self.index)
 
 
 class Prediction:
@@ -108,15 +144,27 @@ class Teacher:
     """What an atlas of other networks teaches about one kind of choice: at a fixed rate, or over rates."""
 
     def __init__(self, atlas: pd.DataFrame, tuned: bool, *, recall: bool = True) -> None:
-        """Fit predictions before and after one target epoch, of differences in a cell, and of accuracy itself.
+        """Keep the atlas; predictions are fitted when they are asked for.
 
         Without `recall`, runs of the same kind are not looked up, and every choice takes short runs.
         """
         self.tuned, self.cell = tuned, cell_of(tuned)
-        self.known = atlas if recall else atlas.iloc[:0]
-        self.before = Prediction(atlas, False, self.cell)
-        self.after = Prediction(atlas, True, self.cell)
-        self.level = Prediction(atlas, True, None)
+        self.atlas, self.known = atlas, atlas if recall else atlas.iloc[:0]
+
+    @cached_property
+    def before(self) -> Prediction:
+        """Return predictions of differences in a cell before anything is tried."""
+        return Prediction(self.atlas, False, self.cell)
+
+    @cached_property
+    def after(self) -> Prediction:
+        """Return those after one target epoch."""
+        return Prediction(self.atlas, True, self.cell)
+
+    @cached_property
+    def level(self) -> Prediction:
+        """Return predictions of accuracy itself after one target epoch."""
+        return Prediction(self.atlas, True, None)
 
     def rank(self, rows: pd.DataFrame, followed: bool) -> Array:
         """Return expected differences from a cell's mean accuracy; after an epoch, the mean of both predictions."""

@@ -16,7 +16,13 @@ LONG = 4
 """Epochs after which training speed decides between rates."""
 
 
-def search(rows: pd.DataFrame, follow: Follow, teacher: Teacher, budget: float) -> pd.DataFrame:
+def search(
+    rows: pd.DataFrame,
+    follow: Follow,
+    teacher: Teacher,
+    budget: float,
+    told: pd.Series | None = None,
+) -> pd.DataFrame:
     """Choose one candidate in every cell, and return it with what it cost.
 
     Where nine other networks were fine-tuned so, at every rate of the cell, their mean decides: short runs
@@ -27,17 +33,35 @@ def search(rows: pd.DataFrame, follow: Follow, teacher: Teacher, budget: float) 
         follow: trains rows for so many epochs in all, and adds the columns of `atlas.EARLY`.
         teacher: what other networks teach about this kind of choice.
         budget: share of the target epochs of all candidates.
+        told: the mean of other networks for each row, where it is known already.
 
     Returns:
         The chosen rows with `expected` (accuracy, a fraction) and `cost` (a share, as the budget).
     """
-    told = learned(rows, teacher.known)
-    known = told.notna().groupby([rows[name] for name in teacher.cell]).transform("all")
-    recalled = rows.assign(score=told, expected=told, cost=0.0)[known]
-    parts = [recalled[_place(recalled, teacher.cell) == 1]] if known.any() else []
-    if not known.all():
-        parts.append(_by_short_runs(rows[~known], follow, teacher, budget))
+    told = learned(rows, teacher.known) if told is None else told
+    found, unknown = recalled(rows, told, teacher.cell)
+    parts = [found] if len(found) else []
+    if len(unknown):
+        parts.append(_by_short_runs(unknown, follow, teacher, budget))
     return pd.concat(parts)
+
+
+def recalled(
+    rows: pd.DataFrame, told: pd.Series, cell: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the best candidate of every cell in which all have a told accuracy, and the rows of other cells."""
+    cells = rows.groupby(cell, sort=False).ngroup()
+    known = told.notna().groupby(cells).transform("all")
+    best = highest(rows[known], told[known], cells[known])
+    return best.assign(score=told[best.index], expected=told[best.index], cost=0.0), rows[~known]
+
+
+def highest(rows: pd.DataFrame, scores: pd.Series, cells: pd.Series) -> pd.DataFrame:
+    """Return the row of the highest score in every cell; ties go to the earliest epoch, NaN comes last."""
+    rates, epochs = (rows[name].to_numpy(float) for name in reversed(CANDIDATE))
+    order = np.lexsort((rates, epochs, -scores.fillna(-np.inf).to_numpy(float), cells))
+    first = np.diff(cells.to_numpy()[order], prepend=-1) != 0
+    return rows.iloc[order[first]]
 
 
 def _by_short_runs(
@@ -88,8 +112,7 @@ def with_regret(chosen: pd.DataFrame, rows: pd.DataFrame, tuned: bool) -> pd.Dat
     are read on the other half; NaN where there is none.
     """
     cell = cell_of(tuned)
-    known = rows[rows["own"].notna()].sort_values(CANDIDATE)
-    best = known.loc[known.groupby(cell, sort=False)["own"].idxmax()]
+    best = highest(rows, rows["own"], rows.groupby(cell, sort=False).ngroup())
     oracle = best.set_index(cell)["elsewhere"].rename("best_elsewhere")
     joined = chosen.join(oracle, on=cell)
     return joined.assign(regret=joined["best_elsewhere"] - joined["elsewhere"], tuned=tuned)
