@@ -32,6 +32,10 @@ HIGH = 0.3
 """Fixed rates from here on are judged apart: late checkpoints can no longer be trained at them."""
 
 
+LIKELY = 0.5
+"""With a smaller probability to be good, a choice is better not acted upon."""
+
+
 @dataclass(frozen=True)
 class Forecast:
     """What is expected of a choice, from choices of the same kind for other networks; NaN without enough of them."""
@@ -113,6 +117,18 @@ class Calibration:
 
 def _key(values: Iterable[Any]) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
+
+
+def hesitation(said: Forecast, target: str) -> str:
+    """Return why a choice with such a forecast is better not acted upon, empty where it may be."""
+    if np.isnan(said.low):
+        return (
+            f"{said.networks} other networks were fine-tuned so on {target}, nine are needed for an "
+            "interval: the choice rests on what other tasks, recipes and rates teach"
+        )
+    if said.within < LIKELY:
+        return f"only {said.within:.0%} of such choices were within 1 point of the best for other networks"
+    return ""
 
 
 def half_width(choices: pd.DataFrame) -> float:

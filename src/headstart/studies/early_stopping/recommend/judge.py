@@ -106,7 +106,7 @@ def _taught(
     """Yield what the recommender chooses, and before that what its two halves would."""
     teacher = Teacher(teaching, tuned)
     if in_parts:
-        ranks = pd.Series(teacher.rank(rows, False), rows.index)
+        ranks = pd.Series(teacher.rank(rows), rows.index)
         before = highest(rows, ranks, rows["cell"])[KEPT]
         yield before.assign(rule="taught, nothing tried", cost=0.0, tuned=tuned)
         short = search(rows, replayed, Teacher(teaching, tuned, recall=False), BUDGET)

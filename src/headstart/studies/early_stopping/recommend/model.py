@@ -30,6 +30,11 @@ def cell_of(tuned: bool) -> list[str]:
     return [*CELL] if tuned else [*CELL, "learning_rate"]
 
 
+def numbered(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """Return the number of each row's group; to group by it is much faster than by the columns."""
+    return rows.groupby(columns, sort=False).ngroup()
+
+
 def inputs(rows: pd.DataFrame, followed: bool) -> pd.DataFrame:
     """Return what a prediction rests on: place in source training, rate, shots, and the first target epoch.
 
@@ -118,26 +123,29 @@ class Prediction:
     def __init__(self, atlas: pd.DataFrame, followed: bool, within: list[str] | None) -> None:
         """Fit on all rows of an atlas; the penalty is chosen by cross-validation."""
         self.followed, self.within = followed, within
-        accuracy = atlas["test_accuracy"].astype(float)
+        table, accuracy = inputs(atlas, followed), atlas["test_accuracy"].astype(float)
         if within:
-            accuracy = accuracy - accuracy.groupby([atlas[name] for name in within]).transform(
-                "mean"
-            )
+            cells = numbered(atlas, within)
+            accuracy = accuracy - accuracy.groupby(cells).transform("mean")
+            table = _differences(table, cells)
         steps = StandardScaler(), PolynomialFeatures(2), RidgeCV(PENALTIES)
-        self.pipeline: Pipeline = make_pipeline(*steps).fit(self._inputs(atlas), accuracy)
+        self.pipeline: Pipeline = make_pipeline(*steps).fit(table, accuracy)
 
     def __call__(self, rows: pd.DataFrame) -> Array:
         """Return the prediction for each row."""
-        found: Array = self.pipeline.predict(self._inputs(rows))
-        return found
-
-    def _inputs(self, rows: pd.DataFrame) -> pd.DataFrame:
         table = inputs(rows, self.followed)
         if self.within:
-            cells = [rows[name] for name in self.within]
-            for name in table.columns[3:]:
-                table[name] -= table[name].groupby(cells).transform("mean")
-        return table
+            table = _differences(table, numbered(rows, self.within))
+        found: Array = self.pipeline.predict(table)
+        return found
+
+
+def _differences(table: pd.DataFrame, cells: pd.Series) -> pd.DataFrame:
+    """Return inputs of the first target epoch as differences from the mean over a cell's candidates."""
+    early = table.columns[3:]
+    if len(early):
+        table[early] -= table[early].groupby(cells).transform("mean")
+    return table
 
 
 class Teacher:
@@ -166,16 +174,20 @@ class Teacher:
         """Return predictions of accuracy itself after one target epoch."""
         return Prediction(self.atlas, True, None)
 
-    def rank(self, rows: pd.DataFrame, followed: bool) -> Array:
-        """Return expected differences from a cell's mean accuracy; after an epoch, the mean of both predictions."""
-        before = self.before(rows)
-        return (before + self.after(rows)) / 2 if followed else before
+    def rank(self, rows: pd.DataFrame) -> Array:
+        """Return expected differences from a cell's mean accuracy before anything is tried."""
+        return self.before(rows)
 
-    def expected(self, rows: pd.DataFrame) -> Array:
+    def rank_followed(self, rows: pd.DataFrame, before: Array) -> Array:
+        """Return them after one target epoch: the mean of what was said `before` and of what is said now."""
+        found: Array = (before + self.after(rows)) / 2
+        return found
+
+    def expected(self, rows: pd.DataFrame, ranks: Array) -> Array:
         """Return expected accuracies (fractions): the expected mean of the cell, and the difference from it."""
-        cells = [rows[name] for name in self.cell]
+        cells = numbered(rows, self.cell)
         mean = pd.Series(self.level(rows), rows.index).groupby(cells).transform("mean")
-        return np.clip(mean.to_numpy() + self.rank(rows, True), 0.0, 1.0)
+        return np.clip(mean.to_numpy() + ranks, 0.0, 1.0)
 
 
 def _log(losses: pd.Series) -> Array:

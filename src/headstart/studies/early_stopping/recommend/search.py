@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 
 from headstart.studies.early_stopping.recommend.atlas import CANDIDATE
-from headstart.studies.early_stopping.recommend.model import Array, Teacher, cell_of, learned
+from headstart.studies.early_stopping.recommend.model import (
+    Array,
+    Teacher,
+    cell_of,
+    learned,
+    numbered,
+)
 
 Follow = Callable[[pd.DataFrame, int], pd.DataFrame]
 """Returns rows with what was read after each of so many target epochs."""
@@ -50,7 +56,7 @@ def recalled(
     rows: pd.DataFrame, told: pd.Series, cell: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the best candidate of every cell in which all have a told accuracy, and the rows of other cells."""
-    cells = rows.groupby(cell, sort=False).ngroup()
+    cells = numbered(rows, cell)
     known = told.notna().groupby(cells).transform("all")
     best = highest(rows[known], told[known], cells[known])
     return best.assign(score=told[best.index], expected=told[best.index], cost=0.0), rows[~known]
@@ -73,30 +79,32 @@ def _by_short_runs(
     a fixed rate what is expected then decides. Over rates the best of them are trained on, and training
     speed decides: what a rate is worth differs between recipes more than what an epoch is worth.
     """
-    all_epochs = rows.groupby(teacher.cell, sort=False)["epochs"].transform("sum")
+    cells = numbered(rows, teacher.cell)
+    all_epochs = rows["epochs"].groupby(cells).transform("sum")
     rows = rows.assign(all_epochs=all_epochs, allowed=budget * all_epochs)
-    rows["score"] = teacher.rank(rows, False)
-    tried = follow(rows[_place(rows, teacher.cell) <= rows["allowed"].clip(lower=1.0)], 1)
-    tried = tried.assign(score=teacher.rank(tried, True), expected=teacher.expected(tried))
-    number = tried.groupby(teacher.cell, sort=False)["score"].transform("size")
+    rows["score"] = teacher.rank(rows)
+    tried = follow(rows[_place(rows, cells) <= rows["allowed"].clip(lower=1.0)], 1)
+    ranks = teacher.rank_followed(tried, tried["score"].to_numpy(float))
+    tried = tried.assign(score=ranks, expected=teacher.expected(tried, ranks))
+    number = tried["score"].groupby(cells).transform("size")
     long = min(LONG, int(rows["epochs"].min()))
     more = max(long - 1, 1)
     left = np.floor((tried["allowed"] - number) / more) * (teacher.tuned and long > 1)
     longer = np.minimum(left.where(left >= 2, 0.0), number)
-    kept = tried[_place(tried, teacher.cell) <= longer.clip(lower=1.0)]
+    kept = tried[_place(tried, cells) <= longer.clip(lower=1.0)]
     deciding = kept[longer[kept.index] > 0]
     if len(deciding):
         kept = kept.assign(score=0.0)
         kept.loc[deciding.index, "score"] = training_speed(follow(deciding, long), long)
-    chosen = kept[_place(kept, teacher.cell) == 1]
+    chosen = kept[_place(kept, cells) == 1]
     epochs = number[chosen.index] + longer[chosen.index] * more
     return chosen.assign(cost=epochs / chosen["all_epochs"])
 
 
-def _place(rows: pd.DataFrame, cell: list[str]) -> pd.Series:
+def _place(rows: pd.DataFrame, cells: pd.Series) -> pd.Series:
     """Return the place of each row in its cell by descending score; ties go to the earliest epoch."""
     ordered = rows.sort_values(CANDIDATE)
-    places = ordered.groupby(cell, sort=False)["score"].rank(ascending=False, method="first")
+    places = ordered["score"].groupby(cells).rank(ascending=False, method="first")
     return places.reindex(rows.index)
 
 
@@ -112,7 +120,7 @@ def with_regret(chosen: pd.DataFrame, rows: pd.DataFrame, tuned: bool) -> pd.Dat
     are read on the other half; NaN where there is none.
     """
     cell = cell_of(tuned)
-    best = highest(rows, rows["own"], rows.groupby(cell, sort=False).ngroup())
+    best = highest(rows, rows["own"], numbered(rows, cell))
     oracle = best.set_index(cell)["elsewhere"].rename("best_elsewhere")
     joined = chosen.join(oracle, on=cell)
     return joined.assign(regret=joined["best_elsewhere"] - joined["elsewhere"], tuned=tuned)

@@ -14,7 +14,7 @@ from headstart.studies.early_stopping.recommend.calibration import HIGH
 
 SHARE = 0.3
 """Of networks and of targets that are held out."""
-TOGETHER = 10
+TOGETHER = 3
 """Parts of the networks that are left out one after the other, where more than networks are left out."""
 
 
