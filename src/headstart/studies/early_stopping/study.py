@@ -65,6 +65,7 @@ STUDY = Study(
         "curves": "Accuracy while the target trains",
         "curve_panels": "Accuracy while the target trains, by start, training images beside",
         "plasticity": "Can the checkpoints still learn?",
+        "choices": "Which rule finds the checkpoint to fine-tune?",
     },
     appendix=("ranges", "stems", "curve_panels"),
     opening="headstart.studies.early_stopping.report:opening",

@@ -7,6 +7,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from headstart.studies.early_stopping.recommend.atlas import halved
+from headstart.studies.early_stopping.recommend.tables import CHOICES, Subject
+
 EPOCHS = [0, 1, 2, 4, 8, 16, 30]
 RATES = [0.01, 0.1, 1.0]
 
@@ -31,3 +34,13 @@ def planted(networks: int, best: float = 3.0, spread: float = 0.004, seed: int =
             row[f"validation_accuracy_{number}"] = true / 2
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def choices(source: str = "latin", model: str = "net") -> pd.DataFrame:
+    """Return the table of rules, judged on planted runs of six networks and two targets."""
+    runs = [planted(6, seed=number).assign(target=target) for number, target in enumerate("tu")]
+    atlas = halved(pd.concat(runs, ignore_index=True))
+    atlas = atlas.assign(source=source, model=model, source_best=30)
+    names = {"source": source, "model": model, "arm": "finetune"}
+    table, _ = Subject(names, atlas, atlas.index, None).tables()
+    return table.assign(**names).reindex(columns=CHOICES)
