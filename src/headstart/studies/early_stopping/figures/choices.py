@@ -44,10 +44,11 @@ def subjects(choices: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """
     judged = choices[choices["regret"].notna()]
     several = {name: judged.groupby("model")[name].nunique().gt(1) for name in ("source", "arm")}
-    for (source, model, arm), mine in judged.groupby(SUBJECT, sort=False):
+    for _, mine in judged.groupby(SUBJECT, sort=False):
+        source, model, arm = (str(mine[name].iloc[0]) for name in SUBJECT)
         two_sources, two_arms = (int(several[name][model]) for name in ("source", "arm"))
         parts = [source] * two_sources + [model] + [arm] * two_arms
-        yield "_".join(map(str, parts)), mine
+        yield "_".join(parts), mine
 
 
 def choices_figure(mine: pd.DataFrame, confidence: float) -> tuple[Figure, pd.DataFrame]:
@@ -82,7 +83,8 @@ def choice_table(mine: pd.DataFrame) -> pd.DataFrame:
     fixed = shown.groupby("rule")["cost"].min()
     order = {rule: (fixed[rule], SHOWN.index(rule)) for rule in fixed.index}
     regimes = {regime: place for place, regime in enumerate(REGIMES)}
-    keys = [(regimes[row.regime], order[row.rule]) for row in shown.itertuples()]
+    rows = shown[["regime", "rule"]].astype(str).itertuples(index=False, name=None)
+    keys = [(regimes[regime], order[rule]) for regime, rule in rows]
     places = sorted(range(len(shown)), key=keys.__getitem__)
     return shown.iloc[places].drop(columns=["reason"]).reset_index(drop=True)
 
@@ -90,9 +92,10 @@ def choice_table(mine: pd.DataFrame) -> pd.DataFrame:
 def _right(table: pd.DataFrame) -> float:
     """Return where the axis ends: it holds the intervals of the rules that learn or try something."""
     kept = table[table["rule"].isin([RECOMMEND, LEARNED, SHORT, EVERYTHING])]
-    most = min(max(float(kept[["regret", "high"]].max(axis=None)), LEAST_RIGHT), MOST_RIGHT)
+    widest = float(np.nanmax(kept[["regret", "high"]].to_numpy(float)))
+    most = min(max(widest, LEAST_RIGHT), MOST_RIGHT)
     # Intervals of dots that stand on the axis are whole where they can be.
-    whole = table.loc[table["regret"] <= most, "high"].max()
+    whole = table.loc[table["regret"] <= most, "high"].to_numpy(float).max()
     return min(max(most, float(whole) if whole == whole else most), MOST_RIGHT) + 0.5
 
 
@@ -112,14 +115,15 @@ def _panel(axis: Axes, drawn: tuple[pd.DataFrame, list[str], tuple[float, float]
     floor = float(part["floor"].iloc[0])
     if not np.isnan(floor):
         axis.axvline(-floor, color=GREY, linewidth=0.9, linestyle=DASHED)
-    for row in part.itertuples():
-        place = names.index(str(row.rule))
-        colour = VERMILION if row.rule == RECOMMEND else BLUE
+    for row in part.to_dict("records"):
+        regret, cost = float(row["regret"]), float(row["cost"])
+        place = names.index(str(row["rule"]))
+        colour = VERMILION if row["rule"] == RECOMMEND else BLUE
         look: dict[str, Any] = {"color": colour, "clip_on": False, "zorder": 3}
-        if row.regret > right:
+        if regret > right:
             axis.plot(right, place, ">", markersize=4.5, **look)
             axis.annotate(
-                f"{row.regret:.1f}",
+                f"{regret:.1f}",
                 (right, place),
                 xytext=(-5, 0),
                 textcoords="offset points",
@@ -129,12 +133,12 @@ def _panel(axis: Axes, drawn: tuple[pd.DataFrame, list[str], tuple[float, float]
                 color=colour,
             )
         else:
-            ends = np.clip([row.low, row.high], left, right)
+            ends = np.clip([row["low"], row["high"]], left, right)
             axis.plot(ends, [place, place], linewidth=1.2, **look)
-            marker = "D" if row.rule == RECOMMEND else "o"
-            axis.plot(max(row.regret, left), place, marker, markersize=4, **look)
+            marker = "D" if row["rule"] == RECOMMEND else "o"
+            axis.plot(max(regret, left), place, marker, markersize=4, **look)
         axis.annotate(
-            f"{row.cost:.0f}",
+            f"{cost:.0f}",
             (1.0, place),
             xycoords=("axes fraction", "data"),
             xytext=(18, 0),

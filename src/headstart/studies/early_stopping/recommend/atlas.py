@@ -66,7 +66,8 @@ def halved(table: pd.DataFrame) -> pd.DataFrame:
     )
     wide[runs, places] = table["test_accuracy"]
     found = pd.DataFrame(np.nan, table.index, ["own", "elsewhere"])
-    for (many, place), rows in table.groupby([number, places]):
+    for _, rows in table.groupby([number, places]):
+        many, place = int(number[rows.index[0]]), int(places[rows.index[0]])
         order = (place + np.arange(many)) % many
         mine = wide[runs[rows.index]]
         if many > 1:

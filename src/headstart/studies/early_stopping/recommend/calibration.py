@@ -85,7 +85,8 @@ class Calibration:
     def networks(self) -> dict[tuple[str, ...], int]:
         """Return how many networks were fine-tuned so, by `KIND`."""
         counts = self.atlas.groupby(KIND)["seed"].nunique()
-        return {_key(kind): int(count) for kind, count in counts.items()}
+        kinds = (_key(kind) for kind in counts.index)
+        return dict(zip(kinds, counts.astype(int), strict=True))
 
     @cached_property
     def reached(self) -> dict[tuple[str, ...], tuple[float, float]]:

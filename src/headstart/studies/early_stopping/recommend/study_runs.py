@@ -23,18 +23,18 @@ def protocols(artifacts: Artifacts) -> Iterator[tuple[dict[str, str], pd.DataFra
     `artifacts` are those of the steps `transfer`, `pretrain` and, as far as there are any, `plasticity` and
     `scores`. Columns are those of `atlas.read_runs`, `source_best`, and what was measured of each checkpoint.
     """
-    groups: dict[tuple[str, ...], list[Artifact]] = {}
+    groups: dict[tuple[str, str, str], list[Artifact]] = {}
     for artifact in artifacts["transfer"]:
         options, names = artifact.manifest["params"]["transfer"], artifact.manifest["wildcards"]
         if options["mode"] == "finetune" and len(_starts(options)) > 1:
             protocol = names["arm"], str(options["epochs"]), options["optimizer"]["name"]
             groups.setdefault(protocol, []).append(artifact)
-    for protocol, mine in groups.items():
+    for about, mine in groups.items():
         runs = pd.concat(
             [read_runs(each.path, each.manifest["wildcards"]) for each in mine], ignore_index=True
         )
         runs = runs.astype({name: str for name in (*NETWORK, "shots")})
-        yield dict(zip(PROTOCOL, protocol, strict=True)), with_checkpoints(runs, artifacts)
+        yield dict(zip(PROTOCOL, about, strict=True)), with_checkpoints(runs, artifacts)
 
 
 def _starts(options: Mapping[str, Any]) -> set[Any]:

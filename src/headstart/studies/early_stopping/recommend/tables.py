@@ -61,7 +61,7 @@ def choice_tables(
     for protocol, runs in protocols(artifacts):
         atlas = halved(runs)
         for (source, model), mine in atlas.groupby(["source", "model"], sort=False):
-            names = {"source": source, "model": model, "arm": protocol["arm"]}
+            names = {"source": str(source), "model": str(model), "arm": protocol["arm"]}
             subject = Subject(names, atlas, mine.index, named)
             rules, found = subject.tables()
             judged.append(rules.assign(**names))
@@ -78,7 +78,7 @@ def choice_tables(
 class Subject:
     """The networks of one source and model, which are judged, among all networks of their protocol."""
 
-    names: dict[str, Any]
+    names: dict[str, str]
     atlas: pd.DataFrame
     index: pd.Index
     named: Any
@@ -124,7 +124,7 @@ class Subject:
 
     def _held_out(self, atlas: pd.DataFrame) -> HeldOut:
         """Return what is left out of what teaches this model: among recipes it is itself."""
-        model = str(self.names["model"])
+        model = self.names["model"]
         shots = str(self.named.shots) if self.named else ""
         _, shots = primary(self.atlas.loc[self.index], {"model": model, "shots": shots})
         out = held_out(atlas, model, shots)
@@ -166,8 +166,9 @@ def _held(said: pd.DataFrame) -> pd.DataFrame:
 def _recommended(said: pd.DataFrame) -> pd.DataFrame:
     """Return one row per network, target, shots and draw; accuracies are fractions."""
     rows = said.rename(columns={"test_accuracy": "reached"}).reset_index(drop=True)
+    said_of = ["low", "high", "probability", "taught_by", "target"]
     rows["hesitation"] = [
-        hesitation(Forecast(row.low, row.high, row.probability, row.taught_by), row.target)
-        for row in rows.itertuples()
+        hesitation(Forecast(float(low), float(high), float(share), int(number)), str(target))
+        for low, high, share, number, target in rows[said_of].itertuples(index=False)
     ]
     return rows.sort_values(CELL)
