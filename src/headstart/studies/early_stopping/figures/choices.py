@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from headstart.figures.facets import DASHED, panel_figure
 from headstart.figures.style import BLUE, GREY, VERMILION
@@ -161,6 +162,7 @@ def _panel(axis: Axes, drawn: tuple[pd.DataFrame, list[str], tuple[float, float]
     )
     axis.set(xlim=(left, right), ylim=(-0.6, len(names) - 0.4), yticks=range(len(names)))
     axis.set_yticklabels(names)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     if RECOMMEND in names:
         axis.get_yticklabels()[names.index(RECOMMEND)].set_color(VERMILION)
     axis.grid(axis="y", visible=False)
