@@ -15,7 +15,7 @@ import pandas as pd
 from headstart.statistics.intervals import mean_interval
 from headstart.studies.early_stopping.recommend.atlas import CANDIDATE, CELL, NETWORK
 from headstart.studies.early_stopping.recommend.calibration import HIGH, WITHIN, Calibration
-from headstart.studies.early_stopping.recommend.model import Teacher, cell_of
+from headstart.studies.early_stopping.recommend.model import Teacher, cell_of, numbered
 from headstart.studies.early_stopping.recommend.rules import (
     LEARNED,
     RECOMMEND,
@@ -118,7 +118,7 @@ def _taught(
 
 def with_reference(rows: pd.DataFrame, tuned: bool, reference: str) -> pd.DataFrame:
     """Add the number of each row's `cell`, what it is `read` as, the cell's `reference` and its noise `floor`."""
-    cells = rows.groupby(cell_of(tuned), sort=False).ngroup()
+    cells = numbered(rows, cell_of(tuned))
     chooses, reads = (
         ("own", "elsewhere")
         if reference == OTHER_DRAWS

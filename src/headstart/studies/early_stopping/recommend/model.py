@@ -19,6 +19,7 @@ CALIBRATING = 9
 """Networks that a 90 % interval needs: with fewer, the new one may lie outside all of them."""
 KIND = ["source", "model", "target", "shots", "learning_rate"]
 """Runs of other networks that differ from a candidate in the network, its draws and the epoch alone."""
+CELL_NUMBER = "cell_number"
 OCTAVES = 0.2
 """Standard deviation of the weights of runs from other epochs, in doublings of 1 + epoch."""
 LARGEST_LOG = 7.0
@@ -31,7 +32,12 @@ def cell_of(tuned: bool) -> list[str]:
 
 
 def numbered(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return the number of each row's group; to group by it is much faster than by the columns."""
+    """Return the number of each row's group; to group by it is much faster than by the columns.
+
+    Rows may bring the number of their cell along, as `CELL_NUMBER`.
+    """
+    if CELL_NUMBER in rows:
+        columns = [CELL_NUMBER, *(name for name in columns if name not in CELL)]
     return rows.groupby(columns, sort=False).ngroup()
 
 
@@ -49,7 +55,8 @@ def inputs(rows: pd.DataFrame, followed: bool) -> pd.DataFrame:
         columns |= {
             "log_train_loss": _log(rows["train_loss_1"]),
             "log_validation_loss": _log(rows["validation_loss_1"]),
-            "validation_accuracy": rows["validation_accuracy_1"].astype(float),
+            # A run that was lost in its first epoch has none.
+            "validation_accuracy": rows["validation_accuracy_1"].astype(float).fillna(0.0),
         }
     return pd.DataFrame(columns)
 

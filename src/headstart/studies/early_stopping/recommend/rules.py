@@ -9,6 +9,7 @@ import pandas as pd
 
 from headstart.artifacts.keys import derive_seed
 from headstart.studies.early_stopping.recommend.atlas import CELL, FOLLOWED
+from headstart.studies.early_stopping.recommend.model import numbered
 from headstart.studies.early_stopping.recommend.search import training_speed
 
 FORWARD = 1 / 3
@@ -109,7 +110,7 @@ def learned_epoch(rows: pd.DataFrame, teaching: pd.DataFrame) -> pd.Series:
     )
     found = pd.Series(np.nan, rows.index)
     # A cell is judged by means of one kind: the closest that knows any of its candidates.
-    cells = rows.groupby([*CELL, "learning_rate"]).ngroup()
+    cells = numbered(rows, [*CELL, "learning_rate"])
     for kind in [[*kind, *rate] for rate in (["learning_rate"], []) for kind in kinds]:
         keys = [*kind, "place"]
         means = teaching.groupby(keys)["test_accuracy"].mean().rename("mean")

@@ -33,7 +33,8 @@ def protocols(artifacts: Artifacts) -> Iterator[tuple[dict[str, str], pd.DataFra
         runs = pd.concat(
             [read_runs(each.path, each.manifest["wildcards"]) for each in mine], ignore_index=True
         )
-        runs = runs.astype({name: str for name in (*NETWORK, "shots")})
+        runs = runs.dropna(subset=["validation_accuracy", "test_accuracy"])
+        runs = runs.reset_index(drop=True).astype({name: str for name in (*NETWORK, "shots")})
         yield dict(zip(PROTOCOL, about, strict=True)), with_checkpoints(runs, artifacts)
 
 

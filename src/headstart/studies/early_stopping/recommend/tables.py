@@ -27,7 +27,7 @@ from headstart.studies.early_stopping.recommend.judge import (
     reference_of,
     summary,
 )
-from headstart.studies.early_stopping.recommend.model import Recall
+from headstart.studies.early_stopping.recommend.model import CELL_NUMBER, Recall, numbered
 from headstart.studies.early_stopping.recommend.rules import RECOMMEND, Rule, with_rules
 from headstart.studies.early_stopping.recommend.splits import (
     TOGETHER,
@@ -103,6 +103,7 @@ class Subject:
     def _judged(
         self, atlas: pd.DataFrame, rules: list[Rule], reference: str
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        atlas = atlas.assign(**{CELL_NUMBER: numbered(atlas, CELL)})
         own = pd.Series(atlas.index.isin(self.index), atlas.index)
         seeds = list(atlas.loc[own, "seed"].unique())
         recall, found, recommended = Recall(atlas), [], pd.DataFrame()
