@@ -41,6 +41,7 @@ from headstart.studies.early_stopping.recommend.judge import (
 )
 from headstart.studies.early_stopping.recommend.model import Prediction, cell_of
 from headstart.studies.early_stopping.recommend.rules import RECOMMEND, with_rules
+from headstart.studies.early_stopping.recommend.scores import SCORES as COLUMNS
 from headstart.studies.early_stopping.recommend.search import highest
 from headstart.studies.early_stopping.recommend.splits import held_out, primary, splits
 from headstart.studies.early_stopping.recommend.study_runs import protocols
@@ -156,7 +157,10 @@ def study_tables(folder: Path, cache: Path | None, log: Callable[[str], None]) -
             continue
         out = held_out(atlas, *primary(atlas, named))
         log(f"{protocol}: {len(atlas)} runs; held out: {out}")
-        if not artifacts["scores"]:
+        judged = atlas[atlas["seed"].isin(out.networks)]
+        if "logme" not in atlas or judged["logme"].isna().any():
+            # The study scored no checkpoint, or those of some models alone.
+            atlas = atlas.drop(columns=[*COLUMNS], errors="ignore")
             atlas = atlas.merge(_scores(artifacts, cache, out.networks), on=SCORED, how="left")
         atlas, rules = with_rules(atlas)
         for split in splits(atlas, out, [out.networks], [out.networks]):
