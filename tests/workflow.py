@@ -94,6 +94,7 @@ class Project:
                 "transfer",
                 "trajectory",
                 "plasticity",
+                "scores",
                 "values",
                 "knowledge",
                 "inversions",

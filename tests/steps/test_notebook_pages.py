@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from planted_runs import choices
 from study_tables import EARLIER, curves, measurements
 
 from headstart.artifacts.files import write_table
@@ -38,6 +39,7 @@ def test_the_notebook_of_early_stopping_draws_every_figure_with_its_table(projec
         "curves": pd.concat([curves(2), curves(2).assign(split="train")], ignore_index=True),
         "published": pd.DataFrame(columns=COLUMNS),
     }
+    tables["choices"] = choices()
     tables["curves"] = tables["curves"].assign(learning_rate=0.1)
     # By this file the notebook knows the project's folder.
     (project / "params.yaml").touch()

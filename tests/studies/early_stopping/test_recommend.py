@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from commands import refused
 from PIL import Image
+from planted_runs import EPOCHS, RATES, planted
 from reduced import write
 from tiny_study import STUDY, make_sources
 
@@ -21,10 +22,10 @@ from headstart.plan import Plan
 from headstart.registry import load
 from headstart.steps.sections import model_of, read_task
 from headstart.studies.early_stopping import transfer
-from headstart.studies.early_stopping.recommend.atlas import gather, swapped
+from headstart.studies.early_stopping.recommend.atlas import gather, halved
 from headstart.studies.early_stopping.recommend.calibration import Calibration, half_width
 from headstart.studies.early_stopping.recommend.choice import recommend
-from headstart.studies.early_stopping.recommend.model import CALIBRATING, Teacher, learned
+from headstart.studies.early_stopping.recommend.model import CALIBRATING, Teacher, cell_of, learned
 from headstart.studies.early_stopping.recommend.search import (
     replayed,
     search,
@@ -36,34 +37,9 @@ from headstart.tasks.task import draw_shots
 from headstart.training.assembly import RunImages, RunSeeds
 from headstart.training.checkpoint_series import CheckpointSeries
 
-EPOCHS = [0, 1, 2, 4, 8, 16, 30]
-RATES = [0.01, 0.1, 1.0]
-
-
-def planted(networks: int, best: float = 3.0, spread: float = 0.004, seed: int = 0) -> pd.DataFrame:
-    """Return runs whose accuracy peaks at log2(1 + epoch) = `best`, the more sharply the higher the rate.
-
-    Losses of the first epochs fall with accuracy.
-    """
-    generator = np.random.default_rng(seed)
-    rows = []
-    for network, draw, epoch, rate in product(range(networks), (0, 1), EPOCHS, RATES):
-        distance = np.log2(1 + epoch) - best
-        true = 0.8 - (0.01 + 0.02 * (rate >= 0.3)) * distance**2 - 0.02 * abs(np.log10(rate) + 1)
-        row = {"source": "s", "model": "m", "seed": str(network), "target": "t", "shots": "5"}
-        row |= {"draw": draw, "source_epoch": epoch, "learning_rate": rate, "epochs": 16}
-        row["test_accuracy"] = true + spread * generator.normal()
-        row["validation_accuracy"] = row["test_accuracy"]
-        for number in range(1, 9):
-            row[f"train_loss_{number}"] = 3 * (1 - true) / number
-            row[f"validation_loss_{number}"] = 3 * (1 - true)
-            row[f"validation_accuracy_{number}"] = true / 2
-        rows.append(row)
-    return pd.DataFrame(rows)
-
 
 def judged(atlas: pd.DataFrame, rows: pd.DataFrame, tuned: bool, recall: bool) -> pd.DataFrame:
-    rows = swapped(rows)
+    rows = halved(rows)
     teacher = Teacher(atlas, tuned, recall=recall)
     return with_regret(search(rows, replayed, teacher, 0.1), rows, tuned)
 
@@ -117,7 +93,7 @@ def test_a_budget_is_kept_also_where_runs_are_short_or_few_candidates_can_be_tri
     atlas = planted(3).assign(epochs=epochs)
     new = atlas["seed"] == "2"
     for budget, tuned in product((0.02, 0.4), (True, False)):
-        rows = swapped(atlas[new])
+        rows = halved(atlas[new])
         found = search(rows, replayed, Teacher(atlas[~new], tuned), budget)
         candidates = len(EPOCHS) * (len(RATES) if tuned else 1)
         assert (found["cost"] <= max(budget, 1 / candidates / epochs) + 1e-9).all()
@@ -130,15 +106,73 @@ def test_training_speed_is_minus_the_sum_of_losses_and_lost_runs_come_last() -> 
 
 
 def test_accuracies_are_read_on_another_draw_of_the_same_network() -> None:
-    rows = swapped(planted(2))
+    rows = halved(planted(2))
     first, second = (rows[rows["draw"] == draw].reset_index(drop=True) for draw in (0, 1))
     assert (first["elsewhere"] == second["test_accuracy"]).all()
     assert (second["elsewhere"] == first["test_accuracy"]).all()
-    assert swapped(planted(2).query("draw == 0"))["elsewhere"].isna().all()
+    assert halved(planted(2).query("draw == 0"))["elsewhere"].isna().all()
+
+
+def test_of_four_draws_two_choose_the_best_and_two_read_it() -> None:
+    """Draw at place 1: the own half is draws 20 and 30, the other half 40 and 10."""
+    accuracies = {1: (0.2, 0.4, 0.8, 0.6), 2: (0.5, 0.7, 0.3, 0.1)}
+    names = {"source": "s", "model": "m", "seed": "0", "target": "t", "shots": "5"}
+    rows = pd.DataFrame(
+        [
+            {
+                **names,
+                "draw": draw,
+                "source_epoch": epoch,
+                "learning_rate": 0.1,
+                "test_accuracy": value,
+            }
+            for epoch, values in accuracies.items()
+            for draw, value in zip((10, 20, 30, 40), values, strict=True)
+        ]
+    )
+    table = halved(rows)
+    assert np.allclose(table["own"], [0.3, 0.6, 0.7, 0.4, 0.6, 0.5, 0.2, 0.3])
+    assert np.allclose(table["elsewhere"], [0.7, 0.4, 0.3, 0.6, 0.2, 0.3, 0.6, 0.5])
+    # By its own half the oracle of draw 10 takes epoch 2, of 20 and 30 epoch 1, of 40 epoch 1.
+    chosen = with_regret(table[table["source_epoch"] == 1], table, False)
+    assert np.allclose(chosen["regret"], [-0.5, 0.0, 0.0, 0.0])
+    lacking = halved(rows.drop(index=7))
+    assert lacking.loc[lacking["source_epoch"] == 2, "elsewhere"].isna().all()
+    assert lacking.loc[lacking["source_epoch"] == 1, "elsewhere"].notna().all()
+    assert np.allclose(with_regret(lacking[:4], lacking, False)["regret"], 0.0)
+
+
+def noise(draws: int, seed: int) -> pd.DataFrame:
+    """Return runs of 60 networks whose candidates are all equally good."""
+    generator = np.random.default_rng(seed)
+    grid = pd.DataFrame(
+        list(product(range(60), range(draws), EPOCHS)), columns=["seed", "draw", "source_epoch"]
+    )
+    names = {"source": "s", "model": "m", "target": "t", "shots": "5", "learning_rate": 0.1}
+    return grid.assign(**names, test_accuracy=0.5 + 0.05 * generator.normal(size=len(grid)))
+
+
+def test_among_equals_no_rule_that_sees_one_draw_has_regret_and_more_draws_lower_the_floor() -> (
+    None
+):
+    floors = []
+    for draws in (2, 4, 8):
+        rows = halved(noise(draws, draws))
+        cells = rows.groupby(cell_of(False))
+        for chosen in (
+            rows[rows["source_epoch"] == 30],
+            rows.loc[cells["test_accuracy"].idxmax()],
+            cells.sample(1, random_state=0),
+        ):
+            networks = with_regret(chosen, rows, False).groupby("seed")["regret"].mean()
+            assert abs(networks.mean()) <= 3 * networks.sem()
+        best = with_regret(rows.loc[cells["elsewhere"].idxmax()], rows, False)
+        floors.append(-best["regret"].mean())
+    assert floors[0] > 1.2 * floors[1] > 1.4 * floors[2] > 0
 
 
 def test_the_oracle_of_one_draw_has_no_regret_and_the_best_of_the_other_has_none_above_it() -> None:
-    rows = swapped(planted(3, spread=0.05))
+    rows = halved(planted(3, spread=0.05))
     oracle = rows.loc[rows.groupby(["seed", "draw"])["test_accuracy"].idxmax()]
     assert with_regret(oracle, rows, True)["regret"].abs().max() < 1e-12
     best = rows.loc[rows.groupby(["seed", "draw"])["elsewhere"].idxmax()]

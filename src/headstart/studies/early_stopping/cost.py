@@ -60,3 +60,33 @@ def plasticity(job: Job, params: CoreParams) -> Cost:
         trained=images + checkpoints * probe["steps"] * batch,
         evaluated=3 * images,
     )
+
+
+def scores(job: Job, params: CoreParams) -> Cost:
+    """Return the cost of showing every start the images of its cells: those trained on, and validation images."""
+    passes, images, held = 0, 0, 0
+    for target, grids in job.params["scores"]["cells"].items():
+        size = task_size(target, params)
+        for grid in grids:
+            each = len(grid["source_epochs"]) * len(grid["draws"])
+            for shots in grid["shots"]:
+                trained = (
+                    size.images if shots == "all" else min(size.images, int(shots) * size.classes)
+                )
+                passes += each
+                images += each * trained
+                held += each * size.validation
+    return asked(
+        job,
+        params,
+        "source",
+        runs=passes,
+        batch=EVALUATED,
+        # The head's chances are a second pass of features through it alone.
+        evaluated=images + held,
+        disk=passes * ROW,
+    )
+
+
+EVALUATED = 256
+"""Images of a pass without updates."""

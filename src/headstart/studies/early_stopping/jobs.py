@@ -1,18 +1,20 @@
-"""Jobs of the early-stopping study: transfer of every checkpoint, and how well checkpoints can still learn."""
+"""Jobs of the early-stopping study: transfer of every checkpoint, how well each can still learn, what scores say."""
 
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 from headstart.artifacts.job_list import Jobs
 from headstart.params.types import without
-from headstart.studies.early_stopping.params import Plasticity, Transfer
+from headstart.studies.early_stopping.params import CheckpointScores, Plasticity, Transfer
 
 
 def add(jobs: Jobs) -> None:
-    """Add the jobs of the sections `transfer` and `plasticity`."""
+    """Add the jobs of the sections `transfer`, `plasticity` and `scores`."""
     add_transfers(jobs)
     add_plasticity(jobs)
+    add_scores(jobs)
 
 
 def add_transfers(jobs: Jobs) -> None:
@@ -32,6 +34,14 @@ def add_plasticity(jobs: Jobs) -> None:
     for source, model, seed in jobs.pretrained if options.enabled else ():
         if model in (options.models or jobs.params.pretrain):
             _plasticity(jobs, source, model, seed)
+
+
+def add_scores(jobs: Jobs) -> None:
+    """Add one job for each source network that is fine-tuned from several starts, where scores are asked for."""
+    options: CheckpointScores = jobs.params.section("scores")
+    for source, model, seed in jobs.pretrained if options.enabled else ():
+        if model in (options.models or jobs.params.pretrain):
+            _scores(jobs, source, model, seed)
 
 
 def _transfer(
@@ -77,6 +87,40 @@ def _plasticity(jobs: Jobs, source: str, model: str, seed: int) -> None:
             "pretrain": without(jobs.params.pretrain[model], "sources", "seeds", "series"),
             "plasticity": plasticity,
             **({"series": series[seed]} if (series := jobs.params.pretrain[model].series) else {}),
+        },
+        inputs={
+            "pretrain": (jobs.pretrained[source, model, seed],),
+            "data": tuple(jobs.data[dataset] for dataset in datasets),
+        },
+    )
+
+
+def _scores(jobs: Jobs, source: str, model: str, seed: int) -> None:
+    """Add the job that scores one network's starts on the images of every target, number of shots and draw."""
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for arm in jobs.params.section("transfer").get(model, {}).values():
+        for target in arm.all_targets(source) if arm.mode == "finetune" else ():
+            cells.setdefault(target, []).extend(
+                {
+                    "shots": grid.shots,
+                    "draws": arm.draws_of(seed),
+                    "source_epochs": grid.source_epochs,
+                }
+                for grid in arm.for_target(target).grids()
+                if len(grid.source_epochs) > 1
+            )
+    cells = {target: grids for target, grids in sorted(cells.items()) if grids}
+    if not cells:
+        return
+    datasets = sorted({jobs.params.tasks[target].dataset for target in cells})
+    jobs.add(
+        "scores",
+        f"{source}-{model}-seed{seed}",
+        wildcards={"source": source, "model": model, "seed": seed},
+        params={
+            "tasks": {target: jobs.params.tasks[target] for target in cells},
+            "model": jobs.params.models[model],
+            "scores": {"cells": cells},
         },
         inputs={
             "pretrain": (jobs.pretrained[source, model, seed],),

@@ -1,4 +1,4 @@
-"""The params of the early-stopping study: arms of transfer, plasticity of checkpoints, what is decided how."""
+"""The params of the early-stopping study: arms of transfer, what is measured of checkpoints, what is decided how."""
 
 from __future__ import annotations
 
@@ -170,6 +170,15 @@ class Plasticity(Section):
     head_seed: Natural = Field(default=1453, description="of the new heads; as in transfer")
 
 
+class CheckpointScores(Section):
+    """Transferability scores and probes of every start of fine-tuning, before anything is trained on the target."""
+
+    enabled: bool = Field(default=False, description="false: no jobs, and an empty results folder")
+    models: tuple[Name, ...] = Field(
+        default=(), description="none named: all pretrained models with an arm of mode finetune"
+    )
+
+
 class Contrast(Section):
     """One arm on one target: earlier (or later) starts against the source-best one."""
 
@@ -233,6 +242,7 @@ def _shots_on(target: str, arm: Transfer) -> tuple[int | str, ...]:
 SECTIONS: dict[str, Any] = {
     "transfer": (dict[Name, dict[Name, Transfer]], Field(default_factory=dict)),
     "plasticity": (Plasticity, Plasticity()),
+    "scores": (CheckpointScores, CheckpointScores()),
     "statistics": (Statistics, Statistics()),
 }
 
@@ -256,6 +266,9 @@ def find_problems(params: CoreParams) -> list[str]:
     plasticity: Plasticity = params.section("plasticity")
     problems += unknown_names("plasticity.models", plasticity.models, "pretrain", params)
     problems += repeated("plasticity", plasticity, ("models",))
+    scores: CheckpointScores = params.section("scores")
+    problems += unknown_names("scores.models", scores.models, "pretrain", params)
+    problems += repeated("scores", scores, ("models",))
     return problems or _primary_problems(params, transfers)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from headstart.figures.page import escape, section, table
 from headstart.statistics.words import format_interval
-from headstart.studies.early_stopping.figures import verdicts
+from headstart.studies.early_stopping.figures import choices, verdicts
 from headstart.studies.early_stopping.figures.prepare import CONTRAST
 
 OF_NETWORK = ["source", "model"]
@@ -61,7 +61,8 @@ def _pretraining(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def closing(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """Yield the other verdicts in words, and how networks were trained: a column for each, and a table of targets."""
+    """Yield what rules that choose a checkpoint lose, the other verdicts in words, and how networks were trained: a column for each, and a table of targets."""
+    yield from _choices(tables["choices"])
     others = [f"<p class=note>{text}</p>" for text in _sentences(tables["verdicts"], primary=False)]
     if others:
         yield from section("All other verdicts in words", others)
@@ -74,6 +75,29 @@ def closing(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     targets = described[[*OF_NETWORK, *OF_ARM]].rename(columns=_words)
     shown = [table(one, "settings") for one in (turned, targets)]
     yield from section("How networks were trained", [*shown, f"<p class=note>{note}</p>"])
+
+
+def _choices(found: pd.DataFrame) -> Iterator[str]:
+    """Yield what rules that choose a checkpoint lose out of sample, first in words."""
+    parts = []
+    for name, mine in choices.subjects(found):
+        parts.append(f"<p class=primary>{escape(choices.sentence(mine))}</p>")
+        parts.append(table(choices.summary(mine), f"choices {name}"))
+        beyond = choices.elsewhere(mine)
+        if len(beyond):
+            parts.append(table(beyond, f"choices beyond networks {name}"))
+    reasons = found.loc[found["regret"].isna(), "reason"].dropna().unique()
+    parts += [f"<p class=note>{escape(reason)}</p>" for reason in reasons]
+    note = (
+        "Points of test accuracy that a rule loses, with 95 % intervals over networks; each network was left out of "
+        "what teaches. Where networks have several draws of the target images, a rule sees one, and is read on half of "
+        "them, as is the checkpoint that is best on the other half; with one draw the reference is what validation "
+        "prefers after everything was fine-tuned. Cost: target epochs, of those of fine-tuning every checkpoint at "
+        "every rate in question. In the second table a target, rates, a number of shots or a recipe are left out too."
+    )
+    if parts:
+        parts.append(f"<p class=note>{note}</p>")
+        yield from section("Which checkpoint to fine-tune?", parts)
 
 
 def _sentences(found: pd.DataFrame, *, primary: bool) -> list[str]:

@@ -22,6 +22,7 @@ from headstart.studies.early_stopping.data_transferred import (
 from headstart.studies.early_stopping.params import Statistics
 from headstart.studies.early_stopping.pretraining import pretraining_table
 from headstart.studies.early_stopping.protocol import published_beside
+from headstart.studies.early_stopping.recommend.tables import choice_tables
 from headstart.studies.early_stopping.settings import PROTOCOLS, VALUES, settings
 from headstart.studies.early_stopping.trainability import trainability_rows
 from headstart.studies.early_stopping.verdicts.source_networks import (
@@ -63,6 +64,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     `pretraining.parquet` has the gain of the best start over training from scratch,
     `data_transferred.parquet` the target images that each start is worth, and
     `equal_source_accuracy.parquet` compares source trainings where their source accuracy is equal.
+    `choices.parquet` says what rules that choose a checkpoint lose out of sample, `recommendations.parquet`
+    what the recommender names for every network.
     `settings.parquet` says how networks were trained, `published.parquet` holds the published values
     of the same protocol.
     """
@@ -96,6 +99,7 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
             f"{row['source']} → {row['target']}, {row['model']}, {row['arm']}, {row['shots']} shots"
         )
         context.log(f"{names}: {row['reason']}", detail=True)
+    choices, recommendations = choice_tables(context.inputs, statistics.primary, context.log)
     tables = {
         "measurements": measurements,
         "curves": curves,
@@ -105,6 +109,8 @@ def make(job: Job, context: JobContext) -> Mapping[str, Any]:
         "data_transferred": transferred,
         "pretraining": pretraining,
         "equal_source_accuracy": equal_source_accuracy(measurements, described),
+        "choices": choices,
+        "recommendations": recommendations,
     }
     for name, table in tables.items():
         write_table(context.out / f"{name}.parquet", table)

@@ -50,16 +50,30 @@ def numbers(shots: pd.Series) -> pd.Series:
     return numbers.fillna(numbers.max() if numbers.notna().any() else 1.0)
 
 
-def swapped(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the test accuracies of each run on another draw of its network, as `elsewhere`.
+def halved(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each run, mean test accuracies over two halves of its network's draws, as `own` and `elsewhere`.
 
-    Draws of a network are taken in turn, so that each is read once; a run whose network has one draw of
-    that number of images has NaN.
+    For the draw at place i of n the own half is the ⌊n / 2⌋ draws from i on, cyclically, and the rest are
+    elsewhere: with two draws this one and the other. A candidate that was not run in every draw of its network,
+    target and number of shots has NaN, for means over different draws do not compare; so has a single draw.
     """
-    groups = [*NETWORK, "target", "shots", *CANDIDATE]
-    ordered = table.sort_values([*groups, "draw"])
-    grouped = ordered.groupby(groups, sort=False)["test_accuracy"]
-    following = grouped.shift(-1)
-    following = following.fillna(grouped.transform("first"))
-    single = grouped.transform("size") < 2
-    return table.assign(elsewhere=following.mask(single, np.nan).reindex(table.index))
+    group = [*NETWORK, "target", "shots"]
+    places = table.groupby(group)["draw"].rank(method="dense").astype(int) - 1
+    number = table.groupby(group)["draw"].transform("nunique")
+    runs = table.groupby([*group, *CANDIDATE], sort=False).ngroup()
+    wide = np.full(
+        (int(runs.max()) + 1 if len(runs) else 0, int(number.max() if len(runs) else 0)), np.nan
+    )
+    wide[runs, places] = table["test_accuracy"]
+    found = pd.DataFrame(np.nan, table.index, ["own", "elsewhere"])
+    for _, rows in table.groupby([number, places]):
+        many, place = int(number[rows.index[0]]), int(places[rows.index[0]])
+        order = (place + np.arange(many)) % many
+        mine = wide[runs[rows.index]]
+        if many > 1:
+            halves = np.split(order, [many // 2])
+            means = np.stack([mine[:, half].mean(axis=1) for half in halves], axis=1)
+            found.loc[rows.index] = np.where(
+                np.isnan(means).any(axis=1, keepdims=True), np.nan, means
+            )
+    return table.assign(own=found["own"], elsewhere=found["elsewhere"])

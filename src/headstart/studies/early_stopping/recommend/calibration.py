@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from headstart.studies.early_stopping.recommend.atlas import swapped
-from headstart.studies.early_stopping.recommend.model import CALIBRATING, KIND, Teacher
-from headstart.studies.early_stopping.recommend.search import replayed, search, with_regret
+from headstart.studies.early_stopping.recommend.atlas import halved
+from headstart.studies.early_stopping.recommend.model import (
+    CALIBRATING,
+    KIND,
+    Recall,
+    Teacher,
+    cell_of,
+)
+from headstart.studies.early_stopping.recommend.search import (
+    recalled,
+    replayed,
+    search,
+    with_regret,
+)
 
 WITHIN = 0.01
 """A choice is good that loses at most so much accuracy to the best one."""
 COVERAGE = 0.9
 HIGH = 0.3
 """Fixed rates from here on are judged apart: late checkpoints can no longer be trained at them."""
+
+
+LIKELY = 0.5
+"""With a smaller probability to be good, a choice is better not acted upon."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +50,54 @@ class Forecast:
 class Calibration:
     """How far choices were off for each network of an atlas, made by what the others teach."""
 
-    def __init__(self, atlas: pd.DataFrame, tuned: bool, budget: float) -> None:
-        """Keep the atlas; choices are made when they are asked for."""
+    def __init__(
+        self,
+        atlas: pd.DataFrame,
+        tuned: bool,
+        budget: float,
+        told: pd.Series | None = None,
+        *,
+        short_runs: bool = True,
+    ) -> None:
+        """Keep the atlas; choices are made when they are asked for.
+
+        `told` is what `Recall` says of each of its runs, where that is known already. Without `short_runs`
+        the choices that other networks teach are made, and no others.
+        """
         self.atlas, self.tuned, self.budget = atlas, tuned, budget
+        self.told, self.short_runs = told, short_runs
 
     @cached_property
     def choices(self) -> pd.DataFrame:
         """Return the choices for every network, left out of what teaches; a seed is one network in all recipes."""
-        parts = []
-        for seed in self.atlas["seed"].unique():
-            mine = self.atlas["seed"] == seed
-            if not mine.all():
-                rows = swapped(self.atlas[mine])
-                chosen = search(rows, replayed, Teacher(self.atlas[~mine], self.tuned), self.budget)
-                parts.append(with_regret(chosen, rows, self.tuned))
-        return pd.concat(parts, ignore_index=True) if parts else self.atlas.iloc[:0]
+        rows = self.atlas if "own" in self.atlas else halved(self.atlas)
+        told = Recall(rows).without() if self.told is None else self.told
+        found, unknown = recalled(rows, told, cell_of(self.tuned))
+        parts = [found]
+        for seed, mine in unknown.groupby("seed") if self.short_runs else ():
+            others = self.atlas[self.atlas["seed"] != seed]
+            if len(others):
+                teacher = Teacher(others, self.tuned)
+                parts.append(search(mine, replayed, teacher, self.budget, told[mine.index]))
+        return with_regret(pd.concat(parts), rows, self.tuned).reset_index(drop=True)
+
+    @cached_property
+    def networks(self) -> dict[tuple[str, ...], int]:
+        """Return how many networks were fine-tuned so, by `KIND`."""
+        counts = self.atlas.groupby(KIND)["seed"].nunique()
+        kinds = (_key(kind) for kind in counts.index)
+        return dict(zip(kinds, counts.astype(int), strict=True))
+
+    @cached_property
+    def reached(self) -> dict[tuple[str, ...], tuple[float, float]]:
+        """Return half-width and share within 1 point of the choices of each kind, fixed high rates apart."""
+        found = {}
+        high = self.choices["learning_rate"] >= HIGH if not self.tuned else False
+        for kind, mine in self.choices.assign(high=high).groupby([*KIND[:-1], "high"]):
+            known = mine.dropna(subset="regret")
+            good = (known["regret"] <= WITHIN + 1e-9).groupby(known["seed"]).mean()
+            found[_key(kind)] = half_width(mine), float(good.mean())
+        return found
 
     def forecast(self, chosen: pd.Series) -> Forecast:
         """Return the 90 % interval of the accuracy of a choice, and its probability to be good.
@@ -55,26 +105,31 @@ class Calibration:
         Choices of the same kind count: source, model, target and shots, and whether a fixed rate is high. A
         rate at which no other network was fine-tuned so has none.
         """
-        alike = _of_kind(self.atlas, chosen)
-        number = int(alike[alike["learning_rate"] == chosen["learning_rate"]]["seed"].nunique())
+        number = self.networks.get(_key(chosen[name] for name in KIND), 0)
         if number < CALIBRATING:
             return Forecast(np.nan, np.nan, np.nan, number)
-        mine = _of_kind(self.choices, chosen)
-        if not self.tuned:
-            mine = mine[(mine["learning_rate"] >= HIGH) == (chosen["learning_rate"] >= HIGH)]
-        half = half_width(mine)
-        known = mine.dropna(subset="regret")
-        share = known.groupby("seed")["regret"].apply(lambda lost: (lost <= WITHIN + 1e-9).mean())
+        high = not self.tuned and chosen["learning_rate"] >= HIGH
+        kind = _key([*(chosen[name] for name in KIND[:-1]), bool(high)])
+        half, within = self.reached.get(kind, (np.inf, np.nan))
         expected = float(chosen["expected"])
         low, high = max(expected - half, 0.0), min(expected + half, 1.0)
-        return Forecast(low, high, float(share.mean()), number)
+        return Forecast(low, high, within, number)
 
 
-def _of_kind(rows: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
-    """Return the rows of the same source, model, target and number of images as a choice."""
-    for name in KIND[:-1]:
-        rows = rows[rows[name].astype(str) == str(chosen[name])]
-    return rows
+def _key(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def hesitation(said: Forecast, target: str) -> str:
+    """Return why a choice with such a forecast is better not acted upon, empty where it may be."""
+    if np.isnan(said.low):
+        return (
+            f"{said.networks} other networks were fine-tuned so on {target}, nine are needed for an "
+            "interval: the choice rests on what other tasks, recipes and rates teach"
+        )
+    if said.within < LIKELY:
+        return f"only {said.within:.0%} of such choices were within 1 point of the best for other networks"
+    return ""
 
 
 def half_width(choices: pd.DataFrame) -> float:

@@ -13,7 +13,11 @@ import numpy as np
 import pandas as pd
 
 from headstart.studies.early_stopping.params import Transfer
-from headstart.studies.early_stopping.recommend.calibration import Calibration, Forecast
+from headstart.studies.early_stopping.recommend.calibration import (
+    Calibration,
+    Forecast,
+    hesitation,
+)
 from headstart.studies.early_stopping.recommend.model import Teacher
 from headstart.studies.early_stopping.recommend.search import LONG, Follow, search, training_speed
 from headstart.studies.early_stopping.recommend.short_runs import ShortRuns
@@ -21,8 +25,6 @@ from headstart.training.assembly import RunImages, RunSeeds
 from headstart.training.checkpoint_series import CheckpointSeries
 
 NOTHING = Forecast(np.nan, np.nan, np.nan, 0)
-LIKELY = 0.5
-"""With a smaller probability to be good, a choice is better not acted upon."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,7 @@ def recommend(
             return _untaught(rows, runs, budget)
         chosen = search(rows, runs, Teacher(atlas, tuned), budget).iloc[0]
     said = Calibration(atlas, tuned, budget).forecast(chosen)
-    hesitation = ""
-    if np.isnan(said.low):
-        hesitation = (
-            f"{said.networks} other networks were fine-tuned so on {names['target']}, nine are needed for an "
-            "interval: the choice rests on what other tasks, recipes and rates teach"
-        )
-    elif said.within < LIKELY:
-        hesitation = f"only {said.within:.0%} of such choices were within 1 point of the best for other networks"
-    return _recommendation(chosen, said, runs, rows, hesitation)
+    return _recommendation(chosen, said, runs, rows, hesitation(said, str(names["target"])))
 
 
 NAMES = ("source", "model", "target", "seed", "shots", "draw")
@@ -103,17 +97,17 @@ def _untaught(rows: pd.DataFrame, runs: ShortRuns, budget: float) -> Recommendat
     speeds = training_speed(tried, number)
     chosen = tried.iloc[int(np.argmax(speeds))].copy()
     chosen["expected"] = np.nan
-    hesitation = "no other networks were fine-tuned: nothing tells how far such a choice is off"
+    reason = "no other networks were fine-tuned: nothing tells how far such a choice is off"
     if number < min(LONG, whole):
-        hesitation += (
+        reason += (
             f", and {number} target epoch{'s' * (number > 1)} of each candidate mislead at low rates; "
             f"a budget of {min(LONG, whole) / whole:.0%} gives each of them {min(LONG, whole)}"
         )
-    return _recommendation(chosen, NOTHING, runs, rows, hesitation)
+    return _recommendation(chosen, NOTHING, runs, rows, reason)
 
 
 def _recommendation(
-    chosen: pd.Series, said: Forecast, runs: ShortRuns, rows: pd.DataFrame, hesitation: str
+    chosen: pd.Series, said: Forecast, runs: ShortRuns, rows: pd.DataFrame, reason: str
 ) -> Recommendation:
     return Recommendation(
         int(chosen["source_epoch"]),
@@ -122,7 +116,7 @@ def _recommendation(
         said,
         runs.target_epochs,
         int(rows["epochs"].sum()),
-        hesitation,
+        reason,
     )
 
 
