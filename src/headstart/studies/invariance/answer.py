@@ -42,7 +42,7 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
     reused = found["reusable_early_invariances"]
     if reused["status"] == "supported":
         number = format_interval(reused["value"], reused["low"], reused["high"], digits=2)
-        text = "Early blocks change by {} STIR less than from scratch."
+        text = "Early blocks of a pretrained start change by {} (STIR) less than those of scratch."
         figure = f"invariance_starts_{opened.target}"
         yield Statement("why", text, [(number, reused["claim"])], figure)
     n = int(opened.networks.runs["seed"].nunique())

@@ -48,7 +48,7 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
         yield Statement("why", text, numbers, "knowledge_exclusivity")
     reason = found["ratio_explains_accuracy"]
     if reason["status"] != "not measured here":
-        text = "That the rest is why accuracy is better: {}."
+        text = "Whether what scratch does not find is why accuracy is better: {}."
         verdict = YES_OR_NO.get(reason["status"], reason["status"])
         yield Statement("why", text, [(verdict, reason["claim"])])
     given = "run" in networks_text(n, rows)
