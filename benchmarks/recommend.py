@@ -162,7 +162,9 @@ def study_tables(folder: Path, cache: Path | None, log: Callable[[str], None]) -
             # The study scored no checkpoint, or those of some models alone.
             atlas = atlas.drop(columns=[*COLUMNS], errors="ignore")
             atlas = atlas.merge(_scores(artifacts, cache, out.networks), on=SCORED, how="left")
-        atlas, rules = with_rules(atlas)
+        new = atlas["seed"].isin(out.networks)
+        judged, rules = with_rules(atlas[new])
+        atlas = pd.concat([judged, atlas[~new]])
         for split in splits(atlas, out, [out.networks], [out.networks]):
             choices = judge(atlas, split, rules, OTHER_DRAWS, in_parts=True)
             log(render(summary(choices), " ".join((split.question, split.left_out)).strip()))

@@ -56,6 +56,7 @@ def reduced(raw: dict[str, Any]) -> dict[str, Any]:
         "pretrain": {name: _pretrain(part) for name, part in raw["pretrain"].items()},
         "runtime": {"device": "cpu"},
         "plasticity": {"enabled": False},
+        "scores": {"enabled": False},
     }
     if "statistics" in raw:
         primary = raw["statistics"]["primary"] | {"shots": SHOTS}
