@@ -17,6 +17,7 @@ from headstart.statistics.words import pluralize
 QUESTIONS = {
     "help": "Does pre-training help?",
     "start": "Is an earlier start better?",
+    "choose": "Which rule finds the checkpoint to fine-tune?",
     "kept": "What is kept?",
     "forgotten": "What is forgotten, by depth?",
     "why": "Why?",

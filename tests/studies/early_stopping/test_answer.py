@@ -30,12 +30,23 @@ TABLE = joined(
     measurements(EARLIER, rates=(0.01, 0.1), shots="20", seed=1),
 )
 
+# What three rules lose, in one regime, for the networks of the table and for others.
+CHOICES = pd.DataFrame(
+    [
+        {"source": source, "model": TABLE["model"].iloc[0], "arm": "finetune", "split": "new networks",
+         "regime": "tuned", "rule": rule, "regret": lost, "low": lost - 1, "high": lost + 1,
+         "reference": "best on other draws", "floor": 1.0, "cost": 0.0}
+        for source, rule, lost in ((TABLE["source"].iloc[0], "last", 2.5), ("other", "last", 7.5))
+    ]
+)  # fmt: skip
+
 
 def answered(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[Any], list[Statement]]:
     """Return tables, claims and statements on these runs."""
     judged = verdict_frame(study_verdicts(table, Statistics()), table)
     tables = {"measurements": table, "verdicts": judged}
     tables["pretraining"] = pretraining_table(table, NO_WORTH)
+    tables["choices"] = CHOICES
     claims = checked_claims()
     _, found = evaluate(claims, "early_stopping", ClaimEvaluator, tables, {})
     rows = [record(name, claims.claims[name], result, {}) for name, result in found.items()]
@@ -71,6 +82,15 @@ def test_the_numbers_of_the_answer_are_those_of_the_tables_and_of_the_claims() -
     assert "There" not in starts["C1T"].plain
 
 
+def test_the_rule_that_finds_a_checkpoint_is_judged_for_the_networks_of_the_contrast() -> None:
+    *_, said = answered(TABLE)
+    (one,) = (each for each in said if each.topic == "choose")
+    assert one.plain.startswith("Points of accuracy lost to the checkpoint that is best on other")
+    assert "last +2.5 [+1.5, +3.5]" in one.plain
+    assert "7.5" not in one.plain
+    assert one.figure == f"choices_{TABLE['source'].iloc[0]}_{TABLE['model'].iloc[0]}"
+
+
 def test_one_network_is_called_this_network_and_has_no_interval() -> None:
     *_, said = answered(measurements(EARLIER, n_seeds=1, rates=(0.01, 0.1)))
     help_ = next(one for one in said if one.topic == "help")
@@ -86,7 +106,7 @@ def test_few_networks_are_told_how_many_are_the_least() -> None:
 
 def test_runs_without_scratch_say_nothing_of_its_gain() -> None:
     *_, said = answered(TABLE[(TABLE["source_epoch"] > 0) | (TABLE["mode"] == "pretrain")])
-    assert {one.topic for one in said} <= {"start", "why", "decide"}
+    assert {one.topic for one in said} <= {"start", "choose", "why", "decide"}
 
 
 def test_one_favourite_of_each_contrast_stands_in_verdicts_and_all_figures() -> None:

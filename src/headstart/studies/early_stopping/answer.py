@@ -17,6 +17,7 @@ from headstart.statistics.answers import (
     units_needed,
 )
 from headstart.statistics.words import format_interval
+from headstart.studies.early_stopping.figures.choices import SUBJECT, lost_words, subjects
 from headstart.studies.early_stopping.figures.prepare import CONTRAST
 from headstart.studies.early_stopping.verdicts.decision import seeds_needed
 from headstart.studies.early_stopping.verdicts.run_tables import BEST, HEADLINE, PRETRAIN
@@ -38,6 +39,7 @@ def answer(tables: Mapping[str, pd.DataFrame], claims: Claims) -> Iterator[State
     for question, evaluator in (("fixed", FIXED), ("tuned", TUNED)):
         if question in verdicts:
             yield _start(verdicts[question], found[evaluator], tables["measurements"])
+    yield from _choose(tables["choices"], contrast)
     rate = found["learning_rate"]
     if rate["status"] == "supported":
         number = format_interval(
@@ -97,6 +99,15 @@ def _start(row: Mapping[str, Any], claim: Mapping[str, Any], runs: pd.DataFrame)
         numbers.append((effect, claim["claim"]))
     reached = "" if rate == "tuned" else _reached(row, runs)
     return Statement("start", f"{text}.{reached}", numbers, f"gains_{row['model']}")
+
+
+def _choose(choices: pd.DataFrame, contrast: Mapping[str, str]) -> Iterator[Statement]:
+    """Yield what rules lose that choose a checkpoint for the networks and the arm of a contrast."""
+    for name, mine in subjects(choices):
+        first = mine.iloc[0]
+        if all(str(first[key]) == contrast[key] for key in SUBJECT):
+            words = lost_words(mine)
+            yield Statement("choose", f"{words[0].upper()}{words[1:]}", (), f"choices_{name}")
 
 
 def _reached(row: Mapping[str, Any], runs: pd.DataFrame) -> str:

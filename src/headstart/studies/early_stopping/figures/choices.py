@@ -230,7 +230,13 @@ def elsewhere(mine: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentence(mine: pd.DataFrame) -> str:
-    """Return what the table says of tuned and of high fixed rates, in one sentence."""
+    """Return what the table says of tuned and of high fixed rates, in one sentence that names the networks."""
+    source, model = (str(mine[name].iloc[0]) for name in ("source", "model"))
+    return f"{source}, {model}: {lost_words(mine)}"
+
+
+def lost_words(mine: pd.DataFrame) -> str:
+    """Return which points a few rules lose, with tuned and with high fixed rates."""
     table = select(mine, split=NEW_NETWORKS)
     reference = str(table["reference"].iloc[0])
     parts = []
@@ -243,11 +249,10 @@ def sentence(mine: pd.DataFrame) -> str:
         ]
         if found:
             parts.append(f"{REGIMES[regime]}: {', '.join(found)}")
-    source, model = (str(table[name].iloc[0]) for name in ("source", "model"))
     against = (
         "the checkpoint that is best on other draws"
         if reference == OTHER_DRAWS
         else "validation after everything was fine-tuned"
     )
     words = "; ".join(parts)
-    return f"{source}, {model}: points of accuracy lost to {against}, {words}."
+    return f"points of accuracy lost to {against}, {words}."
