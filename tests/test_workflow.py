@@ -236,7 +236,7 @@ def test_every_manifest_says_the_device_and_those_of_networks_the_precision(
     finished: Project,
 ) -> None:
     with_networks = ("pretrain", "transfer", "trajectory", "plasticity", "inversions", "invariance")
-    with_networks += ("joined",)
+    with_networks += ("joined", "scores")
     for step in STEPS:
         manifests = finished.manifests(step)
         assert manifests or step == "publish"

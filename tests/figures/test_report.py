@@ -59,11 +59,33 @@ def pretraining() -> pd.DataFrame:
     return pd.DataFrame([row, other])
 
 
+def choices() -> pd.DataFrame:
+    row = {
+        "source": "latin",
+        "model": "net",
+        "arm": "finetune",
+        "split": "new networks",
+        "reason": "",
+    }
+    row |= {
+        "left_out": "",
+        "regime": "tuned",
+        "reference": "best on other draws",
+        "floor": 1.0,
+        "cost": 0.0,
+    }
+    lost = {"rule": "last", "regret": 1.5, "low": 1.0, "high": 2.0, "cells": 8}
+    return pd.DataFrame(
+        [row | lost, row | {**dict.fromkeys(lost), "reason": "Two networks are too few."}]
+    )
+
+
 def written() -> str:
     """Return the report on artifacts of a study that nobody ran."""
 
     def tables(_: Job, context: store.JobContext) -> dict:
         write_table(context.out / "verdicts.parquet", verdicts())
+        write_table(context.out / "choices.parquet", choices())
         write_table(context.out / "settings.parquet", settings([]))
         write_table(context.out / "pretraining.parquet", pretraining())
         return {}
@@ -117,6 +139,9 @@ def test_the_page_holds_verdict_claim_with_interval_figures_in_order_and_version
     assert '<td class="supported">supported</td>' in text
     assert "<p class=primary>Epoch 2 is far better than scratch.</p>" in text
     assert "Not shown." not in text
+    lost = "points of accuracy lost to the checkpoint that is best on other draws, with tuned rates"
+    assert f"<p class=primary>latin, net: {lost}: last +1.5 [+1.0, +2.0].</p>" in text
+    assert "<p class=note>Two networks are too few.</p>" in text
     assert "<td>+25.0 points [+21.0, +29.0]</td><td>8</td><td>14 images</td><td>–</td>" in text
     assert "<td>edge-of-grid: add 2</td>" in text
     assert "Earlier &lt; later &amp; so on." in text
