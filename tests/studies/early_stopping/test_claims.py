@@ -177,6 +177,7 @@ def step_on(table: pd.DataFrame, *controls: ControlResult) -> dict:
         "measurements": table,
         "verdicts": verdict_frame(study_verdicts(table, Statistics()), table),
         "pretraining": pretraining_table(table, data_transferred(table)),
+        "choices": pd.DataFrame(columns=["source", "model", "arm", "regret"]),
     }
 
     def made(_: Job, context: store.JobContext) -> dict:
