@@ -325,29 +325,30 @@ def _shorter(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     pretrain = next(iter(raw["pretrain"].values()))
     arm = next(iter(raw["transfer"].values()))["finetune"]
 
-    def assign(places: list[str], value: Any) -> str:
-        text = str(value).replace(" ", "")
-        return " ".join(["headstart set", *(f"{place}={text}" for place in places)])
-
     def with_arm(name: str, value: Any) -> tuple[str, dict[str, Any]]:
         changed = {model: {"finetune": arm | {name: value}} for model in raw["models"]}
-        return assign(
-            [f"transfer.{each}.finetune.{name}" for each in raw["models"]], value
-        ), raw | {"transfer": changed}
+        places = [f"transfer.{model}.finetune.{name}" for model in raw["models"]]
+        return _assign(places, value), raw | {"transfer": changed}
 
     plasticity = raw["plasticity"] | {"enabled": False}
-    yield assign(["plasticity.enabled"], "false"), raw | {"plasticity": plasticity}
+    yield _assign(["plasticity.enabled"], "false"), raw | {"plasticity": plasticity}
     yield with_arm("epochs", arm["epochs"] // 2)
     yield with_arm("draws", arm["draws"][:1])
     # Fewer networks than a test needs decide nothing, however long they train.
     seeds = pretrain["seeds"][: max(seeds_needed(), -(-len(pretrain["seeds"]) // 2))]
     few = {model: each | {"seeds": seeds} for model, each in raw["pretrain"].items()}
     places = [f"pretrain.{model}.seeds" for model in raw["pretrain"]]
-    yield f"{assign(places, seeds)} (wider intervals)", raw | {"pretrain": few}
+    yield f"{_assign(places, seeds)} (wider intervals)", raw | {"pretrain": few}
     size = next(iter(raw["datasets"].values()))["size"] // 2
     if size >= SMALLEST_SIDE:
         small = {name: each | {"size": size} for name, each in raw["datasets"].items()}
-        yield assign([f"datasets.{name}.size" for name in small], size), raw | {"datasets": small}
+        yield _assign([f"datasets.{name}.size" for name in small], size), raw | {"datasets": small}
+
+
+def _assign(places: list[str], value: Any) -> str:
+    """Return the command that gives several places of the params one value."""
+    text = str(value).replace(" ", "")
+    return " ".join(["headstart set", *(f"{place}={text}" for place in places)])
 
 
 def _duration(hours: float) -> str:

@@ -154,5 +154,10 @@ def not_kept(path: str, epochs: Sequence[int | str], pretrain: Pretrain) -> list
 
 def suggest(name: str, names: list[str]) -> str:
     """Say which known name was probably meant."""
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"
+    close = nearest(name, names)
+    return f"did you mean {close!r}?" if close else f"known are: {', '.join(names)}"
+
+
+def nearest(name: str, names: list[str], alike: float = 0.6) -> str:
+    """Return the known name that is most like one, if it is that much alike, from 0 to 1; else an empty text."""
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=alike)), "")

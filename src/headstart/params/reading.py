@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from headstart.params.core import CoreParams, suggest
+from headstart.params.core import CoreParams, nearest, suggest
 from headstart.params.types import Section
 
 VALUES, DEEPEST = 1_000_000, 100
@@ -119,12 +118,12 @@ def _place(problem: ErrorDetails) -> tuple[str, str, str]:
     parts, value = _readable(problem["loc"]), problem["input"]
     path = ".".join(parts)
     if problem["type"] == "extra_forbidden":
-        if parts[-1] in _every_field():
-            others = [name for name in _every_field() if name != parts[-1]]
-            close = difflib.get_close_matches(parts[-1], others, n=1, cutoff=0.85)
-            hint = f"; was {close[0]!r} meant?" if close else ""
+        known = _every_field()
+        if parts[-1] in known:
+            close = nearest(parts[-1], [name for name in known if name != parts[-1]], alike=0.85)
+            hint = f"; was {close!r} meant?" if close else ""
             return path, f"this key does not belong here{hint}", ""
-        return path, f"unknown key; {suggest(parts[-1], _every_field())}", ""
+        return path, f"unknown key; {suggest(parts[-1], known)}", ""
     if problem["type"] == "missing":
         return path, "this key is missing", ""
     reason = problem["msg"].removeprefix("Value error, ")

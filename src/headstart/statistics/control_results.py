@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binom
 
 from headstart.statistics.claim_results import CONTROL_FAILED, Status
 
 Kind = Literal["negative", "planted"]
 LIMITS: dict[Kind, float] = {"negative": 0.05, "planted": 0.8}
-Side = Literal["greater", "less"]
 LEVEL = 0.05
 FIRM: tuple[Status, ...] = ("supported", "contradicted")
 SHARES = ["supported", "contradicted", "undetermined"]
@@ -55,12 +54,13 @@ def _row(study: str, one: ControlResult) -> dict[str, object]:
     n = len(one.statuses)
     decided = {str(s): sum(each == s for each in one.statuses) / n for s in FIRM}
     counted, limit = sum(each in one.counted for each in one.statuses), LIMITS[one.kind]
-    side: Side = "greater" if one.kind == "negative" else "less"
+    edge = edge_count(one.kind, limit, n)
+    passes = counted <= edge if one.kind == "negative" else counted >= edge
     return {
         **{"study": study, "comparison": one.comparison, "judge": one.judge},
         **{"control": one.control, "kind": one.kind, "counted": " or ".join(one.counted)},
         **{"resamples": n, **decided, "undetermined": 1 - sum(decided.values())},
-        **{"limit": limit, "passes": not _contradicts(counted, n, limit, side)},
+        **{"limit": limit, "passes": passes},
     }
 
 
@@ -103,15 +103,15 @@ def warning(failed: Failures, judge: str, status: Status) -> str:
 
 def bound_words(kind: str, counted: str, limit: float, resamples: int) -> str:
     """Return what the counted verdict's share must keep, and which counts do not contradict it."""
-    side: Side = "greater" if kind == "negative" else "less"
     sign, edge = ("≤", "at most") if kind == "negative" else ("≥", "at least")
-    allowed = [n for n in range(resamples + 1) if not _contradicts(n, resamples, limit, side)]
-    count = max(allowed) if kind == "negative" else min(allowed)
+    count = edge_count(kind, limit, resamples)
     return f"{counted} {sign} {limit:.0%}: {edge} {count} of {resamples}"
 
 
-def _contradicts(counted: int, resamples: int, limit: float, side: Side) -> bool:
-    return bool(binomtest(counted, resamples, limit, side).pvalue <= LEVEL)
+def edge_count(kind: str, limit: float, resamples: int) -> int:
+    """Return the largest count of a negative control, or the smallest of a planted one, that a binomial test allows."""
+    bound = binom.isf if kind == "negative" else binom.ppf
+    return int(bound(LEVEL, resamples, limit))
 
 
 def readable(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:

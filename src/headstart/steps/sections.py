@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from headstart.artifacts.store import Artifact
+from headstart.artifacts.keys import Job
+from headstart.artifacts.store import Artifact, JobContext
 from headstart.params.datasets import Task as TaskParams
 from headstart.params.models import Model
 from headstart.params.recipe import Pretrain, Trajectory
@@ -28,6 +29,19 @@ def read_task(name: str, params: Mapping[str, Any], data: Artifact) -> Task:
     """Return the images of the task that a job trains on, from its verified dataset."""
     data.file("images.safetensors")
     return make_task(name, task_of(params), read(data.path))
+
+
+def read_tasks(job: Job, context: JobContext) -> dict[str, Task]:
+    """Return the images of each task of a job, from verified datasets, the source first."""
+    datasets = {each.manifest["wildcards"]["dataset"]: each for each in context.inputs["data"]}
+    for artifact in datasets.values():
+        artifact.file("images.safetensors")
+    tasks = {name: TaskParams.model_validate(task) for name, task in job.params["tasks"].items()}
+    source = job.wildcards["source"]
+    return {
+        name: make_task(name, tasks[name], read(datasets[tasks[name].dataset].path))
+        for name in sorted(tasks, key=lambda name: (name != source, name))
+    }
 
 
 def pretrain_of(params: Mapping[str, Any]) -> Pretrain:

@@ -15,7 +15,6 @@ from headstart.studies.early_stopping.recommend.judge import (
     LOW_RATES,
     OTHER_DRAWS,
     TUNED,
-    VALIDATION,
     judge,
     judgeable,
     reference_of,
@@ -115,8 +114,8 @@ def test_where_late_checkpoints_collapse_at_high_rates_what_others_teach_beats_t
 
 def test_one_draw_is_compared_with_validation_of_everything() -> None:
     atlas = halved(study().query("draw == 0"))
-    assert reference_of(atlas) == VALIDATION
-    assert judgeable(atlas, VALIDATION).all()
+    assert reference_of(atlas) == EVERYTHING
+    assert judgeable(atlas, EVERYTHING).all()
     assert not judgeable(atlas, OTHER_DRAWS).any()
     table = judged(study(spread=0.0).query("draw == 0"))
     assert table["floor"].isna().all()

@@ -75,24 +75,13 @@ def _plasticity(jobs: Jobs, source: str, model: str, seed: int) -> None:
     """Add the job that measures one network on its source and on the targets it transfers to."""
     arms = jobs.params.section("transfer").get(model, {}).values()
     names = sorted({source, *(target for arm in arms for target in arm.all_targets(source))})
-    datasets = sorted({jobs.params.tasks[name].dataset for name in names})
-    plasticity = without(jobs.params.section("plasticity"), "enabled", "models")
-    jobs.add(
-        "plasticity",
-        f"{source}-{model}-seed{seed}",
-        wildcards={"source": source, "model": model, "seed": seed},
-        params={
-            "tasks": {name: jobs.params.tasks[name] for name in names},
-            "model": jobs.params.models[model],
-            "pretrain": without(jobs.params.pretrain[model], "sources", "seeds", "series"),
-            "plasticity": plasticity,
-            **({"series": series[seed]} if (series := jobs.params.pretrain[model].series) else {}),
-        },
-        inputs={
-            "pretrain": (jobs.pretrained[source, model, seed],),
-            "data": tuple(jobs.data[dataset] for dataset in datasets),
-        },
-    )
+    pretrain, plasticity = jobs.params.pretrain[model], jobs.params.section("plasticity")
+    params = {
+        "pretrain": without(pretrain, "sources", "seeds", "series"),
+        "plasticity": without(plasticity, "enabled", "models"),
+        **({"series": series[seed]} if (series := pretrain.series) else {}),
+    }
+    _of_checkpoints(jobs, "plasticity", (source, model, seed), names, params)
 
 
 def _scores(jobs: Jobs, source: str, model: str, seed: int) -> None:
@@ -112,15 +101,24 @@ def _scores(jobs: Jobs, source: str, model: str, seed: int) -> None:
     cells = {target: grids for target, grids in sorted(cells.items()) if grids}
     if not cells:
         return
-    datasets = sorted({jobs.params.tasks[target].dataset for target in cells})
+    params = {"scores": {"cells": cells}}
+    _of_checkpoints(jobs, "scores", (source, model, seed), list(cells), params)
+
+
+def _of_checkpoints(
+    jobs: Jobs, step: str, network: tuple[str, str, int], tasks: list[str], params: dict[str, Any]
+) -> None:
+    """Add the job of a step that reads all checkpoints of one network, on images of some tasks."""
+    source, model, seed = network
+    datasets = sorted({jobs.params.tasks[name].dataset for name in tasks})
     jobs.add(
-        "scores",
+        step,
         f"{source}-{model}-seed{seed}",
         wildcards={"source": source, "model": model, "seed": seed},
         params={
-            "tasks": {target: jobs.params.tasks[target] for target in cells},
+            "tasks": {name: jobs.params.tasks[name] for name in tasks},
             "model": jobs.params.models[model],
-            "scores": {"cells": cells},
+            **params,
         },
         inputs={
             "pretrain": (jobs.pretrained[source, model, seed],),

@@ -22,9 +22,8 @@ from headstart.artifacts.store import JobContext
 from headstart.metrics.plasticity.noise import weight_scales
 from headstart.networks.build import new_head
 from headstart.networks.network import Network
-from headstart.params.datasets import Task
 from headstart.params.recipe import Pretrain
-from headstart.steps.sections import model_of, pretrain_of
+from headstart.steps.sections import model_of, pretrain_of, read_tasks
 from headstart.studies.early_stopping.checkpoint_measurements import (
     Measurement,
     measure_features,
@@ -37,7 +36,7 @@ from headstart.studies.early_stopping.checkpoint_measurements import (
 from headstart.studies.early_stopping.params import Plasticity
 from headstart.tasks.batches import Batch, EvaluationBatches, TrainBatches
 from headstart.tasks.task import Task as Images
-from headstart.tasks.task import ValidationImages, make_task, read
+from headstart.tasks.task import ValidationImages
 from headstart.training.assembly import EVALUATION_BATCH
 from headstart.training.checkpoint_series import CheckpointSeries
 from headstart.training.rules import learning_rate
@@ -167,19 +166,6 @@ class Subject:
                 self.pretrain.channels_last,
             )
         )
-
-
-def read_tasks(job: Job, context: JobContext) -> dict[str, Images]:
-    """Return the images of each task of a job, the source first."""
-    datasets = {each.manifest["wildcards"]["dataset"]: each for each in context.inputs["data"]}
-    for artifact in datasets.values():
-        artifact.file("images.safetensors")
-    tasks = {name: Task.model_validate(task) for name, task in job.params["tasks"].items()}
-    source = job.wildcards["source"]
-    return {
-        name: make_task(name, tasks[name], read(datasets[tasks[name].dataset].path))
-        for name in sorted(tasks, key=lambda name: (name != source, name))
-    }
 
 
 def drawn(task: Images, number: int) -> ValidationImages:

@@ -6,7 +6,7 @@ not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,11 +14,9 @@ import pandas as pd
 from headstart.artifacts.files import write_table
 from headstart.artifacts.keys import Job
 from headstart.artifacts.store import JobContext
-from headstart.params.datasets import Task
-from headstart.steps.sections import model_of
+from headstart.steps.sections import model_of, read_tasks
 from headstart.studies.early_stopping.recommend.scores import score_table
-from headstart.tasks.task import Task as Images
-from headstart.tasks.task import draw_shots, make_task, read
+from headstart.tasks.task import draw_shots
 from headstart.training.checkpoint_series import CheckpointSeries
 
 Cell = tuple[str, Any, int]
@@ -27,7 +25,7 @@ Cell = tuple[str, Any, int]
 
 def make(job: Job, context: JobContext) -> Mapping[str, Any]:
     """Score every start on the images of every cell, and write one row each."""
-    tasks = dict(_tasks(job, context))
+    tasks = read_tasks(job, context)
     shape = next(iter(tasks.values())).train.images.shape
     series = CheckpointSeries(
         context.input("pretrain"), model_of(job.params), shape, context.device
@@ -66,12 +64,3 @@ def starts(
                 for draw in grid["draws"]:
                     found.setdefault((target, shots, draw), set()).update(epochs)
     return {cell: sorted(epochs) for cell, epochs in found.items()}
-
-
-def _tasks(job: Job, context: JobContext) -> Iterator[tuple[str, Images]]:
-    datasets = {each.manifest["wildcards"]["dataset"]: each for each in context.inputs["data"]}
-    for name, params in job.params["tasks"].items():
-        task = Task.model_validate(params)
-        artifact = datasets[task.dataset]
-        artifact.file("images.safetensors")
-        yield name, make_task(name, task, read(artifact.path))

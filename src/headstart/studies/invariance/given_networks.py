@@ -65,8 +65,7 @@ def given(name: str) -> GivenNetwork:
     if path.is_dir() or (path.suffix == ".safetensors" and not model):
         return _checkpoint(name, path)
     if path.suffix == ".safetensors":
-        if not path.is_file():
-            raise NetworkError(f"{path}: no such file of weights")
+        require_file(name)
         return _modelled(name, model, {"path": str(path), "sha256": file_sha256(path)})
     if path.suffix == ".py":
         return _modelled(name, name, None)

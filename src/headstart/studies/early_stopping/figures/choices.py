@@ -36,6 +36,8 @@ OTHER_DRAWS = "best on other draws"
 LEAST_RIGHT, MOST_RIGHT = 4.0, 12.0
 """The axis ends between these, in points; what lies beyond is a number at its edge."""
 INTERVAL = ["regret", "low", "high"]
+NOTE: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 7}
+BESIDE_AXIS: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
 
 
 def subjects(choices: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -124,43 +126,15 @@ def _panel(axis: Axes, drawn: tuple[pd.DataFrame, list[str], tuple[float, float]
         look: dict[str, Any] = {"color": colour, "clip_on": False, "zorder": 3}
         if regret > right:
             axis.plot(right, place, ">", markersize=4.5, **look)
-            axis.annotate(
-                f"{regret:.1f}",
-                (right, place),
-                xytext=(-5, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-                fontsize=7,
-                color=colour,
-            )
+            axis.annotate(f"{regret:.1f}", (right, place), (-5, 0), color=colour, **NOTE)
         else:
             ends = np.clip([row["low"], row["high"]], left, right)
             axis.plot(ends, [place, place], linewidth=1.2, **look)
             marker = "D" if row["rule"] == RECOMMEND else "o"
             axis.plot(max(regret, left), place, marker, markersize=4, **look)
-        axis.annotate(
-            f"{cost:.0f}",
-            (1.0, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(18, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=7,
-            annotation_clip=False,
-        )
-    axis.annotate(
-        "cost, %",
-        (1.0, len(names) - 0.45),
-        xycoords=("axes fraction", "data"),
-        xytext=(20, 0),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        fontsize=7,
-        annotation_clip=False,
-    )
+        axis.annotate(f"{cost:.0f}", (1.0, place), (18, 0), **NOTE | BESIDE_AXIS)
+    heading = NOTE | BESIDE_AXIS | {"va": "bottom"}
+    axis.annotate("cost, %", (1.0, len(names) - 0.45), (20, 0), **heading)
     axis.set(xlim=(left, right), ylim=(-0.6, len(names) - 0.4), yticks=range(len(names)))
     axis.set_yticklabels(names)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))

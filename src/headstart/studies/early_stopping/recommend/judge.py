@@ -17,6 +17,7 @@ from headstart.studies.early_stopping.recommend.atlas import CANDIDATE, CELL, NE
 from headstart.studies.early_stopping.recommend.calibration import HIGH, WITHIN, Calibration
 from headstart.studies.early_stopping.recommend.model import Teacher, cell_of, numbered
 from headstart.studies.early_stopping.recommend.rules import (
+    EVERYTHING,
     LEARNED,
     RECOMMEND,
     Rule,
@@ -26,8 +27,8 @@ from headstart.studies.early_stopping.recommend.search import highest, replayed,
 from headstart.studies.early_stopping.recommend.splits import Split
 
 BUDGET = 0.1
-OTHER_DRAWS, VALIDATION = "best on other draws", "validation of everything"
-"""What a choice is compared with."""
+OTHER_DRAWS = "best on other draws"
+"""This, or `rules.EVERYTHING`, is what a choice is compared with."""
 LEAST_NETWORKS = 3
 LOW_RATES, HIGH_RATES, TUNED = f"fixed, below {HIGH:g}", f"fixed, from {HIGH:g} on", "tuned"
 REGIMES = (LOW_RATES, HIGH_RATES, TUNED)
@@ -37,7 +38,7 @@ KEPT = [*CELL, *CANDIDATE, "test_accuracy", "reference", "read", "floor"]
 def reference_of(atlas: pd.DataFrame) -> str:
     """Return what choices are compared with: other draws, where three networks have some."""
     several = atlas.loc[atlas["elsewhere"].notna(), "seed"].nunique() >= LEAST_NETWORKS
-    return OTHER_DRAWS if several else VALIDATION
+    return OTHER_DRAWS if several else EVERYTHING
 
 
 def judgeable(atlas: pd.DataFrame, reference: str) -> pd.Series:
@@ -64,7 +65,7 @@ def judge(
         atlas: runs with the columns of `rules`, as `rules.with_rules` returned them, and halves of draws.
         split: which of them teach and which are judged.
         rules: of `rules.with_rules`; the epoch that other networks teach and the recommender join them.
-        reference: `OTHER_DRAWS` or `VALIDATION`.
+        reference: `OTHER_DRAWS` or `EVERYTHING`.
         told: what `model.Recall` says of every run, where only networks are left out.
         in_parts: judge also what the recommender says before it tries anything, and what short runs say.
 
